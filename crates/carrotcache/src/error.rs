@@ -1,0 +1,256 @@
+//! Why an operation failed, one enum for each operation a user calls.
+//!
+//! Every variant says who failed and whether anything changed. All are cheap to clone: the waiters of one flight
+//! share one error. Text that came from an origin or a peer is carried, never parsed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::units::{BadGroupName, GroupName, Key};
+
+/// Whatever a loader or a codec fails with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A key that no group takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The key has no bytes.
+    #[error("key is required")]
+    Empty,
+    /// The key is longer than the node allows.
+    #[error("key of {length} bytes is over the limit of {limit}")]
+    TooLong {
+        /// The key's length, in bytes.
+        length: usize,
+        /// `Limits::key`, in bytes.
+        limit: usize,
+    },
+}
+
+/// Why a `get` gave no value. Cheap to clone: every waiter of a flight receives the same one.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GetError {
+    /// The key itself is refused. Nothing was asked of anyone.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The origin has no such key. Nothing is wrong.
+    #[error("group {group} has no key {key}")]
+    NotFound {
+        /// The group that was asked.
+        group: GroupName,
+        /// The key it does not have.
+        key: Key,
+    },
+    /// The loader failed, on the node that ran it. Nothing was stored.
+    #[error("loading {key} for group {group} failed")]
+    Load {
+        /// The group whose loader failed.
+        group: GroupName,
+        /// The key that was being loaded.
+        key: Key,
+        /// What the loader said.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The loader gave a value over the node's limit. Nothing was stored, nothing is served.
+    #[error("value of {length} bytes for {key} in group {group} is over the limit of {limit}")]
+    TooLarge {
+        /// The group whose loader gave it.
+        group: GroupName,
+        /// The key it was given for.
+        key: Key,
+        /// The value's length, in bytes.
+        length: u64,
+        /// `Limits::value`, in bytes.
+        limit: u64,
+    },
+    /// A limit of this node, or of the owner, is reached. Nothing was started for this call.
+    #[error("busy: {limit}")]
+    Busy {
+        /// The limit that was reached, by its name and number.
+        limit: Arc<str>,
+    },
+    /// No value came in time. A load may still be running, and will be kept when it lands.
+    #[error("no value within {waited:?}")]
+    Deadline {
+        /// The time that was allowed.
+        waited: Duration,
+    },
+    /// The owner refused in a way that this node has no better word for. Nothing was stored here.
+    #[error("owner {owner} refused {key}: {answer}")]
+    Refused {
+        /// The member that owns the key.
+        owner: Arc<str>,
+        /// The key it was asked for.
+        key: Key,
+        /// What it answered.
+        answer: Arc<str>,
+    },
+    /// Only memory was to be asked (`Ask::cached_only`), and no node asked holds the key.
+    #[error("{key} is not cached")]
+    NotCached {
+        /// The key that was asked for.
+        key: Key,
+    },
+    /// The value is there, but the group's codec cannot read it.
+    #[error("value of {key} cannot be decoded")]
+    Decode {
+        /// The key whose value it is.
+        key: Key,
+        /// What the codec said.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The node is leaving. Nothing was started.
+    #[error("this node is leaving")]
+    Leaving,
+}
+
+impl GetError {
+    /// Whether the same call may well succeed a moment later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Busy { .. }
+            | Self::Deadline { .. }
+            | Self::Load { .. }
+            | Self::Refused { .. }
+            | Self::Leaving => true,
+            Self::Key(_)
+            | Self::NotFound { .. }
+            | Self::TooLarge { .. }
+            | Self::NotCached { .. }
+            | Self::Decode { .. } => false,
+        }
+    }
+}
+
+/// Why a `set` or a `remove` was not done.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The key itself is refused. Nothing was changed.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The value is over the node's limit. Nothing was changed.
+    #[error("value of {length} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// The value's length, in bytes.
+        length: u64,
+        /// `Limits::value`, in bytes.
+        limit: u64,
+    },
+    /// The value cannot be encoded by the group's codec. Nothing was changed.
+    #[error("value for {key} cannot be encoded")]
+    Encode {
+        /// The key it was meant for.
+        key: Key,
+        /// What the codec said.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The owner could not be asked, or its answer was lost: it may or may not have done it. This node's own copy
+    /// is gone.
+    #[error("owner {owner} did not confirm")]
+    Unconfirmed {
+        /// The member that owns the key.
+        owner: Arc<str>,
+        /// What happened on the way.
+        source: PeerError,
+    },
+    /// The owner answered and did not do it. This node's own copy is gone.
+    #[error("owner {owner} refused: {answer}")]
+    Refused {
+        /// The member that owns the key.
+        owner: Arc<str>,
+        /// What it answered.
+        answer: Arc<str>,
+    },
+    /// The owner's dialect has no such verb. Nothing was sent; this node's own copy is gone.
+    #[error("owner {owner} speaks a dialect without set and remove")]
+    Unsupported {
+        /// The member that owns the key.
+        owner: Arc<str>,
+    },
+}
+
+/// Why a peer gave no reply that can be used. A reply that says no is not among these: see `message::Reply`.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// No connection: refused, unresolvable, or not within the connect timeout. The peer has not seen the request.
+    #[error("cannot connect: {0}")]
+    Connect(Arc<str>),
+    /// The connection broke, or what came was no reply: malformed, truncated, over the limit, a redirect. The peer
+    /// may have acted on the request.
+    #[error("broken reply: {0}")]
+    Broken(Arc<str>),
+    /// No reply within the deadline. The peer may still act on the request.
+    #[error("no reply within {0:?}")]
+    Timeout(Duration),
+    /// This node has as many requests in flight to that peer as it allows itself. Nothing was sent.
+    #[error("{0} requests in flight to that peer")]
+    Busy(usize),
+    /// The peer failed a moment ago and is left alone for now. Nothing was sent.
+    #[error("peer failed {failures} times, next try in {wait:?}")]
+    Resting {
+        /// Failures in a row.
+        failures: u32,
+        /// Until the next try.
+        wait: Duration,
+    },
+}
+
+impl PeerError {
+    /// Whether the peer counts as unreachable, so that its stand-in is asked instead.
+    ///
+    /// A peer that accepted a request and then said nothing may be hard at work on it, and a second load is the
+    /// herd we exist to stop; a connection of ours that is full says nothing of the peer.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Broken(_) | Self::Resting { .. } => true,
+            Self::Timeout(_) | Self::Busy(_) => false,
+        }
+    }
+}
+
+/// Why a group was not opened. Nothing changed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The name is outside the alphabet of group names.
+    #[error(transparent)]
+    Name(#[from] BadGroupName),
+    /// The node has a group of that name.
+    #[error("group {0} is open already")]
+    Exists(GroupName),
+}
+
+/// Why a cluster did not start, or did not take a new list of peers. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address could not be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address that was asked for.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// An entry of the list of peers is no address of a peer.
+    #[error("peer {entry:?}: {why}")]
+    Peer {
+        /// The entry, as listed.
+        entry: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A family dialect is spoken, and this node's own `url` is not in the list of peers.
+    #[error("{url} is not in the list of peers, and peers of this dialect cannot be asked who they are")]
+    NotListed {
+        /// This node's own address, as peers write it.
+        url: String,
+    },
+    /// The settings contradict each other.
+    #[error("{0}")]
+    Settings(&'static str),
+}

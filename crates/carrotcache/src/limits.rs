@@ -1,0 +1,46 @@
+//! Every limit of a node, with its default. Nothing in a node is unbounded.
+
+use std::time::Duration;
+
+use crate::units::ByteSize;
+
+/// What a node allows itself and its peers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The longest key. At most 16 KiB, since keys travel in a request's target.
+    pub key: ByteSize,
+    /// The largest value that is served, stored, or taken from a peer.
+    pub value: ByteSize,
+    /// Connections open at once on the peer port; further ones wait in the listen queue.
+    pub connections: usize,
+    /// Requests from peers under way at once; past it the answer is busy.
+    pub in_flight: usize,
+    /// Connections this node keeps to one peer, each with one request at a time.
+    pub connections_per_peer: usize,
+    /// Callers that may wait for one of those connections; past it the peer counts as busy.
+    pub waiting_per_peer: usize,
+    /// To connect to a peer.
+    pub connect_timeout: Duration,
+    /// For a new connection to send its first byte, and for a request's header to be whole.
+    pub header_timeout: Duration,
+    /// For a connection between two requests.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            key: ByteSize::kib(4),
+            value: ByteSize::mib(8),
+            connections: 10_000,
+            in_flight: 10_000,
+            // One request at a time each: enough for 64 concurrent fetches, few enough to stay open.
+            connections_per_peer: 64,
+            waiting_per_peer: 10_000,
+            connect_timeout: Duration::from_millis(500),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(90),
+        }
+    }
+}

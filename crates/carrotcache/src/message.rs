@@ -1,0 +1,103 @@
+//! What nodes ask each other, as values: every wire and the simulator carry these and nothing else.
+//!
+//! Pure: bytes become these in `net/`, answers are made in `node.rs`. Times are relative (a remaining ttl, an age),
+//! since two nodes' clocks agree on nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::units::{GroupName, Key};
+use crate::value::Value;
+
+/// What one node asks another.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Request {
+    /// The value of a key: from memory, else by a load there. Never forwarded.
+    Get {
+        /// The group.
+        group: GroupName,
+        /// The key.
+        key: Key,
+        /// The owner could not be reached and the receiver is asked in its place: it may keep what it loads, for a
+        /// short while. Only the native row can say so.
+        stand_in: bool,
+        /// Answer from memory or not at all. Only the native row can say so.
+        cached_only: bool,
+    },
+    /// Keep this value, as its owner.
+    Set {
+        /// The group.
+        group: GroupName,
+        /// The key.
+        key: Key,
+        /// The value.
+        value: Bytes,
+        /// How long to keep it at most; `None`: as the group does.
+        ttl: Option<Duration>,
+    },
+    /// Forget this key, as its owner.
+    Remove {
+        /// The group.
+        group: GroupName,
+        /// The key.
+        key: Key,
+    },
+    /// Who are you? A random id made at each start.
+    Id,
+    /// Which members do you count, by name?
+    Members,
+}
+
+/// What a node answers. Typed, so that "no such key" is never mistaken for "ask somebody else".
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Reply {
+    /// The value.
+    Found(Found),
+    /// The set or remove is done.
+    Done,
+    /// The origin has no such key.
+    NotFound,
+    /// Asked for memory only, and it holds no such key.
+    NotCached,
+    /// This node has no such group (yet).
+    NoGroup,
+    /// The loader failed; what it said.
+    LoadFailed(Arc<str>),
+    /// A limit is reached; which.
+    Busy(Arc<str>),
+    /// The load did not end in time.
+    Deadline,
+    /// The key or the value is over a limit; which.
+    TooLarge(Arc<str>),
+    /// The request makes no sense; why.
+    BadRequest(Arc<str>),
+    /// The verb is not known here, or the row has no way to send it.
+    Unsupported,
+    /// To `Request::Id`.
+    Id(Arc<str>),
+    /// To `Request::Members`.
+    Members(Vec<Arc<str>>),
+}
+
+/// A value as one node hands it to another.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The value.
+    pub value: Value,
+    /// How much longer it may be served; `None`: without end.
+    pub ttl: Option<Duration>,
+    /// How long ago it was read at the origin.
+    pub age: Duration,
+    /// It was loaded for this answer, not found in memory.
+    pub loaded: bool,
+    /// The node whose memory or loader gave it; empty where the row cannot say.
+    pub node: Arc<str>,
+    /// Gets a second over the last minute, as the owner counts them; `None` where the row cannot say.
+    pub minute_qps: Option<f64>,
+    /// The hash of the giver's view, to notice lists that disagree; `None` where the row cannot say.
+    pub view: Option<u64>,
+}
