@@ -6,6 +6,7 @@ mod error;
 mod limits;
 mod message;
 mod peers;
+pub mod placement;
 mod units;
 mod value;
 mod view;

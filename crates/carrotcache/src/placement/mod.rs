@@ -1,0 +1,137 @@
+//! Placement: which member owns a key, and who stands in for it. A pure function of the member list.
+//!
+//! Two ways, chosen when a cluster is configured: [`Slots`], the default, and [`Ring`], which gives the owners that
+//! the Go systems of the family give. Both take names and nothing else, so that nodes with the same list agree
+//! without a word; both are built aside, owned by a view and swapped whole with it. Neither reads a clock, keeps a
+//! history or looks at load: a choice by load would differ between two callers, and load the key twice.
+//!
+//! ```
+//! use carrotcache::placement::{GroupHash, Placement, PlacementKind};
+//!
+//! let members = ["http://localhost:8001", "http://localhost:8002", "http://localhost:8003"];
+//! let placement = Placement::new(PlacementKind::Ring, members)?;
+//! let ranks = placement.place(GroupHash::of("scores"), b"Sam");
+//! assert_eq!(ranks.owner().map(|owner| members[owner]), Some("http://localhost:8003"));
+//! # Ok::<(), carrotcache::placement::TooManyMembers>(())
+//! ```
+
+mod ranks;
+mod ring;
+mod slots;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use crate::placement::ranks::{MEMBERS_MAX, Ranks, TooManyMembers};
+pub use crate::placement::ring::{POINTS, Ring};
+pub use crate::placement::slots::{GroupHash, SLOTS, Slots};
+
+/// How keys are placed. The same on every node of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PlacementKind {
+    /// 65,536 slots, spread evenly: see [`Slots`].
+    #[default]
+    Slots,
+    /// The family's circle of CRC-32 points: see [`Ring`].
+    Ring,
+}
+
+/// A text that names no placement.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a placement: \"slots\" or \"ring\"")]
+pub struct BadPlacement(String);
+
+impl FromStr for PlacementKind {
+    type Err = BadPlacement;
+    fn from_str(text: &str) -> Result<Self, BadPlacement> {
+        match text {
+            "slots" => Ok(Self::Slots),
+            "ring" => Ok(Self::Ring),
+            _ => Err(BadPlacement(text.chars().take(40).collect())),
+        }
+    }
+}
+
+impl fmt::Display for PlacementKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Slots => "slots",
+            Self::Ring => "ring",
+        })
+    }
+}
+
+/// The owners of all keys under one member list.
+pub enum Placement {
+    /// By slots.
+    Slots(Slots),
+    /// By the family's circle.
+    Ring(Ring),
+}
+
+impl Placement {
+    /// Places these members. Of equal names the last stands for all; the others own nothing.
+    ///
+    /// Costs some milliseconds of computing: not for the path of a get.
+    ///
+    /// # Errors
+    /// When there are more members than [`MEMBERS_MAX`].
+    pub fn new<N: AsRef<str>>(
+        kind: PlacementKind,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Self, TooManyMembers> {
+        match kind {
+            PlacementKind::Slots => Slots::new(names).map(Self::Slots),
+            PlacementKind::Ring => Ring::new(names).map(Self::Ring),
+        }
+    }
+
+    /// The owner of a key and its stand-ins, as indices into the names. One hash of the key; no allocation.
+    #[inline]
+    pub fn place(&self, group: GroupHash, key: &[u8]) -> Ranks {
+        match self {
+            Self::Slots(slots) => slots.ranks(Slots::slot(group, key)),
+            Self::Ring(ring) => ring.ranks(Ring::place(key)),
+        }
+    }
+}
+
+/// The kind alone: a table is no reading matter.
+impl fmt::Debug for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Slots(_) => "Placement::Slots",
+            Self::Ring(_) => "Placement::Ring",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_read_back_as_printed_and_others_are_refused_by_name() {
+        for kind in [PlacementKind::Slots, PlacementKind::Ring] {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        let line = "Ring".parse::<PlacementKind>().unwrap_err().to_string();
+        assert_eq!(line, "\"Ring\" is not a placement: \"slots\" or \"ring\"");
+    }
+
+    #[test]
+    fn the_group_moves_a_key_among_slots_but_not_on_the_ring() {
+        let names = ["a", "b", "c"];
+        let [slots, ring] =
+            [PlacementKind::Slots, PlacementKind::Ring].map(|kind| Placement::new(kind, names).unwrap());
+        let groups: Vec<GroupHash> = (0..20).map(|i| GroupHash::of(&format!("group-{i}"))).collect();
+        let owners = |placement: &Placement| {
+            groups
+                .iter()
+                .map(|&group| placement.place(group, b"Tom").owner())
+                .collect::<std::collections::HashSet<_>>()
+        };
+        assert_eq!(owners(&slots).len(), 3);
+        assert_eq!(owners(&ring).len(), 1);
+    }
+}
