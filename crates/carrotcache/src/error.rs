@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::placement::TooManyMembers;
 use crate::units::{BadGroupName, GroupName, Key};
 
 /// Whatever a loader or a codec fails with.
@@ -107,6 +108,16 @@ pub enum GetError {
 }
 
 impl GetError {
+    /// A limit of this node is reached.
+    pub(crate) fn busy(limit: &str, value: usize) -> Self {
+        Self::Busy { limit: format!("{limit} of {value} is reached").into() }
+    }
+
+    /// The loader failed, here or at the owner.
+    pub(crate) fn load(group: &GroupName, key: &Key, source: BoxError) -> Self {
+        Self::Load { group: group.clone(), key: key.clone(), source: source.into() }
+    }
+
     /// Whether the same call may well succeed a moment later.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -250,7 +261,18 @@ pub enum StartError {
         /// This node's own address, as peers write it.
         url: String,
     },
+    /// The list has more members than can be placed.
+    #[error(transparent)]
+    TooManyMembers(#[from] TooManyMembers),
     /// The settings contradict each other.
     #[error("{0}")]
     Settings(&'static str),
+}
+
+/// A node left before all it had begun was finished. What was left is cut off.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("requests or loads were still under way after {drain:?}")]
+pub struct LeaveError {
+    /// The time that was allowed.
+    pub drain: Duration,
 }

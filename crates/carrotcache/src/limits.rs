@@ -28,6 +28,11 @@ pub struct Limits {
     pub idle_timeout: Duration,
 }
 
+impl Limits {
+    /// The longest that [`Limits::key`] may be.
+    pub const KEY_MAX: ByteSize = ByteSize::kib(16);
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

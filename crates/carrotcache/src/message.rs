@@ -3,6 +3,7 @@
 //! Pure: bytes become these in `net/`, answers are made in `node.rs`. Times are relative (a remaining ttl, an age),
 //! since two nodes' clocks agree on nothing.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,27 @@ pub enum Reply {
     Id(Arc<str>),
     /// To `Request::Members`.
     Members(Vec<Arc<str>>),
+}
+
+/// One line for a person: what was answered, without any value.
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Found(_) => f.write_str("found"),
+            Self::Done => f.write_str("done"),
+            Self::NotFound => f.write_str("not found"),
+            Self::NotCached => f.write_str("not cached"),
+            Self::NoGroup => f.write_str("no such group"),
+            Self::LoadFailed(cause) => write!(f, "load failed: {cause}"),
+            Self::Busy(limit) => write!(f, "busy: {limit}"),
+            Self::Deadline => f.write_str("deadline"),
+            Self::TooLarge(limit) => write!(f, "too large: {limit}"),
+            Self::BadRequest(why) => write!(f, "bad request: {why}"),
+            Self::Unsupported => f.write_str("unsupported"),
+            Self::Id(_) => f.write_str("an id"),
+            Self::Members(_) => f.write_str("a list of members"),
+        }
+    }
 }
 
 /// A value as one node hands it to another.

@@ -1,0 +1,70 @@
+//! Time: what it is, and how to wait for it. The only file of the library that reads a clock or sleeps.
+//!
+//! Two kinds of time, kept apart. *What time is it* decides ages, expiry, rates and rests: that is a [`Clock`],
+//! which a test may own and move by hand. *How long do we wait* bounds a load, a connection or a drain: that is
+//! the runtime's timer, which a test of the runtime may pause.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use carrot_engine::Time;
+
+/// Tells a cluster's groups what time it is. Cheap to clone; clones show the same time.
+#[derive(Clone, Debug)]
+pub struct Clock(carrot_engine::Clock);
+
+impl Clock {
+    /// The machine's monotonic clock.
+    pub fn system() -> Self {
+        Self(carrot_engine::Clock::system())
+    }
+
+    /// A clock that stands still until it is advanced, for tests that own time.
+    pub fn manual() -> Self {
+        Self(carrot_engine::Clock::manual())
+    }
+
+    /// Moves a manual clock on. Does nothing to the machine's clock.
+    pub fn advance(&self, by: Duration) {
+        self.0.advance(by);
+    }
+
+    /// The engine's view of the same clock.
+    pub(crate) fn engine(&self) -> &carrot_engine::Clock {
+        &self.0
+    }
+
+    /// Now, to the millisecond, since this clock began.
+    pub(crate) fn now(&self) -> Time {
+        self.0.now()
+    }
+
+    /// How long this clock has run: the argument of the pure parts (rates, rests).
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.now().since_start()
+    }
+}
+
+/// The time ran out before the future was ready.
+#[derive(Debug)]
+pub(crate) struct Elapsed;
+
+/// The instant that deadlines of waits are reckoned from.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Waits.
+pub(crate) async fn sleep(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// The future's result, or `Elapsed` after `limit`; the future is dropped then.
+pub(crate) async fn timeout<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    tokio::time::timeout(limit, future).await.map_err(|_| Elapsed)
+}
+
+/// The future's result, or `Elapsed` at `deadline`; the future is dropped then.
+pub(crate) async fn timeout_at<T>(deadline: Instant, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| Elapsed)
+}

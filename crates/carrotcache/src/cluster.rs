@@ -1,0 +1,389 @@
+//! A cluster, as one of its nodes sees it: assembles the parts, starts them, finds itself among its peers, leaves.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use crate::clock::{self, Clock};
+use crate::error::{LeaveError, StartError};
+use crate::fault::Faults;
+use crate::group::Surroundings;
+use crate::limits::Limits;
+use crate::listed::{self, Spelling};
+use crate::message::{Reply, Request};
+#[cfg(feature = "http")]
+use crate::net::{client::HttpTransport, dialect::Dialect, server::PeerPort};
+use crate::node::Node;
+use crate::open::GroupBuilder;
+use crate::peers::{NoPeers, Peers, Transport};
+use crate::placement::PlacementKind;
+use crate::stats::Stats;
+use crate::view::{Member, View};
+use crate::views::Views;
+
+/// For a listed peer to say who it is, while a node looks for itself in its list.
+const WHO_ARE_YOU: Duration = Duration::from_secs(1);
+
+/// A node about to be started.
+#[must_use = "a node is started by `start`"]
+pub struct ClusterBuilder {
+    wire: Wire,
+    name: Option<String>,
+    url: Option<String>,
+    peers: Vec<String>,
+    placement: Option<PlacementKind>,
+    limits: Limits,
+    clock: Clock,
+    drain: Duration,
+}
+
+/// What a node's peers reach it by.
+enum Wire {
+    /// Nothing: a cluster of one.
+    None,
+    #[cfg(feature = "http")]
+    Http { bind: SocketAddr, dialect: Dialect },
+}
+
+/// A running node of a cluster. A handle: cheap to clone, safe to share. The node stops when the last one is
+/// dropped; [`leave`](Self::leave) lets it finish first.
+#[derive(Clone)]
+pub struct Cluster {
+    running: Arc<Running>,
+}
+
+struct Running {
+    node: Arc<Node>,
+    #[cfg(feature = "http")]
+    port: Option<PeerPort>,
+    address: Option<SocketAddr>,
+    identity: Identity,
+    drain: Duration,
+    /// One list is put in force at a time, so that the last one given is the one that stays.
+    relisting: tokio::sync::Mutex<()>,
+}
+
+/// What a node knows of itself before it has seen a list.
+struct Identity {
+    /// `http://host:port`, as its peers write it, if that is known.
+    url: Option<String>,
+    spelling: Spelling,
+    placement: PlacementKind,
+}
+
+impl Cluster {
+    /// A node whose peers reach it at this address, over HTTP/1.1. Port 0 takes a free one.
+    ///
+    /// Without [`peers`](ClusterBuilder::peers) it is a cluster of one.
+    #[cfg(feature = "http")]
+    pub fn bind(address: SocketAddr) -> ClusterBuilder {
+        ClusterBuilder::new(Wire::Http { bind: address, dialect: Dialect::Native })
+    }
+
+    /// A cluster of this process alone, without a socket.
+    pub fn local() -> ClusterBuilder {
+        ClusterBuilder::new(Wire::None)
+    }
+
+    /// A group of this name, to be opened with a loader. Each node of the cluster opens it.
+    pub fn group(&self, name: &str) -> GroupBuilder {
+        GroupBuilder::new(self.running.node.clone(), name)
+    }
+
+    /// Where peers reach this node; `None` for [`Cluster::local`].
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.running.address
+    }
+
+    /// This node's name, as answers carry it.
+    pub fn name(&self) -> &str {
+        &self.running.node.around.node
+    }
+
+    /// The members that this node counts, itself included if it is listed.
+    pub fn members(&self) -> Vec<Member> {
+        self.running.node.around.views.current().members().to_vec()
+    }
+
+    /// What this node counted so far. Costs a few microseconds a group.
+    pub fn stats(&self) -> Stats {
+        self.running.node.stats()
+    }
+
+    /// Puts another list of peers in force, whole. Gets in flight end under the list they began with.
+    ///
+    /// Where this node's address is not in the list as it is spelled here, each listed peer is asked who it is,
+    /// for a second at most.
+    ///
+    /// # Errors
+    /// See [`StartError`]; the old list stays in force.
+    pub async fn set_peers<I>(&self, peers: I) -> Result<(), StartError>
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        let peers: Vec<String> = peers.into_iter().map(Into::into).collect();
+        self.running.put_in_force(&peers).await
+    }
+
+    /// Stops taking requests, and waits until those in flight are answered and loads have landed.
+    ///
+    /// # Errors
+    /// [`LeaveError`] if some had not after [`ClusterBuilder::drain`]; they are cut off.
+    pub async fn leave(&self) -> Result<(), LeaveError> {
+        let Running { node, drain, .. } = &*self.running;
+        node.start_leaving();
+        let finished = async {
+            self.running.close_port(*drain).await;
+            node.landed().await;
+        };
+        clock::timeout(*drain, finished).await.map_err(|_| LeaveError { drain: *drain })
+    }
+}
+
+impl ClusterBuilder {
+    fn new(wire: Wire) -> Self {
+        Self {
+            wire,
+            name: None,
+            url: None,
+            peers: Vec::new(),
+            placement: None,
+            limits: Limits::default(),
+            clock: Clock::system(),
+            drain: Duration::from_secs(10),
+        }
+    }
+
+    /// All nodes of the cluster, this one included, as `http://host:port`. The same list on every node.
+    pub fn peers<I>(mut self, peers: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.peers = peers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What answers call this node. Default: its address.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How peers write this node's address. Default: `http://` and the address it is bound to.
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
+        self
+    }
+
+    /// What this node speaks to its peers. Default: [`Dialect::Native`]. The others bring their ring.
+    #[cfg(feature = "http")]
+    pub fn dialect(mut self, spoken: Dialect) -> Self {
+        if let Wire::Http { dialect, .. } = &mut self.wire {
+            *dialect = spoken;
+        }
+        self
+    }
+
+    /// How keys are given to members. Default: slots, or the ring where the dialect has one.
+    pub fn placement(mut self, placement: PlacementKind) -> Self {
+        self.placement = Some(placement);
+        self
+    }
+
+    /// Other limits than the default ones.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// A clock of the caller's, for tests that own time.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How long `leave` waits. Default 10 s.
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// Binds the address, starts to answer peers, and finds this node in its list. Runs on the caller's tokio
+    /// runtime, and its flights do too.
+    ///
+    /// Where the list spells this node's address otherwise than it does itself, each listed peer is asked who it is,
+    /// for a second at most. A node that is in no list owns nothing, says so in the log, and serves all the same.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start(self) -> Result<Cluster, StartError> {
+        if self.limits.key.as_u64() > Limits::KEY_MAX.as_u64() {
+            return Err(StartError::Settings("a key may be at most 16KiB: it travels in a request's target"));
+        }
+        let peers = self.peers.clone();
+        let running = match self.wire {
+            Wire::None => self.assemble(Parts::alone())?,
+            #[cfg(feature = "http")]
+            Wire::Http { bind, dialect } => self.assemble_http(bind, dialect)?,
+        };
+        let cluster = Cluster { running: Arc::new(running) };
+        cluster.running.put_in_force(&peers).await?;
+        Ok(cluster)
+    }
+
+    #[cfg(feature = "http")]
+    fn assemble_http(self, bind: SocketAddr, dialect: Dialect) -> Result<Running, StartError> {
+        let family = dialect != Dialect::Native;
+        let placement = match (family, self.placement) {
+            (true, Some(PlacementKind::Slots)) => {
+                return Err(StartError::Settings("a family dialect brings its own ring: placement slots cannot be had beside it"));
+            }
+            (true, _) => PlacementKind::Ring,
+            (false, placement) => placement.unwrap_or_default(),
+        };
+        let listener = crate::net::server::listen(bind, &self.limits)
+            .map_err(|source| StartError::Bind { address: bind, source })?;
+        let address = listener.local_addr();
+        if address.ip().is_unspecified() && self.url.is_none() && !self.peers.is_empty() {
+            return Err(StartError::Settings("a node bound to every address needs its url, as peers write it"));
+        }
+        let parts = Parts {
+            transport: Arc::new(HttpTransport::new(dialect, self.limits.clone())),
+            address: Some(address),
+            spelling: if family { Spelling::AsListed } else { Spelling::One },
+            placement,
+        };
+        let limits = self.limits.clone();
+        let mut running = self.assemble(parts)?;
+        running.port = Some(PeerPort::open(listener, limits, running.node.clone()));
+        Ok(running)
+    }
+
+    fn assemble(self, parts: Parts) -> Result<Running, StartError> {
+        let Parts { transport, address, spelling, placement } = parts;
+        let url = self.url.or_else(|| address.map(|address| format!("http://{address}")));
+        let name: Arc<str> = match (&self.name, address) {
+            (Some(name), _) => name.as_str().into(),
+            (None, Some(address)) => address.to_string().into(),
+            (None, None) => "local".into(),
+        };
+        let around = Surroundings {
+            node: name,
+            // Owns nothing yet: until it has found itself in its list it answers peers from loads.
+            views: Views::new(View::new(Vec::new(), None, placement)?),
+            peers: Peers::new(transport, self.clock.clone()),
+            limits: self.limits,
+            clock: self.clock,
+            runtime: Handle::current(),
+            leaving: AtomicBool::new(false),
+            faults: Faults::default(),
+        };
+        Ok(Running {
+            node: Arc::new(Node::new(around, random_id())),
+            #[cfg(feature = "http")]
+            port: None,
+            address,
+            identity: Identity { url, spelling, placement },
+            drain: self.drain,
+            relisting: tokio::sync::Mutex::new(()),
+        })
+    }
+}
+
+/// What differs between wires.
+struct Parts {
+    transport: Arc<dyn Transport>,
+    address: Option<SocketAddr>,
+    spelling: Spelling,
+    placement: PlacementKind,
+}
+
+impl Parts {
+    fn alone() -> Self {
+        Self { transport: Arc::new(NoPeers), address: None, spelling: Spelling::One, placement: PlacementKind::Slots }
+    }
+}
+
+impl Running {
+    async fn put_in_force(&self, peers: &[String]) -> Result<(), StartError> {
+        let _one_at_a_time = self.relisting.lock().await;
+        let Identity { url, spelling, placement } = &self.identity;
+        let members: Vec<Member> =
+            peers.iter().map(|entry| listed::member(entry, *spelling)).collect::<Result<_, _>>()?;
+        let view = if members.is_empty() {
+            self.view_alone()?
+        } else {
+            let me = self.find_me(&members, url.as_deref()).await?;
+            if me.is_none() {
+                tracing::warn!(node = %self.node.around.node, "this node is not in its list of peers: it owns nothing");
+            }
+            View::new(members, me.as_deref(), *placement)?
+        };
+        self.node.around.peers.retain(&view);
+        self.node.around.views.replace(view);
+        Ok(())
+    }
+
+    /// The view of a cluster of one.
+    fn view_alone(&self) -> Result<View, StartError> {
+        let Identity { url, spelling, placement } = &self.identity;
+        let me = match url {
+            Some(url) => listed::member(url, *spelling)?,
+            None => Member { name: self.node.around.node.clone(), authority: "".into() },
+        };
+        let name = me.name.clone();
+        Ok(View::new(vec![me], Some(&name), *placement)?)
+    }
+
+    /// The name under which this node is in the list: its own spelling, else that of the peer which turns out to be
+    /// this node. A family's peers are never asked: a path they do not know makes them panic.
+    async fn find_me(&self, members: &[Member], url: Option<&str>) -> Result<Option<Arc<str>>, StartError> {
+        if let Some(url) = url {
+            let own = listed::member(url, self.identity.spelling)?;
+            if members.iter().any(|member| member.name == own.name) {
+                return Ok(Some(own.name));
+            }
+            if self.identity.spelling == Spelling::AsListed {
+                return Err(StartError::NotListed { url: url.to_owned() });
+            }
+        }
+        let mut asked = JoinSet::new();
+        for member in members {
+            let (node, member) = (self.node.clone(), member.clone());
+            asked.spawn(async move {
+                let deadline = clock::now() + WHO_ARE_YOU;
+                let reply = node.around.peers.ask_anyway(&member, Request::Id, deadline).await;
+                matches!(reply, Ok(Reply::Id(id)) if id == node.id).then_some(member.name)
+            });
+        }
+        while let Some(answered) = asked.join_next().await {
+            if let Ok(Some(name)) = answered {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
+    #[cfg(feature = "http")]
+    async fn close_port(&self, drain: Duration) {
+        if let Some(port) = &self.port {
+            port.close(drain).await;
+        }
+    }
+
+    #[cfg(not(feature = "http"))]
+    async fn close_port(&self, _: Duration) {}
+}
+
+/// 128 random bits, from the seeds that the standard library draws for its hash maps.
+fn random_id() -> Arc<str> {
+    let word = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", word(), word()).into()
+}

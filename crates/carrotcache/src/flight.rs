@@ -1,0 +1,417 @@
+//! Flights: at most one errand per key at a time, shared by all who want the key meanwhile.
+//!
+//! The idea is Go's singleflight, without its four known faults: here the errand runs in a task of its own, so
+//! that a caller who leaves strands no one; a takeoff that is dropped frees its key; an outcome, also a failure,
+//! is shared as it is; waiters and flights are limited. Flights are told apart by their keys, never by a hash of
+//! them alone.
+//!
+//! One table belongs to one group. It knows no runtime: spawning is passed in and a wait is a plain future, so
+//! that shuttle runs this very file. It never awaits under a lock, and never runs foreign code (a waker, an
+//! errand) under one.
+//!
+//! Order of a landing: first out of the table, then the outcome is published. So whoever finds a flight in the
+//! table finds one whose outcome is still to come, and nobody is given an outcome that is older than his call.
+
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use hashbrown::HashTable;
+
+use crate::fault::{Fault, Faults};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, lock};
+use crate::units::Key;
+
+/// The flights of one group. `T` is what a flight lands with; each waiter gets a clone, so it should be cheap.
+pub(crate) struct Flights<T> {
+    table: Arc<Table<T>>,
+}
+
+/// What `claim` found.
+pub(crate) enum Claim<T> {
+    /// No flight of the key was up: the caller begins one, and waits for it like everyone else.
+    Lead(Takeoff<T>, Waiter<T>),
+    /// A flight of the key is up, and the caller waits for it.
+    Join(Waiter<T>),
+    /// The limit is reached. Nothing was started.
+    Busy,
+}
+
+/// How `fly` ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Flown<T> {
+    /// The caller began the flight; this is what it landed with.
+    Led(T),
+    /// The caller shared a flight that was up already.
+    Shared(T),
+    /// The limit is reached. Nothing was started.
+    Busy,
+}
+
+/// An errand as it is given to be spawned: it lands its own flight.
+pub(crate) type Errand = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl<T: Clone> Flights<T> {
+    /// An empty table. At most `max_waiters` callers wait in it, and as many flights are up.
+    ///
+    /// `abandoned` makes what waiters are told when an errand ends without landing: it panicked, or its runtime
+    /// stopped. It may run during a panic, so it must not panic itself.
+    pub(crate) fn new(
+        max_waiters: usize,
+        faults: Faults,
+        abandoned: impl Fn(&Key) -> T + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            table: Arc::new(Table {
+                shards: std::array::from_fn(|_| Mutex::new(HashTable::new())),
+                hasher: RandomState::new(),
+                waiters: AtomicUsize::new(0),
+                flights: AtomicUsize::new(0),
+                limit: if faults.has(Fault::NoCap) { usize::MAX } else { max_waiters },
+                abandoned: Box::new(abandoned),
+                faults,
+            }),
+        }
+    }
+
+    /// Joins the key's flight, or begins one. One short lock, one allocation or two.
+    pub(crate) fn claim(&self, key: &[u8]) -> Claim<T> {
+        let Some(place) = Place::take(&self.table) else { return Claim::Busy };
+        let hash = self.table.hasher.hash_one(key);
+        let mut shard = lock(self.table.shard(hash));
+        if let Some(flight) = shard.find(hash, |flight| flight.key.as_bytes() == key) {
+            return Claim::Join(Waiter::new(Arc::clone(flight), place));
+        }
+        let Some(takeoff) = Takeoff::new(&self.table, key, hash) else { return Claim::Busy };
+        let waiter = Waiter::new(Arc::clone(&takeoff.flight), place);
+        shard.insert_unique(hash, Arc::clone(&takeoff.flight), |flight| flight.hash);
+        Claim::Lead(takeoff, waiter)
+    }
+
+    /// Takes the key's flight out of the table, if one is up.
+    ///
+    /// Its waiters still get what it lands with; whoever comes from now on begins another; and the flight's `Keep`
+    /// says no from now on, so that nothing it read before this call is stored after it.
+    pub(crate) fn detach(&self, key: &[u8]) {
+        let hash = self.table.hasher.hash_one(key);
+        let mut shard = lock(self.table.shard(hash));
+        if let Ok(found) = shard.find_entry(hash, |flight| flight.key.as_bytes() == key) {
+            found.get().detach();
+            found.remove();
+        }
+    }
+
+    /// Detaches every flight that was up when the call began. Shard by shard: one that begins during the call may
+    /// or may not be among them.
+    pub(crate) fn detach_all(&self) {
+        for shard in &self.table.shards {
+            for flight in lock(shard).drain() {
+                flight.detach();
+            }
+        }
+    }
+
+    /// Flights under way, detached ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.table.flights.load(Ordering::Relaxed)
+    }
+
+    /// Callers that wait for a flight, leaders included.
+    pub(crate) fn waiters(&self) -> usize {
+        self.table.waiters.load(Ordering::Relaxed)
+    }
+}
+
+impl<V: Clone, E: Clone> Flights<Result<V, E>>
+where
+    Result<V, E>: Send + 'static,
+{
+    /// What the key's flight lands with. Begins one if none is up: `errand` makes it, `spawn` sends it off.
+    ///
+    /// Dropping the returned future abandons the wait, not the flight.
+    pub(crate) async fn fly<F>(
+        &self,
+        key: &[u8],
+        spawn: impl Fn(Errand),
+        errand: impl Fn(Key, Keep<Result<V, E>>) -> F,
+    ) -> Flown<Result<V, E>>
+    where
+        F: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        loop {
+            let flown = match self.claim(key) {
+                Claim::Busy => Flown::Busy,
+                Claim::Join(waiter) => Flown::Shared(waiter.await),
+                Claim::Lead(takeoff, waiter) => {
+                    let errand = takeoff.errand(&errand);
+                    if self.table.faults.has(Fault::LeaderRunsInCaller) {
+                        errand.await
+                    } else {
+                        spawn(errand)
+                    }
+                    Flown::Led(waiter.await)
+                }
+            };
+            if !(self.table.faults.has(Fault::ErrorPerWaiter) && matches!(flown, Flown::Shared(Err(_)))) {
+                return flown;
+            }
+        }
+    }
+}
+
+/// 16, as many as cores that miss at once on a usual machine; a miss is a network trip, so more would not show.
+const SHARDS: usize = 16;
+
+type Shard<T> = Mutex<HashTable<Arc<Flight<T>>>>;
+
+struct Table<T> {
+    /// std mutexes: nothing is awaited under one, and a section is a probe and at most one insertion.
+    shards: [Shard<T>; SHARDS],
+    /// Seeded at random, since keys come from strangers.
+    hasher: RandomState,
+    /// Live `Waiter`s. Invariant: `<= limit`.
+    waiters: AtomicUsize,
+    /// Live `Takeoff`s. Invariant: `<= limit`: when all callers left, their flights are still up.
+    flights: AtomicUsize,
+    limit: usize,
+    abandoned: Box<dyn Fn(&Key) -> T + Send + Sync>,
+    faults: Faults,
+}
+
+impl<T> Table<T> {
+    fn shard(&self, hash: u64) -> &Shard<T> {
+        // Bits that hashbrown does not use: it takes the lowest for the bucket and the highest seven for the tag.
+        &self.shards[(hash >> 48) as usize % SHARDS]
+    }
+
+    /// Takes this very flight out, unless it was detached: a newer flight of the key stays.
+    fn forget(&self, flight: &Arc<Flight<T>>) {
+        let mut shard = lock(self.shard(flight.hash));
+        if let Ok(found) = shard.find_entry(flight.hash, |other| Arc::ptr_eq(other, flight)) {
+            found.remove();
+        }
+    }
+}
+
+/// Counts one up, unless `limit` is reached.
+fn count_up(count: &AtomicUsize, limit: usize) -> bool {
+    // Relaxed: the number guards nothing but itself.
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1)).is_ok()
+}
+
+/// One errand, as its leader, its waiters and the table share it.
+struct Flight<T> {
+    key: Key,
+    hash: u64,
+    /// Raised once and never lowered.
+    detached: AtomicBool,
+    /// One slot for all waiters: an outcome is written once, however many read it.
+    state: Mutex<State<T>>,
+}
+
+enum State<T> {
+    Up(Wakers),
+    Landed(T),
+}
+
+impl<T> Flight<T> {
+    fn detach(&self) {
+        // Release, with Acquire in `Keep`: who is told that it is detached also sees what came before.
+        self.detached.store(true, Ordering::Release);
+    }
+
+    fn is_detached(&self) -> bool {
+        self.detached.load(Ordering::Acquire)
+    }
+
+    fn publish(&self, outcome: T) {
+        let before = std::mem::replace(&mut *lock(&self.state), State::Landed(outcome));
+        // The lock is free again: a waker may run anything, even drop another waiter of this flight.
+        if let State::Up(wakers) = before {
+            wakers.wake_all();
+        }
+    }
+}
+
+/// The wakers of one flight's waiters, each in a place of its own. No longer than the most waiters at one time.
+#[derive(Default)]
+struct Wakers {
+    places: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Wakers {
+    /// Puts the waker in its waiter's place, and gives back what stood there.
+    fn put(&mut self, place: &mut Option<usize>, waker: Waker) -> Option<Waker> {
+        let at = *place.get_or_insert_with(|| {
+            self.free.pop().unwrap_or_else(|| {
+                self.places.push(None);
+                self.places.len() - 1
+            })
+        });
+        self.places[at].replace(waker)
+    }
+
+    /// Frees a place for the next waiter, and gives back what stood there.
+    fn take(&mut self, at: usize) -> Option<Waker> {
+        self.free.push(at);
+        self.places[at].take()
+    }
+
+    fn wake_all(self) {
+        self.places.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+/// The right and the duty to land one flight. Lives in the errand's task; when it is dropped without landing, the
+/// flight lands with what `abandoned` says, so a panic frees the key like any other end.
+pub(crate) struct Takeoff<T> {
+    table: Arc<Table<T>>,
+    flight: Arc<Flight<T>>,
+    landed: bool,
+}
+
+impl<T> Takeoff<T> {
+    /// A flight that is not in the table yet, or `None` when as many as the limit are up.
+    fn new(table: &Arc<Table<T>>, key: &[u8], hash: u64) -> Option<Self> {
+        count_up(&table.flights, table.limit).then(|| Self {
+            table: Arc::clone(table),
+            flight: Arc::new(Flight {
+                key: Key::new(key),
+                hash,
+                detached: AtomicBool::new(false),
+                state: Mutex::new(State::Up(Wakers::default())),
+            }),
+            landed: false,
+        })
+    }
+
+    /// The key this flight is for.
+    pub(crate) fn key(&self) -> &Key {
+        &self.flight.key
+    }
+
+    /// For the store's question whether the value may still be kept.
+    pub(crate) fn keep(&self) -> Keep<T> {
+        Keep(Arc::clone(&self.flight))
+    }
+
+    /// Ends the flight: the key is free, and all who wait get the outcome.
+    pub(crate) fn land(mut self, outcome: T) {
+        self.set_down(outcome);
+    }
+
+    fn set_down(&mut self, outcome: T) {
+        self.landed = true;
+        self.table.forget(&self.flight);
+        self.flight.publish(outcome);
+    }
+
+    /// This flight's errand, ready to be spawned.
+    fn errand<F>(self, errand: impl Fn(Key, Keep<T>) -> F) -> Errand
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let errand = errand(self.key().clone(), self.keep());
+        Box::pin(async move {
+            let outcome = errand.await;
+            self.land(outcome);
+        })
+    }
+}
+
+impl<T> Drop for Takeoff<T> {
+    fn drop(&mut self) {
+        if !self.landed && !self.table.faults.has(Fault::GuardNotDropped) {
+            let outcome = (self.table.abandoned)(&self.flight.key);
+            self.set_down(outcome);
+        }
+        self.table.flights.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Answers whether what a flight brings may still be stored. Asked under the engine's lock, so it takes none.
+pub(crate) struct Keep<T>(Arc<Flight<T>>);
+
+impl<T> Keep<T> {
+    /// False from the moment the flight is detached.
+    pub(crate) fn holds(&self) -> bool {
+        !self.0.is_detached()
+    }
+}
+
+impl<T> Clone for Keep<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// One caller's wait for a flight. Dropping it abandons the wait, not the flight.
+pub(crate) struct Waiter<T> {
+    flight: Arc<Flight<T>>,
+    /// Where this waiter's waker stands, once it was polled.
+    at: Option<usize>,
+    // Held for its Drop alone.
+    _place: Place<T>,
+}
+
+impl<T> Waiter<T> {
+    fn new(flight: Arc<Flight<T>>, place: Place<T>) -> Self {
+        Self { flight, at: None, _place: place }
+    }
+}
+
+impl<T: Clone> Future for Waiter<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let this = &mut *self;
+        // Cloned before the lock is taken, and the one it replaces dropped after it is free: both run foreign code.
+        let waker = context.waker().clone();
+        let mut state = lock(&this.flight.state);
+        let replaced = match &mut *state {
+            State::Landed(outcome) => return Poll::Ready(outcome.clone()),
+            State::Up(wakers) => wakers.put(&mut this.at, waker),
+        };
+        drop(state);
+        drop(replaced);
+        Poll::Pending
+    }
+}
+
+impl<T> Drop for Waiter<T> {
+    fn drop(&mut self) {
+        let Some(at) = self.at else { return };
+        let mut state = lock(&self.flight.state);
+        let spent = match &mut *state {
+            State::Up(wakers) => wakers.take(at),
+            State::Landed(_) => None,
+        };
+        drop(state);
+        drop(spent);
+    }
+}
+
+/// One waiter's share of the limit, given back when it is dropped.
+struct Place<T>(Arc<Table<T>>);
+
+impl<T> Place<T> {
+    fn take(table: &Arc<Table<T>>) -> Option<Self> {
+        count_up(&table.waiters, table.limit).then(|| Self(Arc::clone(table)))
+    }
+}
+
+impl<T> Drop for Place<T> {
+    fn drop(&mut self) {
+        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod rules;
+#[cfg(all(test, not(shuttle)))]
+mod tests;
+#[cfg(all(test, shuttle))]
+mod under_shuttle;

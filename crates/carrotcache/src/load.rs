@@ -1,0 +1,108 @@
+//! One load: asking the origin, under the group's limits.
+//!
+//! Runs inside a flight's own task. However the loader ends, by an answer, an error, a panic or not at all, the
+//! flight lands: nothing here outlives the group's load deadline, save a loader that blocks its thread.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::clock::{self, Elapsed};
+use crate::error::{BoxError, GetError};
+use crate::fault::{Fault, Faults};
+use crate::loader::{Loaded, Loader};
+use crate::stats::{GroupStats, LoadOutcome};
+use crate::units::{ByteSize, GroupName, Key};
+
+/// The way from a group to its origin.
+pub(crate) struct Origin {
+    pub(crate) group: GroupName,
+    pub(crate) loader: Arc<dyn Loader>,
+    /// One permit for each load that may run.
+    pub(crate) permits: Semaphore,
+    pub(crate) max_loads: usize,
+    pub(crate) deadline: Duration,
+    /// The largest value that is taken.
+    pub(crate) value_max: ByteSize,
+    pub(crate) stats: Arc<GroupStats>,
+    pub(crate) faults: Faults,
+}
+
+impl Origin {
+    /// Asks the origin for `key`. Dropping the future drops the loader's.
+    pub(crate) async fn load(&self, key: &Key) -> Result<Loaded<Bytes>, GetError> {
+        let deadline = clock::now() + self.deadline;
+        let _permit = self.permit().await?;
+        let began = clock::now();
+        let ended = clock::timeout_at(deadline, caught(|| self.loader.load(key.clone()))).await;
+        self.stats.load_seconds.record(clock::now() - began);
+        let (outcome, loaded) = self.judge(key, ended);
+        self.stats.loads.add(outcome);
+        loaded
+    }
+
+    /// Leave to run one load. Half the deadline is for waiting, so that a load that begins has time to end.
+    async fn permit(&self) -> Result<Option<SemaphorePermit<'_>>, GetError> {
+        if self.faults.has(Fault::NoCap) {
+            return Ok(None);
+        }
+        match clock::timeout(self.deadline / 2, self.permits.acquire()).await {
+            Ok(permit) => Ok(permit.ok()),
+            Err(Elapsed) => {
+                self.stats.loads.add(LoadOutcome::Busy);
+                Err(GetError::busy("max_loads", self.max_loads))
+            }
+        }
+    }
+
+    /// What became of a load: how it counts, and what its waiters get.
+    fn judge(&self, key: &Key, ended: Ended) -> (LoadOutcome, Result<Loaded<Bytes>, GetError>) {
+        match ended {
+            Ok(Ok(Ok(Some(loaded)))) => match self.check_size(key, loaded.value.len()) {
+                Ok(()) => (LoadOutcome::Found, Ok(loaded)),
+                Err(error) => (LoadOutcome::TooLarge, Err(error)),
+            },
+            Ok(Ok(Ok(None))) => {
+                (LoadOutcome::NotFound, Err(GetError::NotFound { group: self.group.clone(), key: key.clone() }))
+            }
+            Ok(Ok(Err(error))) => (LoadOutcome::Failed, Err(GetError::load(&self.group, key, error))),
+            Ok(Err(panic)) => (LoadOutcome::Panicked, Err(GetError::load(&self.group, key, panic.into()))),
+            Err(Elapsed) => (LoadOutcome::Deadline, Err(GetError::Deadline { waited: self.deadline })),
+        }
+    }
+
+    /// Whether a value of this length is taken, from the origin or from a peer.
+    pub(crate) fn check_size(&self, key: &Key, length: usize) -> Result<(), GetError> {
+        let (length, limit) = (length as u64, self.value_max.as_u64());
+        if length > limit {
+            return Err(GetError::TooLarge { group: self.group.clone(), key: key.clone(), length, limit });
+        }
+        Ok(())
+    }
+}
+
+/// In time or not, whole or in a panic, with an answer or an error.
+type Ended = Result<Result<Result<Option<Loaded<Bytes>>, BoxError>, String>, Elapsed>;
+
+/// What `make`'s future gives, or what it panicked with.
+async fn caught<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, String> {
+    // A future is not polled again after its panic, so nobody sees what it left half done.
+    let future = catch_unwind(AssertUnwindSafe(make)).map_err(|panic| panic_text(&*panic))?;
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
+    })
+    .await
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the loader panicked: {}", text.unwrap_or("no message"))
+}

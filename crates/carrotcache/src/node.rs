@@ -1,0 +1,154 @@
+//! A node: its groups, and what it answers to other nodes, on every wire and in a simulator alike.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arc_swap::ArcSwap;
+
+use crate::answer::{Answer, Source};
+use crate::error::{GetError, KeyError, OpenError};
+use crate::group::{Group, Settings, Surroundings};
+use crate::loader::Loader;
+use crate::message::{Found, Reply, Request};
+use crate::stats::Stats;
+use crate::units::{GroupName, Key};
+
+/// A running node.
+pub(crate) struct Node {
+    pub(crate) around: Arc<Surroundings>,
+    /// Random, made at each start. Only answers "is this me?".
+    pub(crate) id: Arc<str>,
+    /// Swapped whole when a group opens, so that a request never waits for one that does.
+    groups: ArcSwap<HashMap<GroupName, Group>>,
+}
+
+impl Node {
+    pub(crate) fn new(around: Surroundings, id: Arc<str>) -> Self {
+        Self { around: Arc::new(around), id, groups: ArcSwap::default() }
+    }
+
+    /// Opens a group: from now on peers may ask for its keys.
+    pub(crate) fn open(
+        &self,
+        name: GroupName,
+        settings: Settings,
+        loader: Arc<dyn Loader>,
+    ) -> Result<Group, OpenError> {
+        let group = Group::new(name.clone(), settings, loader, self.around.clone());
+        let before = self.groups.rcu(|groups| {
+            let mut groups = HashMap::clone(groups);
+            groups.entry(name.clone()).or_insert_with(|| group.clone());
+            groups
+        });
+        if before.contains_key(&name) { Err(OpenError::Exists(name)) } else { Ok(group) }
+    }
+
+    /// The group of that name, if it is open.
+    pub(crate) fn group(&self, name: &str) -> Option<Group> {
+        self.groups.load().get(name).cloned()
+    }
+
+    /// Answers a peer. Never asks another node to do so.
+    pub(crate) async fn answer(&self, request: Request) -> Reply {
+        match request {
+            Request::Get { group, key, stand_in, cached_only } => match self.group(group.as_str()) {
+                Some(group) => self.get(&group, &key, stand_in, cached_only).await,
+                None => Reply::NoGroup,
+            },
+            Request::Set { group, key, value, ttl } => self.write(&group, &key, |group| {
+                let limit = self.around.limits.value.as_u64();
+                if value.len() as u64 > limit {
+                    return Reply::TooLarge(format!("value is over the limit of {limit} bytes").into());
+                }
+                group.keep_as_owner(key.as_bytes(), value, ttl);
+                Reply::Done
+            }),
+            Request::Remove { group, key } => self.write(&group, &key, |group| {
+                group.forget(key.as_bytes());
+                Reply::Done
+            }),
+            Request::Id => Reply::Id(self.id.clone()),
+            Request::Members => {
+                let view = self.around.views.current();
+                Reply::Members(view.members().iter().map(|member| member.name.clone()).collect())
+            }
+        }
+    }
+
+    async fn get(&self, group: &Group, key: &Key, stand_in: bool, cached_only: bool) -> Reply {
+        let minute_qps = group.minute_qps(key.as_bytes());
+        match group.serve(key.as_bytes(), stand_in, cached_only).await {
+            Ok(answer) => Reply::Found(self.found(answer, minute_qps)),
+            Err(error) => refusal(error),
+        }
+    }
+
+    fn write(&self, group: &GroupName, key: &Key, apply: impl FnOnce(&Group) -> Reply) -> Reply {
+        let Some(group) = self.group(group.as_str()) else { return Reply::NoGroup };
+        match group.checked(key.as_bytes()) {
+            Ok(_) => apply(&group),
+            Err(error) => refusal(error.into()),
+        }
+    }
+
+    fn found(&self, answer: Answer, minute_qps: f64) -> Found {
+        Found {
+            loaded: answer.source == Source::Origin,
+            value: answer.value,
+            ttl: answer.ttl,
+            age: answer.age,
+            node: answer.node,
+            minute_qps: Some(minute_qps),
+            view: Some(self.around.views.load().hash()),
+        }
+    }
+
+    /// What this node counted so far.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut groups: Vec<_> = self.groups.load().values().map(Group::stats).collect();
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        Stats { groups, view_mismatches: self.around.views.mismatches.get() }
+    }
+
+    /// From now on memory answers and no flight begins.
+    pub(crate) fn start_leaving(&self) {
+        self.around.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until no flight is in the air. May wait as long as a loader does: bound it.
+    pub(crate) async fn landed(&self) {
+        let groups = self.groups.load_full();
+        for group in groups.values() {
+            group.landed().await;
+        }
+    }
+}
+
+/// An error of a get, in the words of the wire. What the loader said goes with it: a peer's caller needs the cause.
+fn refusal(error: GetError) -> Reply {
+    match error {
+        GetError::NotFound { .. } => Reply::NotFound,
+        GetError::NotCached { .. } => Reply::NotCached,
+        GetError::Load { source, .. } => Reply::LoadFailed(with_causes(&*source).into()),
+        GetError::Busy { limit } => Reply::Busy(limit),
+        GetError::Leaving => Reply::Busy("the node is leaving".into()),
+        GetError::Deadline { .. } => Reply::Deadline,
+        GetError::Key(KeyError::Empty) => Reply::BadRequest(KeyError::Empty.to_string().into()),
+        GetError::Key(error @ KeyError::TooLong { .. }) => Reply::TooLarge(error.to_string().into()),
+        error @ (GetError::TooLarge { .. } | GetError::Refused { .. } | GetError::Decode { .. }) => {
+            Reply::LoadFailed(error.to_string().into())
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}

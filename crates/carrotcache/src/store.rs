@@ -1,0 +1,141 @@
+//! What a group holds in memory: `owned` entries and `mirrors` of other owners' hot ones, in one engine.
+//!
+//! The only file that has a cache. Mirrors weigh at most an eighth of the capacity, as the seed's hot cache did;
+//! what they do not use, owned entries do. Times to live become the engine's expiry here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use carrot_engine::{Cache, Cause, Time, Weight};
+
+use crate::clock::Clock;
+use crate::stats::{Eviction, GroupStats};
+use crate::units::ByteSize;
+use crate::value::{Meta, Value};
+
+/// Mirrors get at most 1/8 of a group's capacity.
+const MIRROR_SHARE: u64 = 8;
+
+/// No mirror outlives this, whatever its ttl: until removes reach mirrors, it bounds how long one can be wrong.
+pub(crate) const MIRROR_TTL_MAX: Duration = Duration::from_secs(60);
+
+/// Which of the two an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Region {
+    /// Ours, as the view says.
+    Owned,
+    /// A copy of another owner's.
+    Mirror,
+}
+
+/// An entry found in memory. Ages are reckoned when asked for: a plain get wants no clock.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) value: Value,
+    pub(crate) region: Region,
+    loaded: Time,
+    expires: Option<Time>,
+}
+
+impl Entry {
+    /// Since the value was read at the origin.
+    pub(crate) fn age(&self, now: Time) -> Duration {
+        now.since(self.loaded)
+    }
+
+    /// How much longer the value may be served; `None`: without end.
+    pub(crate) fn ttl(&self, now: Time) -> Option<Duration> {
+        self.expires.map(|end| end.since(now))
+    }
+}
+
+/// A value on its way into memory.
+pub(crate) struct Arrival {
+    pub(crate) value: Bytes,
+    /// Since the value was read at the origin.
+    pub(crate) age: Duration,
+    /// How long it may be served from now on; `None`: without end.
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) region: Region,
+}
+
+/// The memory of one group.
+pub(crate) struct Store {
+    cache: Cache<Meta>,
+    clock: Clock,
+}
+
+impl Store {
+    pub(crate) fn new(capacity: ByteSize, clock: Clock, stats: Arc<GroupStats>) -> Self {
+        let capacity = capacity.as_u64();
+        let cache = Cache::builder()
+            .capacity(capacity)
+            .region(capacity / MIRROR_SHARE, |meta: &Meta| meta.mirror)
+            .clock(clock.engine().clone())
+            .listener(Arc::new(move |_, cause| {
+                if let Some(cause) = eviction(cause) {
+                    stats.evictions.add(cause);
+                }
+            }))
+            .build();
+        Self { cache, clock }
+    }
+
+    /// The entry of `key`, if this node may serve it: what is its own only where the key is `local`, mirrors
+    /// anywhere. An entry left from a time when this node owned the key may have been removed at the new owner.
+    pub(crate) fn lookup(&self, local: bool, key: &[u8]) -> Option<Entry> {
+        let hit = self.cache.get(key)?;
+        let meta = hit.meta();
+        if !local && !meta.mirror {
+            return None;
+        }
+        Some(Entry {
+            region: if meta.mirror { Region::Mirror } else { Region::Owned },
+            loaded: meta.loaded,
+            expires: hit.expires(),
+            value: Value::from(hit),
+        })
+    }
+
+    /// Keeps the value, unless `still_true` says no: it is asked under the lock that a remove of the key takes.
+    ///
+    /// Gives the value to hand out, which is the entry itself where it was kept, and whether it was.
+    pub(crate) fn keep(&self, key: &[u8], arrival: Arrival, still_true: impl FnOnce() -> bool) -> (Value, bool) {
+        let Arrival { value, age, ttl, region } = arrival;
+        let mirror = region == Region::Mirror;
+        let ttl = if mirror { Some(ttl.map_or(MIRROR_TTL_MAX, |ttl| ttl.min(MIRROR_TTL_MAX))) } else { ttl };
+        if ttl == Some(Duration::ZERO) {
+            return (Value::from(value), false);
+        }
+        let now = self.clock.now();
+        let meta = Meta { loaded: now - age, mirror };
+        let expires: Option<Time> = ttl.map(|ttl| now + ttl);
+        match self.cache.insert_if(key, &value, meta, Weight::Real, expires, still_true) {
+            Ok(hit) => (Value::from(hit), true),
+            Err(_) => (Value::from(value), false),
+        }
+    }
+
+    /// Forgets `key`, and says whether it was held.
+    pub(crate) fn remove(&self, key: &[u8]) -> bool {
+        self.cache.remove(key).is_some()
+    }
+
+    /// What the engine counts, for a snapshot.
+    pub(crate) fn engine_stats(&self) -> carrot_engine::Stats {
+        self.cache.stats()
+    }
+}
+
+/// The engine's word for why an entry went, in the words of the metrics.
+fn eviction(cause: Cause) -> Option<Eviction> {
+    match cause {
+        Cause::Evicted => Some(Eviction::Evicted),
+        Cause::Expired => Some(Eviction::Expired),
+        Cause::Removed => Some(Eviction::Removed),
+        Cause::Replaced => Some(Eviction::Replaced),
+        Cause::Cleared => None,
+        _ => None,
+    }
+}

@@ -1,0 +1,108 @@
+//! The user's writes: `set` and `remove` go to the key's owner and drop what this node holds.
+//!
+//! Order: the owner first, then here. A fetch that began before the owner changed is detached by then and mirrors
+//! nothing; one that begins later brings the new value. Copies that other nodes mirror live on until their ttl
+//! ends, a minute at most.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock;
+use crate::error::{PeerError, WriteError};
+use crate::group::{Group, HOP};
+use crate::loader::Loaded;
+use crate::message::{Reply, Request};
+use crate::store::{Arrival, Region};
+use crate::units::Key;
+use crate::view::{Member, Owner};
+
+impl Group {
+    /// Puts a value into the cache, at the key's owner. The origin is not told: write it first.
+    ///
+    /// Until its ttl ends (the value's own, else the group's) gets see it, unless it is evicted, removed or set
+    /// anew. Other nodes' mirrors of the key keep the old value for at most their ttl or 60 s. Dropping the future
+    /// leaves it open whether the owner has done it.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn set(&self, key: impl AsRef<[u8]>, value: impl Into<Loaded>) -> Result<(), WriteError> {
+        let key = self.checked(key.as_ref())?;
+        let Loaded { value, ttl } = value.into();
+        let (length, limit) = (value.len() as u64, self.shared.around.limits.value.as_u64());
+        if length > limit {
+            return Err(WriteError::TooLarge { length, limit });
+        }
+        let view = self.shared.around.views.current();
+        match view.place(self.shared.seed, key).owner() {
+            Owner::Local => {
+                self.keep_as_owner(key, value, ttl);
+                Ok(())
+            }
+            Owner::Remote(owner) => {
+                let what = Request::Set { group: self.name().clone(), key: Key::new(key), value, ttl };
+                let told = self.tell(owner, what).await;
+                self.forget(key);
+                told
+            }
+        }
+    }
+
+    /// Forgets `key` at its owner and here, so that the next get asks the origin.
+    ///
+    /// A load that is in the air is detached: its callers get what it brings, and it is not kept. Other nodes'
+    /// mirrors of the key live on for at most their ttl or 60 s. Dropping the future leaves it open whether the
+    /// owner has done it.
+    ///
+    /// # Errors
+    /// See [`WriteError`]. A key that was not cached is no error.
+    pub async fn remove(&self, key: impl AsRef<[u8]>) -> Result<(), WriteError> {
+        let key = self.checked(key.as_ref())?;
+        let view = self.shared.around.views.current();
+        match view.place(self.shared.seed, key).owner() {
+            Owner::Local => {
+                self.forget(key);
+                Ok(())
+            }
+            Owner::Remote(owner) => {
+                let what = Request::Remove { group: self.name().clone(), key: Key::new(key) };
+                let told = self.tell(owner, what).await;
+                self.forget(key);
+                told
+            }
+        }
+    }
+
+    /// Keeps a value that was set, in the place of whatever is there or on its way.
+    pub(crate) fn keep_as_owner(&self, key: &[u8], value: Bytes, ttl: Option<Duration>) {
+        let ttl = ttl.or(self.shared.settings.ttl);
+        self.forget(key);
+        let arrival = Arrival { value, age: Duration::ZERO, ttl, region: Region::Owned };
+        self.shared.store.keep(key, arrival, || true);
+    }
+
+    /// Drops what this node holds of `key`, and what is on its way here.
+    ///
+    /// Flights are detached first: one that lands in between is not kept, or is kept and removed next.
+    pub(crate) fn forget(&self, key: &[u8]) {
+        self.shared.loads.detach(key);
+        self.shared.fetches.detach(key);
+        self.shared.store.remove(key);
+    }
+
+    async fn tell(&self, owner: &Member, what: Request) -> Result<(), WriteError> {
+        let owner_name = owner.name.clone();
+        let deadline = clock::now() + self.shared.settings.load_deadline + HOP;
+        match self.shared.around.peers.ask(owner, what, deadline).await {
+            Ok(Reply::Done) => Ok(()),
+            Ok(Reply::Unsupported) => Err(WriteError::Unsupported { owner: owner_name }),
+            Ok(refusal) => Err(WriteError::Refused { owner: owner_name, answer: refusal.to_string().into() }),
+            Err(source) => Err(unconfirmed(owner_name, source)),
+        }
+    }
+}
+
+fn unconfirmed(owner: Arc<str>, source: PeerError) -> WriteError {
+    WriteError::Unconfirmed { owner, source }
+}
