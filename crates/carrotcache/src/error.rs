@@ -12,6 +12,17 @@ use crate::units::{BadGroupName, GroupName, Key};
 /// Whatever a loader or a codec fails with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// An error and what caused it, in one line: for a log, a reply, a terminal.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
 /// A key that no group takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

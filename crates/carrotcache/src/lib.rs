@@ -35,7 +35,7 @@ mod write;
 pub use crate::answer::{Answer, Ask, Source};
 pub use crate::clock::Clock;
 pub use crate::cluster::{Cluster, ClusterBuilder};
-pub use crate::error::{BoxError, GetError, KeyError, LeaveError, OpenError, PeerError, StartError, WriteError};
+pub use crate::error::{BoxError, GetError, KeyError, LeaveError, OpenError, PeerError, StartError, WriteError, with_causes};
 pub use crate::group::Group;
 pub use crate::hot::Hot;
 pub use crate::limits::Limits;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use arc_swap::ArcSwap;
 
 use crate::answer::{Answer, Source};
-use crate::error::{GetError, KeyError, OpenError};
+use crate::error::{GetError, KeyError, OpenError, with_causes};
 use crate::group::{Group, Settings, Surroundings};
 use crate::loader::Loader;
 use crate::message::{Found, Reply, Request};
@@ -140,15 +140,4 @@ fn refusal(error: GetError) -> Reply {
             Reply::LoadFailed(error.to_string().into())
         }
     }
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }

@@ -1,0 +1,173 @@
+//! One node of the program: a cluster's member with its groups, its data front and its admin front.
+//!
+//! Starts whole or not at all: origins are opened and every address is bound before anything answers. Stops in the
+//! order that loses nothing: not ready, data front, peers and loads, admin.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use carrotcache::net::dialect::Dialect;
+use carrotcache::net::listen::{ListenLimits, Listener, Serving};
+use carrotcache::placement::PlacementKind;
+use carrotcache::{ByteSize, Cluster, Group, GroupName, Hot, Limits, OpenError};
+use tokio::time::Instant;
+
+use crate::admin::Admin;
+use crate::data::DataFront;
+use crate::origin::Origin;
+use crate::origin::slow::Slow;
+
+/// What a node is started with.
+pub struct NodePlan {
+    /// What answers call the node.
+    pub name: String,
+    /// How peers write its address, where that is not what it is bound to.
+    pub url: Option<String>,
+    /// Where peers ask.
+    pub peer: SocketAddr,
+    /// Where clients ask.
+    pub http: SocketAddr,
+    /// Where operators ask.
+    pub admin: SocketAddr,
+    /// All members, or none for a cluster of one.
+    pub peers: Vec<String>,
+    /// What is spoken to peers.
+    pub dialect: Dialect,
+    /// How keys are given to members; `None`: as the dialect has it.
+    pub placement: Option<PlacementKind>,
+    /// What the node allows itself and others.
+    pub limits: Limits,
+    /// How long a stop waits for what is in flight.
+    pub drain: Duration,
+    /// The groups, each with its origin, which is open already.
+    pub groups: Vec<GroupPlan>,
+}
+
+/// What a group is opened with.
+pub struct GroupPlan {
+    /// Its name.
+    pub name: GroupName,
+    /// The memory it may take.
+    pub capacity: ByteSize,
+    /// How long a value is served; `None`: without end.
+    pub ttl: Option<Duration>,
+    /// How long a load may take.
+    pub load_deadline: Duration,
+    /// Loads at once.
+    pub max_loads: usize,
+    /// Callers that may wait at once.
+    pub max_waiters: usize,
+    /// Which keys of other owners are mirrored.
+    pub hot: Hot,
+    /// Where values come from.
+    pub origin: Arc<Origin>,
+    /// How much later the origin answers than it could, for a demonstration.
+    pub slowed: Duration,
+}
+
+/// A node that answers.
+pub struct RunningNode {
+    cluster: Cluster,
+    data: Serving,
+    admin: Serving,
+    ready: Arc<AtomicBool>,
+    drain: Duration,
+}
+
+impl RunningNode {
+    /// Binds, joins, opens and answers.
+    ///
+    /// # Errors
+    /// Whatever keeps one of them from being whole; nothing is left running then.
+    pub async fn start(plan: NodePlan) -> anyhow::Result<Self> {
+        let limits = ListenLimits::from(&plan.limits);
+        let data = Listener::bind(plan.http, limits.clone()).await.context("data front")?;
+        let admin = Listener::bind(plan.admin, limits).await.context("admin front")?;
+        let cluster = start_member(&plan).await.context("peer port")?;
+        let groups: Vec<Group> =
+            plan.groups.iter().map(|group| open_group(&cluster, group)).collect::<Result<_, _>>()?;
+        let ready = Arc::new(AtomicBool::new(true));
+        let front = DataFront::new(groups, plan.limits.value);
+        let operators = Admin::new(cluster.clone(), ready.clone());
+        Ok(Self {
+            data: data.serve(move |request| {
+                let front = front.clone();
+                async move { front.respond(request).await }
+            }),
+            admin: admin.serve(move |request| {
+                let response = operators.respond(&request);
+                async move { response }
+            }),
+            cluster,
+            ready,
+            drain: plan.drain,
+        })
+    }
+
+    /// One line for each listener, to be printed once all accept.
+    pub fn listeners(&self) -> Vec<String> {
+        let peer = self.cluster.address().map(|address| format!("peer {address}"));
+        let fronts = [format!("http {}", self.data.address()), format!("admin {}", self.admin.address())];
+        peer.into_iter().chain(fronts).collect()
+    }
+
+    /// Ends what is in flight and stops, at the end of the drain at the latest. Gives what had to be cut off.
+    pub async fn stop(self) -> Option<String> {
+        self.ready.store(false, Ordering::Release);
+        let end = Instant::now() + self.drain;
+        let broken = self.data.stop(self.drain).await;
+        let left = tokio::time::timeout_at(end, self.cluster.leave()).await;
+        self.admin.stop(Duration::ZERO).await;
+        match (broken, left) {
+            (0, Ok(Ok(()))) => None,
+            (broken, _) => Some(format!(
+                "stopped after {:?} with {broken} clients unanswered or loads under way",
+                self.drain
+            )),
+        }
+    }
+}
+
+async fn start_member(plan: &NodePlan) -> anyhow::Result<Cluster> {
+    let mut member = Cluster::bind(plan.peer)
+        .name(&plan.name)
+        .peers(plan.peers.iter().cloned())
+        .dialect(plan.dialect)
+        .limits(plan.limits.clone())
+        .drain(plan.drain);
+    if let Some(url) = &plan.url {
+        member = member.url(url);
+    }
+    if let Some(placement) = plan.placement {
+        member = member.placement(placement);
+    }
+    Ok(member.start().await?)
+}
+
+fn open_group(cluster: &Cluster, plan: &GroupPlan) -> Result<Group, OpenError> {
+    let mut group = cluster
+        .group(plan.name.as_str())
+        .capacity(plan.capacity)
+        .load_deadline(plan.load_deadline)
+        .max_loads(plan.max_loads)
+        .max_waiters(plan.max_waiters)
+        .hot(plan.hot);
+    if let Some(ttl) = plan.ttl {
+        group = group.ttl(ttl);
+    }
+    let origin = plan.origin.clone();
+    if plan.slowed.is_zero() {
+        return group.open(move |key| {
+            let origin = origin.clone();
+            async move { origin.load(key).await }
+        });
+    }
+    let slow = Slow::new(origin, plan.slowed);
+    group.open(move |key| {
+        let slow = slow.clone();
+        async move { slow.load(key).await }
+    })
+}

@@ -1,0 +1,160 @@
+//! Request targets of the data front: which group and key a path and a query name.
+//!
+//! Pure. Paths are taken as they come: no dot-segments are resolved, no double slash is folded, a `+` in a path is a
+//! plus. In a query a `+` is a space, as every HTML form and the first carrotCache have it.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+/// The group that `/api` means where none is named.
+const API_GROUP: &str = "scores";
+
+/// What a request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `/v1/{group}/{key…}?ttl=30s`
+    Entry {
+        /// The group, unescaped.
+        group: String,
+        /// The key, unescaped.
+        key: Vec<u8>,
+        /// The ttl, as it was written.
+        ttl: Option<String>,
+    },
+    /// `/api?key=K&group=G`
+    Api {
+        /// The group, unescaped.
+        group: String,
+        /// The key, unescaped; empty where it is missing.
+        key: Vec<u8>,
+    },
+    /// Nothing of ours.
+    Nowhere,
+}
+
+/// A target that is ours and makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bad {
+    /// It began with `/api`.
+    pub api: bool,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl Target {
+    /// Reads a path and a query.
+    ///
+    /// # Errors
+    /// On an escape that is none, and on a group that is not text.
+    pub fn parse(path: &[u8], query: &str) -> Result<Self, Bad> {
+        if path == b"/api" {
+            return api(query).map_err(|why| Bad { api: true, why });
+        }
+        let Some(rest) = path.strip_prefix(b"/v1/") else { return Ok(Self::Nowhere) };
+        entry(rest, query).map_err(|why| Bad { api: false, why })
+    }
+}
+
+fn entry(rest: &[u8], query: &str) -> Result<Target, &'static str> {
+    let slash = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+    let (group, key) = (&rest[..slash], rest.get(slash + 1..).unwrap_or_default());
+    let ttl = parameter(query, "ttl")?.map(|ttl| String::from_utf8_lossy(&ttl).into_owned());
+    Ok(Target::Entry { group: text(&unescape(group)?)?, key: unescape(key)?.into_owned(), ttl })
+}
+
+fn api(query: &str) -> Result<Target, &'static str> {
+    let key = parameter(query, "key")?.unwrap_or_default();
+    let group = parameter(query, "group")?;
+    let group = group.as_deref().map_or_else(|| Ok(API_GROUP.to_owned()), text)?;
+    Ok(Target::Api { group, key })
+}
+
+/// The first value of that name in a query.
+fn parameter(query: &str, name: &str) -> Result<Option<Vec<u8>>, &'static str> {
+    for pair in query.split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if key == name {
+            return Ok(Some(unescape(value.replace('+', " ").as_bytes())?.into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+fn text(bytes: &[u8]) -> Result<String, &'static str> {
+    std::str::from_utf8(bytes).map(ToOwned::to_owned).map_err(|_| "the group is not UTF-8")
+}
+
+/// Undoes percent escapes, once.
+fn unescape(bytes: &[u8]) -> Result<Cow<'_, [u8]>, &'static str> {
+    let is_escape = |at: usize| {
+        bytes.get(at + 1).is_some_and(u8::is_ascii_hexdigit) && bytes.get(at + 2).is_some_and(u8::is_ascii_hexdigit)
+    };
+    if (0..bytes.len()).any(|at| bytes[at] == b'%' && !is_escape(at)) {
+        return Err("bad percent-escape");
+    }
+    Ok(percent_decode(bytes).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str) -> (String, Vec<u8>) {
+        match Target::parse(path.as_bytes(), "") {
+            Ok(Target::Entry { group, key, .. }) => (group, key),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_rest_of_the_path_is_the_key_unescaped_once_and_nothing_else() {
+        for (path, key) in [
+            ("/v1/g/Tom", &b"Tom"[..]),
+            ("/v1/g/a/b/", b"a/b/"),
+            ("/v1/g//abs", b"/abs"),
+            ("/v1/g/a/../b", b"a/../b"),
+            ("/v1/g/.", b"."),
+            ("/v1/g/a+b%20c", b"a+b c"),
+            ("/v1/g/%2525", b"%25"),
+            ("/v1/g/%FF%00", b"\xff\0"),
+            ("/v1/g/", b""),
+            ("/v1/g", b""),
+        ] {
+            assert_eq!(entry(path), ("g".to_owned(), key.to_vec()), "{path}");
+        }
+        assert_eq!(entry("/v1/g%2Fh/k").0, "g/h");
+    }
+
+    #[test]
+    fn what_is_no_escape_is_refused_wherever_it_stands() {
+        for path in ["/v1/g/%", "/v1/g/%2", "/v1/g/%zz", "/v1/%/k", "/v1/g/a%%20"] {
+            assert_eq!(Target::parse(path.as_bytes(), ""), Err(Bad { api: false, why: "bad percent-escape" }), "{path}");
+        }
+        assert!(Target::parse(b"/v1/%FF/k", "").is_err(), "a group is text");
+        assert!(matches!(Target::parse(b"/api", "key=%"), Err(Bad { api: true, .. })));
+        assert!(Target::parse(b"/v1/g/k", "ttl=%").is_err());
+    }
+
+    #[test]
+    fn the_api_of_the_first_carrotcache_asks_scores_by_default() {
+        let api = |query| Target::parse(b"/api", query).unwrap();
+        let asked = |group: &str, key: &[u8]| Target::Api { group: group.to_owned(), key: key.to_vec() };
+        assert_eq!(api("key=Tom"), asked("scores", b"Tom"));
+        assert_eq!(api("x=1&key=a+b%2B&group=chars"), asked("chars", b"a b+"));
+        assert_eq!(api(""), asked("scores", b""));
+    }
+
+    #[test]
+    fn a_ttl_is_handed_on_as_written() {
+        let Ok(Target::Entry { ttl, .. }) = Target::parse(b"/v1/g/k", "ttl=30s") else { panic!("no entry") };
+        assert_eq!(ttl.as_deref(), Some("30s"));
+    }
+
+    #[test]
+    fn other_paths_are_nowhere() {
+        for path in ["/", "/v1", "/v2/g/k", "/apis", "/api/", "*"] {
+            assert_eq!(Target::parse(path.as_bytes(), ""), Ok(Target::Nowhere), "{path}");
+        }
+    }
+}
