@@ -1,2 +1,33 @@
-//! x
-fn main() {}
+//! carrotcache's parts beside their anchors, measured in one run: `carrot-bench placement`.
+//!
+//! Prints a table and writes every run to `results/NAME.json`, with commit, machine and command line, so that a
+//! figure in the docs can be traced to how it was made.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its findings")]
+
+mod placement;
+mod report;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: carrot-bench placement";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["placement"] => placement::run(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("carrot-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

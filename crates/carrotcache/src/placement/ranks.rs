@@ -31,18 +31,18 @@ impl Ranks {
 
     /// The member that owns the key; `None` only where there are no members.
     #[inline]
-    pub fn owner(&self) -> Option<usize> {
+    pub fn owner(self) -> Option<usize> {
         self.iter().next()
     }
 
     /// Who is asked instead while the owner cannot be reached, in this order; fewer than two in a small cluster.
-    pub fn stand_ins(&self) -> impl Iterator<Item = usize> {
+    pub fn stand_ins(self) -> impl Iterator<Item = usize> {
         self.iter().skip(1)
     }
 
     /// The owner, then the stand-ins.
     #[inline]
-    pub fn iter(&self) -> impl Iterator<Item = usize> {
+    pub fn iter(self) -> impl Iterator<Item = usize> {
         self.0.into_iter().take_while(|&member| member != Self::FREE).map(usize::from)
     }
 
@@ -55,12 +55,18 @@ impl Ranks {
         self.0[self.len()] = member;
     }
 
-    pub(super) fn contains(&self, member: u16) -> bool {
+    pub(super) fn contains(self, member: u16) -> bool {
         self.0.contains(&member)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.iter().count()
+    pub(super) fn len(self) -> usize {
+        // Written out, since a table is built by some million calls, also in a build without optimisation.
+        match self.0 {
+            [Self::FREE, ..] => 0,
+            [_, Self::FREE, _] => 1,
+            [_, _, Self::FREE] => 2,
+            _ => Self::KEPT,
+        }
     }
 }
 

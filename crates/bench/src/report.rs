@@ -1,0 +1,123 @@
+//! How a measurement is kept: where, by what and on what it was made, and the spread of its runs.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+/// One figure measured several times; never empty.
+pub(crate) struct Runs {
+    /// As they came.
+    all: Vec<f64>,
+    sorted: Vec<f64>,
+}
+
+impl Runs {
+    /// Measures `rounds` times; `rounds` is at least 1.
+    pub(crate) fn of(rounds: usize, mut measure: impl FnMut() -> f64) -> Self {
+        (0..rounds).map(|_| measure()).collect()
+    }
+
+    pub(crate) fn median(&self) -> f64 {
+        self.sorted[self.sorted.len() / 2]
+    }
+
+    pub(crate) fn mean(&self) -> f64 {
+        self.all.iter().sum::<f64>() / self.all.len() as f64
+    }
+
+    pub(crate) fn least(&self) -> f64 {
+        self.sorted[0]
+    }
+
+    pub(crate) fn most(&self) -> f64 {
+        self.sorted[self.sorted.len() - 1]
+    }
+
+    /// All that is known, to be written down.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "median": self.median(), "mean": self.mean(), "least": self.least(), "most": self.most(), "runs": self.all,
+        })
+    }
+}
+
+impl FromIterator<f64> for Runs {
+    fn from_iter<I: IntoIterator<Item = f64>>(runs: I) -> Self {
+        let all: Vec<f64> = runs.into_iter().collect();
+        assert!(!all.is_empty(), "a figure is measured at least once");
+        let mut sorted = all.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        Self { all, sorted }
+    }
+}
+
+/// The median and, in brackets, the least and the most.
+impl fmt::Display for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ({:.2}–{:.2})", self.median(), self.least(), self.most())
+    }
+}
+
+/// Writes `results/NAME.json` in the repository: the rows, and how they were made. Gives the file's path.
+pub(crate) fn write(name: &str, rows: &[Value]) -> anyhow::Result<PathBuf> {
+    let root = git(&["rev-parse", "--show-toplevel"])?;
+    let report = json!({
+        "name": name,
+        "commit": git(&["rev-parse", "HEAD"])?,
+        "uncommitted_changes": !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty(),
+        "command_line": command_line(),
+        "machine": machine(),
+        "rows": rows,
+    });
+    let folder = Path::new(&root).join("results");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let path = folder.join(format!("{name}.json"));
+    fs::write(&path, format!("{report:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+/// What git says, without the line's end.
+fn git(arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new("git").args(arguments).output().context("cannot run git")?;
+    anyhow::ensure!(output.status.success(), "git {} failed: not in the repository?", arguments.join(" "));
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+/// The program by its name, since where it was built is no part of the finding, and its arguments.
+fn command_line() -> String {
+    let program = env!("CARGO_PKG_NAME").to_owned();
+    [program].into_iter().chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+}
+
+fn machine() -> Value {
+    json!({
+        "cpu": cpu_model().unwrap_or_else(|| "unknown".to_owned()),
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        "optimised": !cfg!(debug_assertions),
+    })
+}
+
+/// The first core's model, as Linux tells it.
+fn cpu_model() -> Option<String> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_kept_as_they_came_and_told_by_their_median() {
+        let runs: Runs = [5.0, 1.0, 3.0].into_iter().collect();
+        assert_eq!(runs.to_string(), "3.00 (1.00–5.00)");
+        assert_eq!(runs.to_json()["runs"], json!([5.0, 1.0, 3.0]));
+        assert!((runs.mean() - 3.0).abs() < 1e-9);
+    }
+}
