@@ -9,3 +9,5 @@ mod peers;
 mod units;
 mod value;
 mod view;
+
+pub use units::{BadGroupName, BadUnit, ByteSize, GroupName, Key, Span};
