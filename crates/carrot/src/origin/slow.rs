@@ -1,0 +1,53 @@
+//! An origin made slower, so that a demonstration can show what a cache is for.
+//!
+//! Wraps any origin and is shared by the nodes that load from it. Not for production, and never on by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use carrotcache::Key;
+
+use crate::origin::Origin;
+use crate::origin::error::OriginError;
+
+/// An origin whose every answer is late by `delay`.
+#[derive(Clone, Debug)]
+pub struct Slow {
+    origin: Arc<Origin>,
+    delay: Duration,
+}
+
+impl Slow {
+    /// Answers as `origin` does, later by `delay`.
+    pub fn new(origin: Arc<Origin>, delay: Duration) -> Self {
+        Self { origin, delay }
+    }
+
+    /// Waits, then asks the origin. Dropping the future while it waits asks nothing.
+    ///
+    /// # Errors
+    /// Those of the origin.
+    pub async fn load(&self, key: Key) -> Result<Option<Bytes>, OriginError> {
+        tokio::time::sleep(self.delay).await;
+        self.origin.load(key).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::OriginUrl;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_is_the_origins_and_comes_later_by_the_delay() {
+        let table = "table:Tom=630".parse::<OriginUrl>().unwrap();
+        let origin = Arc::new(table.open(None, Duration::from_secs(10)).unwrap());
+        let slow = Slow::new(Arc::clone(&origin), Duration::from_millis(20));
+        let start = tokio::time::Instant::now();
+        assert_eq!(slow.load(Key::from("Tom")).await.unwrap().as_deref(), Some(&b"630"[..]));
+        // Virtual time: the clock is paused, and only the delay moves it.
+        assert_eq!(start.elapsed(), Duration::from_millis(20));
+        assert_eq!(origin.loads(), 1);
+    }
+}

@@ -1,0 +1,184 @@
+//! The origin that is a SQLite file: one query, asked by a few threads of its own.
+//!
+//! SQLite blocks, so it is kept off the runtime's threads: loads go through one bounded queue to threads named
+//! `origin-sqlite-N`, each with its own connection. Another program may write the file meanwhile; each load sees
+//! what was committed before it began.
+//!
+//! In rollback mode a load waits while a writer commits, until its deadline; in WAL mode it never waits. A database
+//! in WAL mode needs its `-wal` and `-shm` files, or a directory in which we may make them, even to be read. It may
+//! be replaced by a rename over it, once no program has it open with a WAL behind it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use carrotcache::Key;
+use tokio::sync::oneshot;
+
+use crate::origin::alarm::{Alarm, Bell};
+use crate::origin::error::{OpenError, OriginError};
+use crate::origin::reader::{Question, Reader};
+
+/// What a SQLite origin is made of.
+#[derive(Clone, Debug)]
+pub struct SqliteSettings {
+    /// The database.
+    pub file: PathBuf,
+    /// One statement that reads, with one parameter: the key, as text where it is UTF-8, else as a blob.
+    pub query: String,
+    /// How long a load may take, from the call on, its wait in the queue included.
+    pub deadline: Duration,
+    /// Threads, each with a connection. Default 4: a disk has few arms, and what is in the page cache is quick.
+    pub threads: usize,
+    /// Loads that may wait for a thread. Default 1024: four groups at their default limit of 256 loads.
+    pub queue: usize,
+}
+
+impl SqliteSettings {
+    /// The defaults, for this query of this file.
+    pub fn new(file: PathBuf, query: String, deadline: Duration) -> Self {
+        Self { file, query, deadline, threads: 4, queue: 1024 }
+    }
+}
+
+/// A SQLite file that is open and can be asked.
+///
+/// Dropping it ends its queries and waits for its threads, some milliseconds as a rule; after it the file is closed.
+#[derive(Debug)]
+pub struct Sqlite {
+    /// `None` only while it is being dropped: the threads end when their queue has no sender.
+    jobs: Option<SyncSender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+    bell: Arc<Bell>,
+    deadline: Duration,
+    queue: usize,
+    loads: AtomicU64,
+}
+
+/// One load on its way to a thread.
+#[derive(Debug)]
+struct Job {
+    key: Key,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Option<Bytes>, OriginError>>,
+}
+
+impl Sqlite {
+    /// Opens the file once for each thread and checks the query. Blocks, for as long as `deadline` at most.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Nothing is left running.
+    pub fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
+        let bell = Arc::new(Bell::default());
+        let readers = open_readers(settings, &bell)?;
+        let (jobs, queue) = sync_channel(settings.queue);
+        let mut sqlite = Self {
+            jobs: Some(jobs),
+            threads: Vec::with_capacity(readers.len()),
+            bell,
+            deadline: settings.deadline,
+            queue: settings.queue,
+            loads: AtomicU64::new(0),
+        };
+        sqlite.start(readers, &Arc::new(Mutex::new(queue)))?;
+        Ok(sqlite)
+    }
+
+    /// The value of `key`, or `None` where the query gives no row, or NULL.
+    ///
+    /// Dropping the future abandons the answer: a load that still waits is not begun, one that runs ends by itself
+    /// or at its deadline.
+    ///
+    /// # Errors
+    /// See [`OriginError`]. The deadline is kept by the thread that runs the query, so a file system that hangs
+    /// can hold the answer back longer: whoever calls has to have a deadline too, as a group does.
+    pub async fn load(&self, key: Key) -> Result<Option<Bytes>, OriginError> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        self.send(Job { key, deadline: after(self.deadline), answer })?;
+        // A thread that ended without a word can only have been told to.
+        answered.await.unwrap_or(Err(OriginError::Closing))
+    }
+
+    /// How often it was asked, also when it was busy.
+    pub fn loads(&self) -> u64 {
+        self.loads.load(Ordering::Relaxed)
+    }
+
+    /// How often a load found the file locked by another program and waited.
+    pub fn lock_waits(&self) -> u64 {
+        self.bell.lock_waits()
+    }
+
+    fn send(&self, job: Job) -> Result<(), OriginError> {
+        let Some(jobs) = &self.jobs else { return Err(OriginError::Closing) };
+        jobs.try_send(job).map_err(|refused| match refused {
+            TrySendError::Full(_) => OriginError::Busy { waiting: self.queue },
+            TrySendError::Disconnected(_) => OriginError::Closing,
+        })
+    }
+
+    /// Starts a thread for each reader. The threads that run already end with `self` if one cannot be started.
+    fn start(&mut self, readers: Vec<Reader>, queue: &Queue) -> Result<(), OpenError> {
+        for (number, reader) in readers.into_iter().enumerate() {
+            let queue = Arc::clone(queue);
+            let thread = std::thread::Builder::new()
+                .name(format!("origin-sqlite-{number}"))
+                .spawn(move || serve(reader, &queue))
+                .map_err(OpenError::Thread)?;
+            self.threads.push(thread);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.bell.close();
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so already, and has closed its connection.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open_readers(settings: &SqliteSettings, bell: &Arc<Bell>) -> Result<Vec<Reader>, OpenError> {
+    let SqliteSettings { file, query, deadline, threads, .. } = settings.clone();
+    let question = Arc::new(Question { file, query, deadline });
+    let end = after(deadline);
+    let open = |_| Reader::open(Arc::clone(&question), Arc::new(Alarm::new(Arc::clone(bell), end)));
+    (0..threads.max(1)).map(open).collect()
+}
+
+/// The moment `span` from now; a span beyond what the clock can count is as good as a year.
+fn after(span: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(span).unwrap_or_else(|| now + YEAR)
+}
+
+/// The waiting loads. An idle thread sleeps in `recv` with the lock held, the others behind it at the lock.
+type Queue = Arc<Mutex<Receiver<Job>>>;
+
+/// One thread's life: until the queue has no sender.
+fn serve(mut reader: Reader, queue: &Queue) {
+    while let Some(job) = next(queue) {
+        if !job.answer.is_closed() {
+            let answer = reader.load(&job.key, job.deadline);
+            // Nobody may be waiting any more.
+            let _ = job.answer.send(answer);
+        }
+    }
+}
+
+fn next(queue: &Queue) -> Option<Job> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+#[cfg(test)]
+mod tests;
