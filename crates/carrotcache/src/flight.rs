@@ -139,6 +139,7 @@ where
     where
         F: Future<Output = Result<V, E>> + Send + 'static,
     {
+        // One round: only the fault at its end makes a second.
         loop {
             let flown = match self.claim(key) {
                 Claim::Busy => Flown::Busy,
@@ -146,9 +147,9 @@ where
                 Claim::Lead(takeoff, waiter) => {
                     let errand = takeoff.errand(&errand);
                     if self.table.faults.has(Fault::LeaderRunsInCaller) {
-                        errand.await
+                        errand.await;
                     } else {
-                        spawn(errand)
+                        spawn(errand);
                     }
                     Flown::Led(waiter.await)
                 }

@@ -296,7 +296,7 @@ mod tests {
         let mut highest: f64 = 0.0;
         for n in 0..200_000u64 {
             let now = secs(n as f64 * 120.0 / 200_000.0);
-            if scrambled(n) % 100 == 0 {
+            if scrambled(n).is_multiple_of(100) {
                 highest = highest.max(keys.record(b"Tom", now));
             } else {
                 keys.record(&n.to_le_bytes(), now);
