@@ -1,1 +1,68 @@
-//! x
+//! One process's memory: a bounded map of bytes, with eviction, expiry and exact weights.
+//!
+//! Keys and values are copied into one block per entry, beside a small `M` of the caller's own; a hit is a counted
+//! handle on that block, which derefs to the value and stays valid after the entry is gone. The sum of the entries'
+//! weights never exceeds the capacity, at any instant and over all shards; what does not fit is refused rather than
+//! allowed to flush the rest. No async, no network, and no thread but the clock's.
+//!
+//! ```
+//! use std::time::Duration;
+//! use carrot_engine::{Cache, Clock, Weight};
+//!
+//! let clock = Clock::manual(); // or Clock::system(), the default
+//! let scores = Cache::builder().capacity(2048).clock(clock.clone()).build();
+//!
+//! // Beside the value: when it was loaded. Charged by what it really takes. Served for a minute.
+//! let loaded = clock.now();
+//! let expires = loaded + Duration::from_secs(60);
+//! let stored = scores.insert_if(b"Tom", b"630", loaded, Weight::Real, Some(expires), || true)?;
+//!
+//! let hit = scores.get(b"Tom").expect("it was just stored");
+//! assert_eq!(&*hit, b"630");
+//! assert_eq!(hit.meta(), loaded);
+//! assert_eq!(scores.weight(), hit.weight());
+//!
+//! clock.advance(Duration::from_secs(60));
+//! assert!(scores.get(b"Tom").is_none());
+//! assert_eq!(&*stored, b"630"); // a handle outlives its entry
+//! # Ok::<(), carrot_engine::Refused>(())
+//! ```
+//!
+//! # Floors
+//! Imports run down only:
+//!
+//! ```text
+//!  6  lib
+//!  5  insert  iter                 storing · walking
+//!  4  cache                        the handle, its builder, the other operations
+//!  3  weight                       what an entry is charged, why it is refused
+//!  2  shard                        a table, the order of use and the counters, under one lock
+//!  1  lru                          the order of use
+//!  0  block  clock  budget  stats  one allocation per entry · time · how much may be held · counts
+//!     sync                         locks and atomics; under all but the clock
+//! ```
+//!
+//! Invariants: only `block` is unsafe; only `clock` reads a clock or waits; no thread holds two shards' locks; the
+//! listener runs, and blocks are freed, outside all locks.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
+
+mod block;
+mod budget;
+mod cache;
+mod clock;
+mod insert;
+mod iter;
+mod lru;
+mod shard;
+mod stats;
+mod sync;
+mod weight;
+
+pub use block::Hit;
+pub use budget::Budget;
+pub use cache::{Builder, Cache, Listener, Policy};
+pub use clock::{Clock, Time};
+pub use iter::Iter;
+pub use stats::{Cause, Stats};
+pub use weight::{Refused, Weight};

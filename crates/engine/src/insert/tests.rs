@@ -1,0 +1,191 @@
+//! Tests of storing: refusals, `keep`, regions, room over shards, shared budgets.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::budget::Budget;
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::weight::{Refused, Weight};
+
+/// Meta 1 is minor.
+fn cache(capacity: u64, minor: u64) -> Cache<u8> {
+    Cache::builder()
+        .capacity(capacity)
+        .clock(Clock::manual())
+        .shards(1)
+        .region(minor, |&meta| meta == 1)
+        .build()
+}
+
+fn store(cache: &Cache<u8>, key: &str, meta: u8, units: u64) -> Result<(), Refused> {
+    cache.insert_if(key.as_bytes(), b"v", meta, Weight::Units(units), None, || true).map(drop)
+}
+
+/// The keys, hottest first.
+fn keys(cache: &Cache<u8>) -> String {
+    cache.iter().map(|hit| String::from_utf8(hit.key().to_vec()).unwrap()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn two_kib_keep_all_five_entries_of_the_seeds_example() {
+    let scores = [("Tom", "630"), ("Jack", "589"), ("Sam", "567"), ("Lily", "589"), ("Pity", "567")];
+    for shards in [1, 64] {
+        let cache = Cache::builder().capacity(2048).shards(shards).build();
+        for (name, score) in scores {
+            let meta = [0_u64; 4];
+            cache.insert_if(name.as_bytes(), score.as_bytes(), meta, Weight::Real, None, || true).unwrap();
+        }
+        for (name, score) in scores {
+            assert_eq!(&*cache.get(name.as_bytes()).unwrap(), score.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_declined_insert_stores_nothing_evicts_nothing_and_leaves_the_old_entry() {
+    let cache = cache(2, 0);
+    store(&cache, "a", 0, 1).unwrap();
+    store(&cache, "b", 0, 1).unwrap();
+    for key in [&b"a"[..], b"c"] {
+        let refused = cache.insert_if(key, b"new", 0, Weight::Entry, None, || false);
+        assert_eq!(refused.unwrap_err(), Refused::Unwanted);
+    }
+    assert_eq!(keys(&cache), "b a");
+    assert_eq!(&*cache.peek(b"a").unwrap(), b"v");
+    let stats = cache.stats();
+    assert_eq!((stats.unwanted, stats.refused, stats.evictions, stats.replacements), (2, 0, 0, 0));
+}
+
+#[test]
+fn an_oversize_entry_is_refused_and_evicts_nothing() {
+    let cache = cache(4, 2);
+    store(&cache, "a", 0, 2).unwrap();
+    store(&cache, "m", 1, 2).unwrap();
+    let asked = |meta, units| {
+        cache
+            .insert_if(b"x", b"v", meta, Weight::Units(units), None, || panic!("not even asked"))
+            .unwrap_err()
+    };
+    assert_eq!(asked(0, 5), Refused::Oversize { weight: 5, limit: 4 });
+    assert_eq!(asked(1, 3), Refused::Oversize { weight: 3, limit: 2 });
+    assert_eq!(cache.len(), 2);
+    assert_eq!(cache.stats().refused, 2);
+    store(&cache, "x", 0, 4).unwrap();
+    assert_eq!(keys(&cache), "x");
+}
+
+#[test]
+fn capacity_0_keeps_nothing_and_neither_does_a_region_of_0() {
+    let none = cache(0, 10);
+    assert_eq!(store(&none, "a", 0, 0), Err(Refused::Oversize { weight: 1, limit: 0 }));
+    assert!(none.is_empty());
+    let no_minor = cache(10, 0);
+    assert_eq!(store(&no_minor, "m", 1, 1), Err(Refused::Oversize { weight: 1, limit: 0 }));
+    assert!(no_minor.is_empty());
+    store(&no_minor, "a", 0, 1).unwrap();
+}
+
+#[test]
+fn a_minor_entry_replaces_minor_ones_when_its_region_is_full() {
+    let cache = cache(10, 3);
+    for key in ["a", "b", "c"] {
+        store(&cache, key, 0, 1).unwrap();
+    }
+    for key in ["m", "n", "o"] {
+        store(&cache, key, 1, 1).unwrap();
+    }
+    store(&cache, "p", 1, 2).unwrap();
+    assert_eq!(keys(&cache), "c p b o a");
+    assert_eq!((cache.weight(), cache.stats().minor_weight), (6, 3));
+}
+
+#[test]
+fn when_the_whole_is_full_major_entries_leave_before_minor_ones() {
+    let cache = cache(4, 3);
+    store(&cache, "m", 1, 1).unwrap();
+    store(&cache, "a", 0, 1).unwrap();
+    store(&cache, "b", 0, 2).unwrap();
+    store(&cache, "n", 1, 1).unwrap();
+    assert!(cache.peek(b"a").is_none());
+    store(&cache, "c", 0, 4).unwrap();
+    assert_eq!(keys(&cache), "c");
+    assert_eq!(cache.stats().minor_weight, 0);
+}
+
+#[test]
+fn an_entry_may_change_its_region_and_its_weight_and_is_counted_where_it_is() {
+    let cache = cache(4, 2);
+    store(&cache, "a", 0, 1).unwrap();
+    store(&cache, "x", 0, 3).unwrap();
+    store(&cache, "x", 1, 2).unwrap();
+    assert_eq!((cache.weight(), cache.stats().minor_weight), (3, 2));
+    store(&cache, "x", 0, 3).unwrap();
+    assert_eq!((cache.weight(), cache.stats().minor_weight), (4, 0));
+    assert_eq!(keys(&cache), "x a", "its own weight was room enough");
+}
+
+#[test]
+fn room_is_made_in_other_shards_when_its_own_has_too_little() {
+    let cache = Cache::builder().capacity(100).shards(16).build();
+    let put =
+        |key: u32, units| cache.insert_if(&key.to_le_bytes(), b"", (), Weight::Units(units), None, || true);
+    for key in 0..100 {
+        put(key, 1).unwrap();
+    }
+    put(1000, 100).unwrap();
+    assert_eq!((cache.len(), cache.weight()), (1, 100));
+    put(1001, 60).unwrap();
+    put(1002, 60).unwrap();
+    assert_eq!((cache.len(), cache.weight()), (1, 60));
+}
+
+#[test]
+fn a_keep_that_panics_leaves_the_cache_whole() {
+    let cache = cache(2, 0);
+    store(&cache, "a", 0, 1).unwrap();
+    for _ in 0..3 {
+        let insert = || cache.insert_if(b"b", b"v", 0, Weight::Entry, None, || panic!("a caller's fault"));
+        assert!(catch_unwind(AssertUnwindSafe(insert)).is_err());
+    }
+    store(&cache, "b", 0, 1).unwrap();
+    assert_eq!(keys(&cache), "b a");
+    assert_eq!(cache.shared.budget.used(), 2);
+}
+
+fn sharer(budget: &Arc<Budget>) -> Cache<u8> {
+    Cache::builder().budget(Arc::clone(budget)).region(4, |&meta| meta == 1).build()
+}
+
+#[test]
+fn caches_of_one_budget_never_hold_more_than_it_together() {
+    let budget = Arc::new(Budget::new(10));
+    let (one, two) = (sharer(&budget), sharer(&budget));
+    for n in 0..30 {
+        store(if n % 3 == 0 { &one } else { &two }, &n.to_string(), n % 2, 1 + u64::from(n % 3)).unwrap();
+        assert_eq!(one.weight() + two.weight(), budget.used());
+        assert!(budget.used() <= 10);
+    }
+    drop(one);
+    assert_eq!(budget.used(), two.weight());
+    store(&two, "x", 0, 10).unwrap();
+    drop(two);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn a_cache_that_comes_late_to_a_full_budget_gets_its_part_from_the_heaviest() {
+    let budget = Arc::new(Budget::new(12));
+    let (early, small, late) = (sharer(&budget), sharer(&budget), sharer(&budget));
+    store(&small, "s", 0, 2).unwrap();
+    for n in 0..10 {
+        store(&early, &n.to_string(), n % 2, 1).unwrap();
+    }
+    for n in 0..10 {
+        store(&late, &n.to_string(), 0, 1).unwrap();
+    }
+    assert_eq!((early.weight(), small.weight(), late.weight()), (6, 2, 4));
+    store(&late, "x", 0, 12).unwrap();
+    assert_eq!((early.weight(), small.weight(), late.weight()), (0, 0, 12));
+    assert_eq!(early.stats().minor_weight, 0);
+}

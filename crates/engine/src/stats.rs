@@ -1,0 +1,82 @@
+//! What a cache counts, and why an entry left it.
+//!
+//! Each shard counts under its own lock, in plain integers; a snapshot adds them up. So nothing shared by all
+//! shards is written on a hit.
+
+/// Why an entry left the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// For room.
+    Evicted,
+    /// Its time was up, and somebody asked for it.
+    Expired,
+    /// By `remove`.
+    Removed,
+    /// By a later insert of the same key.
+    Replaced,
+    /// By `clear`.
+    Cleared,
+}
+
+/// A snapshot of a cache's counters. Counts are since the cache was built.
+///
+/// Every insert is accounted for: at rest, `inserts = entries + evictions + expirations + removals + replacements +
+/// cleared`. Shards are read one after the other, so under load the figures belong to slightly different moments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Gets that found a live entry.
+    pub hits: u64,
+    /// Gets that did not.
+    pub misses: u64,
+    /// Entries stored, replacements included.
+    pub inserts: u64,
+    /// Inserts refused because the entry is too heavy or no room could be made.
+    pub refused: u64,
+    /// Inserts that `keep` declined.
+    pub unwanted: u64,
+    /// Entries that left for room.
+    pub evictions: u64,
+    /// Entries found expired and dropped.
+    pub expirations: u64,
+    /// Entries that left by `remove`.
+    pub removals: u64,
+    /// Entries that left for a newer one of the same key.
+    pub replacements: u64,
+    /// Entries that left by `clear`.
+    pub cleared: u64,
+    /// Entries held now, those expired and not yet noticed included.
+    pub entries: u64,
+    /// The sum of their weights.
+    pub weight: u64,
+    /// Of that, the minor region's; an insert under way is counted in.
+    pub minor_weight: u64,
+    /// The most that `weight` can be; of a shared budget, all sharers together.
+    pub capacity: u64,
+}
+
+impl Stats {
+    pub(crate) fn count(&mut self, cause: Cause, entries: u64) {
+        *match cause {
+            Cause::Evicted => &mut self.evictions,
+            Cause::Expired => &mut self.expirations,
+            Cause::Removed => &mut self.removals,
+            Cause::Replaced => &mut self.replacements,
+            Cause::Cleared => &mut self.cleared,
+        } += entries;
+    }
+
+    /// Adds what one shard counted.
+    pub(crate) fn add_shard(&mut self, shard: &Self, entries: u64) {
+        self.hits += shard.hits;
+        self.misses += shard.misses;
+        self.inserts += shard.inserts;
+        self.evictions += shard.evictions;
+        self.expirations += shard.expirations;
+        self.removals += shard.removals;
+        self.replacements += shard.replacements;
+        self.cleared += shard.cleared;
+        self.entries += entries;
+    }
+}
