@@ -2,9 +2,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
 
+mod clock;
 mod error;
 mod limits;
 mod message;
+#[cfg(feature = "http")]
+pub mod net;
 mod peers;
 mod units;
 mod value;
