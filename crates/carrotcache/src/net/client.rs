@@ -1,0 +1,407 @@
+//! Peers asked over HTTP/1.1: one request at a time on each of a few kept connections.
+//!
+//! A pool of our own rather than hyper-util's: that one dials while a connection is about to come back, knows no cap,
+//! and cannot say whether a reply had begun when a connection broke. Here the cap holds for callers too: past
+//! `Limits::waiting_per_peer` of them the peer counts as busy. Connections are handed out latest first, so that what a
+//! burst has opened may go idle and close. Only a connection that was used before, and broke without a byte of reply,
+//! is made good by a second try: the peer has closed it meanwhile, and has most likely not seen the request. Twice
+//! done, what we send does no harm.
+//! Shared by all groups of a node; each connection has a task of its own. Never decides what a failure means.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, Request as HttpRequest, Response, StatusCode, response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::clock;
+use crate::error::PeerError;
+use crate::limits::Limits;
+use crate::message::{Reply, Request};
+use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN, target};
+use crate::net::reply::{self, TEXT_LIMIT, Verb};
+use crate::net::tap::{Hear, Tap};
+use crate::net::wire;
+use crate::peers::{BoxFuture, Transport};
+use crate::view::Member;
+
+/// What a reply may hold beside its value, in bytes.
+const SLACK: usize = 64 << 10;
+
+/// The longest header of a reply.
+const HEAD: usize = 128 << 10;
+
+/// Asks peers over HTTP/1.1, in one dialect.
+pub struct HttpTransport {
+    row: &'static Row,
+    limits: Arc<Limits>,
+    // std Mutex: held to look up one pool, once for each request.
+    pools: Mutex<HashMap<Arc<str>, Arc<Pool>>>,
+}
+
+impl fmt::Debug for HttpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpTransport").field("dialect", &self.row.dialect).finish_non_exhaustive()
+    }
+}
+
+impl HttpTransport {
+    /// A transport without connections; they are made when they are needed.
+    pub fn new(dialect: Dialect, limits: Limits) -> Self {
+        Self { row: dialect.row(), limits: Arc::new(limits), pools: Mutex::new(HashMap::new()) }
+    }
+
+    /// Lets go of the connections to all but these members. Requests under way are not disturbed.
+    pub fn retain(&self, members: &[Member]) {
+        self.lock().retain(|authority, _| members.iter().any(|member| member.authority == *authority));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<Pool>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pool(&self, member: &Member) -> Arc<Pool> {
+        let mut pools = self.lock();
+        if let Some(pool) = pools.get(&member.authority) {
+            return pool.clone();
+        }
+        let pool = Arc::new(Pool::new(member.authority.clone(), self.limits.clone()));
+        pools.insert(member.authority.clone(), pool.clone());
+        pool
+    }
+
+    async fn exchange(&self, to: &Member, call: &Call) -> Result<Reply, PeerError> {
+        let (head, body) = self.pool(to).exchange(call).await?;
+        reply::decode(self.row, call.verb, &head, body, self.limits.value.as_u64())
+    }
+}
+
+impl Transport for HttpTransport {
+    fn ask<'a>(
+        &'a self,
+        to: &'a Member,
+        what: Request,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Reply, PeerError>> {
+        Box::pin(async move {
+            let Some(call) = Call::new(self.row, what) else { return Ok(Reply::Unsupported) };
+            let allowed = deadline.saturating_duration_since(clock::now());
+            match clock::timeout_at(deadline, self.exchange(to, &call)).await {
+                Ok(result) => result,
+                Err(clock::Elapsed) => Err(PeerError::Timeout(allowed)),
+            }
+        })
+    }
+}
+
+/// A request as the row says it; kept until it is answered, since it may have to be sent twice.
+struct Call {
+    verb: Verb,
+    method: Method,
+    target: String,
+    flags: Vec<&'static str>,
+    body: Bytes,
+}
+
+impl Call {
+    /// `None`: the row has no way to say this.
+    ///
+    /// In the family's rows every method is a get, and a get may load: there a set or a remove would do the opposite
+    /// of what it means and look like a success, and so would a get that must not load. A path that they do not know
+    /// makes a Go peer panic.
+    fn new(row: &Row, what: Request) -> Option<Self> {
+        let is_native = row.dialect == Dialect::Native;
+        let (verb, method, target, flags, body) = match what {
+            Request::Get { cached_only: true, .. } if !is_native => return None,
+            Request::Get { group, key, stand_in, cached_only } => {
+                let flags = [(stand_in, STAND_IN), (cached_only, CACHED_ONLY)];
+                let said = flags.into_iter().filter(|(is_set, _)| *is_set && is_native).map(|(_, name)| name);
+                let target = target(row, group.as_str().as_bytes(), key.as_bytes());
+                (Verb::Get, Method::GET, target, said.collect(), Bytes::new())
+            }
+            _ if !is_native => return None,
+            Request::Set { group, key, value, ttl } => {
+                let target = target(row, group.as_str().as_bytes(), key.as_bytes());
+                let body = wire::SetRequest::new(value, ttl).encode_to_vec();
+                (Verb::Set, Method::PUT, target, Vec::new(), body.into())
+            }
+            Request::Remove { group, key } => {
+                let target = target(row, group.as_str().as_bytes(), key.as_bytes());
+                (Verb::Remove, Method::DELETE, target, Vec::new(), Bytes::new())
+            }
+            Request::Id => (Verb::Id, Method::GET, "/_carrot/id".to_owned(), Vec::new(), Bytes::new()),
+            Request::Members => {
+                (Verb::Members, Method::GET, "/_carrot/members".to_owned(), Vec::new(), Bytes::new())
+            }
+        };
+        Some(Self { verb, method, target, flags, body })
+    }
+
+    fn request(&self, authority: &str) -> Result<HttpRequest<Full<Bytes>>, PeerError> {
+        // Not a URL on the way: parsers of those take dot segments away.
+        let mut builder =
+            HttpRequest::builder().method(self.method.clone()).uri(&*self.target).header(HOST, authority);
+        for flag in &self.flags {
+            builder = builder.header(*flag, "1");
+        }
+        if self.verb == Verb::Set {
+            builder = builder.header(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        }
+        builder.body(Full::new(self.body.clone())).map_err(|error| {
+            // The target is made of plain ASCII and fits: what is left is an authority that is no header.
+            PeerError::Connect(Arc::from(format!("cannot address {authority:?}: {error}")))
+        })
+    }
+}
+
+/// The connections to one peer.
+struct Pool {
+    authority: Arc<str>,
+    limits: Arc<Limits>,
+    /// One for each request in flight. As a connection is made only when none is idle, there are never more of them.
+    places: Semaphore,
+    /// One for each caller that waits for a place.
+    queue: Semaphore,
+    // std Mutex: held to push or pop one connection.
+    idle: Mutex<Vec<Kept>>,
+}
+
+impl Pool {
+    fn new(authority: Arc<str>, limits: Arc<Limits>) -> Self {
+        let most = Semaphore::MAX_PERMITS;
+        Self {
+            authority,
+            places: Semaphore::new(limits.connections_per_peer.min(most)),
+            queue: Semaphore::new(limits.waiting_per_peer.min(most)),
+            limits,
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    async fn exchange(&self, call: &Call) -> Result<(response::Parts, Bytes), PeerError> {
+        let _place = self.place().await?;
+        if let Some(kept) = self.take().await {
+            match self.exchange_on(kept, call).await {
+                Err(Failure::Unanswered) => {}
+                Err(Failure::Final(error)) => return Err(error),
+                Ok(reply) => return Ok(reply),
+            }
+        }
+        let fresh = self.connect().await?;
+        self.exchange_on(fresh, call).await.map_err(|failure| match failure {
+            Failure::Unanswered => broken("closed without a reply"),
+            Failure::Final(error) => error,
+        })
+    }
+
+    /// A place among the requests in flight.
+    async fn place(&self) -> Result<SemaphorePermit<'_>, PeerError> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Ok(place);
+        }
+        let busy = |_| PeerError::Busy(self.limits.connections_per_peer);
+        let _turn = self.queue.try_acquire().map_err(busy)?;
+        self.places.acquire().await.map_err(|_closed| broken("the pool is closed"))
+    }
+
+    /// The idle connection used last, if any still stands.
+    async fn take(&self) -> Option<Kept> {
+        loop {
+            let mut kept = self.pop()?;
+            // A connection comes back a moment before its task has noticed that the reply is over. One that does not
+            // get ready is stuck, perhaps in an upload that the peer has refused to read.
+            if let Ok(Ok(())) = clock::timeout(self.limits.connect_timeout, kept.sender.ready()).await {
+                return Some(kept);
+            }
+        }
+    }
+
+    fn pop(&self) -> Option<Kept> {
+        let kept = self.lock().pop()?;
+        kept.state.set_idle(None);
+        Some(kept)
+    }
+
+    fn keep(&self, kept: Kept) {
+        kept.state.set_idle(Some(clock::now()));
+        let mut idle = self.lock();
+        // The oldest are at the bottom, and have been closed by their tasks if the peer or their age did for them.
+        idle.retain(|kept| !kept.sender.is_closed());
+        idle.push(kept);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn connect(&self) -> Result<Kept, PeerError> {
+        let failed = |why: String| PeerError::Connect(Arc::from(why));
+        let dialled = clock::timeout(self.limits.connect_timeout, TcpStream::connect(&*self.authority)).await;
+        let stream = dialled
+            .map_err(|_| failed(format!("not within {:?}", self.limits.connect_timeout)))?
+            .map_err(|error| failed(error.to_string()))?;
+        // Without it a request with a body waits for the acknowledgement of its header.
+        let _ = stream.set_nodelay(true);
+        let state = Arc::new(State::default());
+        let io = TokioIo::new(Tap::new(stream, state.clone()));
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD)
+            .handshake(io)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        tokio::spawn(drive(connection, state.clone(), self.limits.clone()));
+        Ok(Kept { sender, state, is_fresh: true })
+    }
+
+    /// One request and its reply. The connection goes back to the pool if the reply was read whole, and is closed if
+    /// it was not, also when the caller drops this future.
+    async fn exchange_on(&self, mut kept: Kept, call: &Call) -> Result<(response::Parts, Bytes), Failure> {
+        let request = call.request(&self.authority)?;
+        let heard = kept.state.reads.load(Relaxed);
+        let response = match kept.sender.send_request(request).await {
+            Ok(response) => response,
+            Err(_) if !kept.is_fresh && kept.state.reads.load(Relaxed) == heard => {
+                return Err(Failure::Unanswered);
+            }
+            Err(error) => return Err(broken(&chain(&error)).into()),
+        };
+        let (head, body, is_whole) = self.receive(response).await?;
+        if is_whole {
+            self.keep(Kept { is_fresh: false, ..kept });
+        }
+        Ok((head, body))
+    }
+
+    /// The reply, and whether it was read to its end: of a refusal the beginning is enough.
+    async fn receive(
+        &self,
+        response: Response<Incoming>,
+    ) -> Result<(response::Parts, Bytes, bool), PeerError> {
+        let (head, mut body) = response.into_parts();
+        let is_refusal = head.status != StatusCode::OK;
+        if !is_refusal && !has_length(&head) {
+            return Err(broken("a reply that ends when the connection does, and may have been cut"));
+        }
+        let limit = if is_refusal { TEXT_LIMIT } else { self.value_limit() };
+        if !is_refusal && body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+            return Err(broken("a reply over the limit"));
+        }
+        let mut taken = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| broken(&chain(&error)))?.into_data().unwrap_or_default();
+            if taken.is_empty() && body.is_end_stream() && frame.len() <= limit {
+                // All in one piece, as small values come: no copy.
+                return Ok((head, frame, true));
+            }
+            taken.extend_from_slice(&frame[..frame.len().min(limit - taken.len())]);
+            if taken.len() == limit && !body.is_end_stream() {
+                return if is_refusal {
+                    Ok((head, taken.freeze(), false))
+                } else {
+                    Err(broken("a reply over the limit"))
+                };
+            }
+        }
+        Ok((head, taken.freeze(), true))
+    }
+
+    fn value_limit(&self) -> usize {
+        usize::try_from(self.limits.value.as_u64()).unwrap_or(usize::MAX).saturating_add(SLACK)
+    }
+}
+
+/// Whether the end of the body is marked, by its length or by a last chunk.
+fn has_length(head: &response::Parts) -> bool {
+    head.headers.contains_key(CONTENT_LENGTH) || head.headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// A connection between two requests, or lent to one.
+struct Kept {
+    sender: SendRequest<Full<Bytes>>,
+    state: Arc<State>,
+    /// It has not answered a request yet.
+    is_fresh: bool,
+}
+
+/// What a connection's task and its user tell each other.
+#[derive(Default)]
+struct State {
+    /// Times that bytes have come in.
+    reads: AtomicU64,
+    /// Since when nobody uses it; `None`: somebody does.
+    idle_since: Mutex<Option<Instant>>,
+}
+
+impl State {
+    fn set_idle(&self, since: Option<Instant>) {
+        *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hear for State {
+    fn heard(&self) {
+        self.reads.fetch_add(1, Relaxed);
+    }
+}
+
+/// Drives a connection until either side closes it, or it has been idle for too long.
+async fn drive(
+    connection: Connection<TokioIo<Tap<State>>, Full<Bytes>>,
+    state: Arc<State>,
+    limits: Arc<Limits>,
+) {
+    let mut connection = pin!(connection);
+    let mut look = clock::after(clock::now(), limits.idle_timeout);
+    // Ends of themselves: with the peer's closing, or with the sender's being dropped by the pool or by a caller.
+    while clock::timeout_at(look, connection.as_mut()).await.is_err() {
+        let now = clock::now();
+        look = clock::after(state.idle_since().unwrap_or(now), limits.idle_timeout);
+        if look <= now {
+            return;
+        }
+    }
+}
+
+/// Why an exchange failed.
+enum Failure {
+    /// A connection used before broke, and not a byte of a reply had come.
+    Unanswered,
+    Final(PeerError),
+}
+
+impl From<PeerError> for Failure {
+    fn from(error: PeerError) -> Self {
+        Self::Final(error)
+    }
+}
+
+fn broken(why: &str) -> PeerError {
+    PeerError::Broken(Arc::from(why))
+}
+
+/// hyper's errors say what they were doing; what went wrong is in their source.
+fn chain(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

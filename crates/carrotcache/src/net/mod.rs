@@ -1,0 +1,12 @@
+//! The network: bytes become `message.rs`, and `message.rs` becomes bytes.
+//!
+//! **Invariant:** the only sockets of the library are opened here. Nothing here decides anything about a value: who
+//! owns it, whether it is kept and how long are the business of the floors below.
+
+pub mod client;
+pub mod dialect;
+pub mod listen;
+mod reply;
+pub mod server;
+mod tap;
+mod wire;

@@ -1,0 +1,234 @@
+//! Replies as status, headers and body, and back, by the rules of a row.
+//!
+//! The native row types every outcome by a header, so that "no such key" is never mistaken for "ask somebody else".
+//! The family's rows have only statuses, and what they cannot say is read as a failed load. Whatever is no reply of
+//! the row (a redirect, a page of HTML, half a message) is `PeerError::Broken`.
+//! Pure: bodies come in whole and go out whole, `client.rs` and `server.rs` move them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use http::{Response, StatusCode, response};
+use prost::Message;
+
+use crate::error::PeerError;
+use crate::message::{Found, Reply};
+use crate::net::dialect::{Dialect, OUTCOME, Outcome, Row};
+use crate::net::wire;
+use crate::units::Key;
+
+/// Longest text that says why, in bytes. It goes into logs and error lines, where a page helps nobody.
+pub(super) const TEXT_LIMIT: usize = 1024;
+
+/// Longest id of a node, in bytes.
+const ID_LIMIT: usize = 128;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// What was asked, as far as it says how the answer is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Set,
+    Remove,
+    Id,
+    Members,
+}
+
+/// What a request was about, for the texts of refusals.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub(super) group: &'a [u8],
+    pub(super) key: &'a [u8],
+}
+
+/// The response that says `reply` in the words of `row`.
+pub(super) fn encode(row: &Row, about: Subject<'_>, reply: Reply) -> Response<Bytes> {
+    match reply {
+        Reply::Found(found) => value(row, found),
+        Reply::Done => status(StatusCode::NO_CONTENT, Bytes::new()),
+        Reply::Id(id) => text(StatusCode::OK, &id),
+        Reply::Members(names) => members(row, &names),
+        Reply::NotFound => refusal(row, Outcome::NotFound, &format!("no such key: {}", shown(about.key))),
+        Reply::NotCached => refusal(row, Outcome::NotCached, &format!("not cached: {}", shown(about.key))),
+        Reply::NoGroup => refusal(row, Outcome::NoGroup, &format!("no such group: {}", shown(about.group))),
+        Reply::LoadFailed(why) => refusal(row, Outcome::LoadFailed, &why),
+        Reply::Busy(why) => refusal(row, Outcome::Busy, &why),
+        Reply::Deadline => refusal(row, Outcome::Deadline, "the load did not end in time"),
+        Reply::TooLarge(why) => refusal(row, Outcome::TooLarge, &why),
+        Reply::BadRequest(why) => refusal(row, Outcome::BadRequest, &why),
+        Reply::Unsupported => refusal(row, Outcome::Unsupported, "not supported"),
+    }
+}
+
+/// The answer to a target that is no path of ours.
+pub(super) fn nowhere() -> Response<Bytes> {
+    text(StatusCode::NOT_FOUND, "no such path")
+}
+
+/// The answer to a method that the path does not take.
+pub(super) fn wrong_method(allow: &'static str) -> Response<Bytes> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+fn value(row: &Row, found: Found) -> Response<Bytes> {
+    let body = match row.dialect {
+        Dialect::Native => wire::Response::from(found).encode_to_vec(),
+        Dialect::Carrot => wire::CarrotResponse { value: found.value.into() }.encode_to_vec(),
+        // Present though empty, as Go writes a value that is there.
+        Dialect::Golang => {
+            wire::GetResponse { value: Some(found.value.into()), minute_qps: found.minute_qps }
+                .encode_to_vec()
+        }
+    };
+    typed(row, body)
+}
+
+fn members(row: &Row, names: &[Arc<str>]) -> Response<Bytes> {
+    let names = names.iter().map(|name| name.as_ref().to_owned()).collect();
+    typed(row, wire::Members { names }.encode_to_vec())
+}
+
+fn typed(row: &Row, body: Vec<u8>) -> Response<Bytes> {
+    let mut response = status(StatusCode::OK, body.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(row.content_type));
+    response
+}
+
+fn refusal(row: &Row, outcome: Outcome, why: &str) -> Response<Bytes> {
+    let code = StatusCode::from_u16((row.status)(outcome)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = text(code, cut(why));
+    if row.dialect == Dialect::Native {
+        response.headers_mut().insert(OUTCOME, HeaderValue::from_static(outcome.name()));
+    }
+    response
+}
+
+/// A line of text, as Go's `http.Error` sends one.
+fn text(code: StatusCode, line: &str) -> Response<Bytes> {
+    let mut response = status(code, format!("{line}\n").into());
+    response.headers_mut().insert(CONTENT_TYPE, TEXT);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn status(code: StatusCode, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    response
+}
+
+/// What a stranger sent, escaped and cut as keys are shown everywhere.
+fn shown(bytes: &[u8]) -> Key {
+    Key::new(bytes)
+}
+
+/// The first `TEXT_LIMIT` bytes of a text, less what would split a character.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_LIMIT)]
+}
+
+/// What a peer's response means. `value_limit` is the longest value taken, in bytes.
+pub(super) fn decode(
+    row: &Row,
+    verb: Verb,
+    head: &response::Parts,
+    body: Bytes,
+    value_limit: u64,
+) -> Result<Reply, PeerError> {
+    if head.headers.contains_key(CONTENT_ENCODING) {
+        return Err(broken("a reply with a content encoding that was not asked for"));
+    }
+    match (head.status.as_u16(), verb) {
+        (200, Verb::Get) => decode_value(row, head, body, value_limit),
+        (204, Verb::Set | Verb::Remove) => Ok(Reply::Done),
+        (200, Verb::Id) => decode_id(head, &body),
+        (200, Verb::Members) => decode_members(row, head, body),
+        (300..=399, _) => Err(broken(&format!("redirect to {:?}", head.headers.get(LOCATION)))),
+        _ => decode_refusal(row, head, &body),
+    }
+}
+
+fn decode_value(row: &Row, head: &response::Parts, body: Bytes, limit: u64) -> Result<Reply, PeerError> {
+    check_type(row, head)?;
+    let found = match row.dialect {
+        Dialect::Native => wire::Response::decode(body).map_err(malformed)?.into_found().map_err(broken)?,
+        Dialect::Carrot => wire::bare(wire::CarrotResponse::decode(body).map_err(malformed)?.value, None),
+        Dialect::Golang => {
+            let response = wire::GetResponse::decode(body).map_err(malformed)?;
+            wire::bare(response.value.unwrap_or_default(), response.minute_qps)
+        }
+    };
+    let length = found.value.len();
+    if u64::try_from(length).is_ok_and(|length| length <= limit) {
+        Ok(Reply::Found(found))
+    } else {
+        Err(broken(&format!("value of {length} bytes is over the limit of {limit}")))
+    }
+}
+
+/// An empty body is a valid empty value, and so is many a short page by chance: a web server that happens to stand
+/// where a peer should must not be believed. Forks of the family differ in what they call a value, but not in text.
+fn check_type(row: &Row, head: &response::Parts) -> Result<(), PeerError> {
+    let found = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let fits = match row.dialect {
+        Dialect::Native => found == row.content_type.as_bytes(),
+        Dialect::Carrot | Dialect::Golang => !found.starts_with(b"text/"),
+    };
+    if fits { Ok(()) } else { Err(broken(&format!("content type {:?}", found.escape_ascii().to_string()))) }
+}
+
+fn decode_id(head: &response::Parts, body: &[u8]) -> Result<Reply, PeerError> {
+    let id = body.trim_ascii_end();
+    let is_text = head.headers.get(CONTENT_TYPE) == Some(&TEXT);
+    match std::str::from_utf8(id) {
+        Ok(id)
+            if is_text && (1..=ID_LIMIT).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) =>
+        {
+            Ok(Reply::Id(Arc::from(id)))
+        }
+        _ => Err(broken("the reply is no id")),
+    }
+}
+
+fn decode_members(row: &Row, head: &response::Parts, body: Bytes) -> Result<Reply, PeerError> {
+    check_type(row, head)?;
+    let names = wire::Members::decode(body).map_err(malformed)?.names;
+    Ok(Reply::Members(names.into_iter().map(Arc::from).collect()))
+}
+
+fn decode_refusal(row: &Row, head: &response::Parts, body: &[u8]) -> Result<Reply, PeerError> {
+    let bare = || broken(&format!("status {}", head.status));
+    let outcome = match head.headers.get(OUTCOME) {
+        Some(name) if row.dialect == Dialect::Native => Outcome::named(name.as_bytes()),
+        _ => (row.outcome)(head.status.as_u16()),
+    };
+    let lossy = String::from_utf8_lossy(body);
+    let why = || Arc::from(cut(lossy.trim()));
+    Ok(match outcome.ok_or_else(bare)? {
+        Outcome::NotFound => Reply::NotFound,
+        Outcome::NotCached => Reply::NotCached,
+        Outcome::NoGroup => Reply::NoGroup,
+        Outcome::LoadFailed => Reply::LoadFailed(why()),
+        Outcome::Busy => Reply::Busy(why()),
+        Outcome::Deadline => Reply::Deadline,
+        Outcome::TooLarge => Reply::TooLarge(why()),
+        Outcome::BadRequest => Reply::BadRequest(why()),
+        Outcome::Unsupported => Reply::Unsupported,
+    })
+}
+
+fn broken(why: &str) -> PeerError {
+    PeerError::Broken(Arc::from(cut(why)))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn malformed(error: prost::DecodeError) -> PeerError {
+    broken(&format!("malformed message: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! Golden bytes of each row's replies, and what is read from them and from things that are no replies.
+
+use std::time::Duration;
+
+use super::*;
+
+const DIALECTS: [Dialect; 3] = [Dialect::Native, Dialect::Carrot, Dialect::Golang];
+const TOM: Subject<'_> = Subject { group: b"scores", key: b"Tom" };
+const LIMIT: u64 = 1000;
+
+fn found(value: &'static [u8]) -> Found {
+    Found {
+        value: Bytes::from_static(value).into(),
+        ttl: Some(Duration::from_millis(1500)),
+        age: Duration::from_millis(7),
+        loaded: true,
+        node: Arc::from("a"),
+        minute_qps: Some(1.5),
+        view: Some(258),
+    }
+}
+
+/// Status, content type, outcome and body.
+fn said(dialect: Dialect, reply: Reply) -> (u16, String, String, Vec<u8>) {
+    let response = encode(dialect.row(), TOM, reply);
+    let header = |name: &str| {
+        response.headers().get(name).map_or(String::new(), |value| value.to_str().unwrap().to_owned())
+    };
+    (response.status().as_u16(), header("content-type"), header(OUTCOME), response.body().to_vec())
+}
+
+/// What `dialect` reads in a response it gets for `verb`.
+fn read(dialect: Dialect, verb: Verb, response: Response<Bytes>) -> Result<Reply, PeerError> {
+    let (head, body) = response.into_parts();
+    decode(dialect.row(), verb, &head, body, LIMIT)
+}
+
+fn response(status: u16, headers: &[(&'static str, &'static str)], body: &'static [u8]) -> Response<Bytes> {
+    let mut builder = Response::builder().status(status);
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(Bytes::from_static(body)).unwrap()
+}
+
+fn every_refusal() -> [Reply; 9] {
+    let why = || Arc::from("why");
+    [
+        Reply::NotFound,
+        Reply::NotCached,
+        Reply::NoGroup,
+        Reply::LoadFailed(why()),
+        Reply::Busy(why()),
+        Reply::Deadline,
+        Reply::TooLarge(why()),
+        Reply::BadRequest(why()),
+        Reply::Unsupported,
+    ]
+}
+
+#[test]
+fn a_value_has_these_bytes_in_each_row() {
+    assert_eq!(
+        said(Dialect::Carrot, Reply::Found(found(b"630"))),
+        (200, "application/octet-stream".to_owned(), String::new(), b"\x0a\x03630".to_vec())
+    );
+    assert_eq!(
+        said(Dialect::Golang, Reply::Found(found(b"630"))),
+        (
+            200,
+            "application/x-protobuf".to_owned(),
+            String::new(),
+            b"\x0a\x03630\x11\0\0\0\0\0\0\xf8\x3f".to_vec()
+        )
+    );
+    assert_eq!(
+        said(Dialect::Native, Reply::Found(found(b"630"))),
+        (
+            200,
+            "application/x-protobuf".to_owned(),
+            String::new(),
+            b"\x0a\x03630\x11\0\0\0\0\0\0\xf8\x3f\x18\xdc\x0b\x20\x07\x28\x01\x32\x01a\x39\x02\x01\0\0\0\0\0\0".to_vec()
+        )
+    );
+}
+
+#[test]
+fn an_empty_value_is_an_empty_body_for_the_seed_and_an_empty_field_for_go() {
+    let bare = || Reply::Found(wire::bare(Bytes::new(), None));
+    assert_eq!(said(Dialect::Carrot, bare()).3, b"");
+    assert_eq!(said(Dialect::Golang, bare()).3, b"\x0a\0");
+    assert_eq!(said(Dialect::Native, bare()).3, b"");
+    for dialect in DIALECTS {
+        let reply = read(dialect, Verb::Get, encode(dialect.row(), TOM, bare())).unwrap();
+        assert!(matches!(reply, Reply::Found(found) if found.value.is_empty()));
+    }
+    let absent = response(200, &[("content-type", "application/x-protobuf")], b"");
+    assert!(matches!(read(Dialect::Golang, Verb::Get, absent), Ok(Reply::Found(f)) if f.value.is_empty()));
+}
+
+#[test]
+fn refusals_have_these_statuses_outcomes_and_lines_in_each_row() {
+    let native = [
+        (404, "not_found", "no such key: Tom\n"),
+        (404, "not_cached", "not cached: Tom\n"),
+        (404, "no_group", "no such group: scores\n"),
+        (502, "load_failed", "why\n"),
+        (503, "busy", "why\n"),
+        (504, "deadline", "the load did not end in time\n"),
+        (413, "too_large", "why\n"),
+        (400, "bad_request", "why\n"),
+        (501, "unsupported", "not supported\n"),
+    ];
+    let family = [500, 500, 404, 500, 503, 500, 413, 400, 500];
+    let text = "text/plain; charset=utf-8";
+    for ((reply, (status, outcome, line)), family) in every_refusal().into_iter().zip(native).zip(family) {
+        let expected = (status, text.to_owned(), outcome.to_owned(), line.as_bytes().to_vec());
+        assert_eq!(said(Dialect::Native, reply.clone()), expected);
+        let expected = (family, text.to_owned(), String::new(), line.as_bytes().to_vec());
+        assert_eq!(said(Dialect::Carrot, reply.clone()), expected);
+        assert_eq!(said(Dialect::Golang, reply), expected);
+    }
+}
+
+#[test]
+fn what_strangers_name_is_escaped_and_what_failed_at_length_is_cut() {
+    let about = Subject { group: b"a\r\n\x1b[31m\xff", key: b"" };
+    let response = encode(Dialect::Golang.row(), about, Reply::NoGroup);
+    assert_eq!(
+        response.body(),
+        &br"no such group: a\r\n\u{1b}[31m\xff"[..].iter().chain(b"\n").copied().collect::<Bytes>()
+    );
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+
+    let long: Arc<str> = "ä".repeat(5000).into();
+    let body = said(Dialect::Native, Reply::LoadFailed(long.clone())).3;
+    assert_eq!(body.len(), TEXT_LIMIT + 1);
+    let page = response_of(502, "load_failed", &long);
+    assert!(
+        matches!(read(Dialect::Native, Verb::Get, page), Ok(Reply::LoadFailed(why)) if why.len() == TEXT_LIMIT)
+    );
+}
+
+fn response_of(status: u16, outcome: &'static str, text: &str) -> Response<Bytes> {
+    let body = Bytes::copy_from_slice(text.as_bytes());
+    Response::builder().status(status).header(OUTCOME, outcome).body(body).unwrap()
+}
+
+#[test]
+fn the_native_row_loses_nothing_on_the_way() {
+    let replies = every_refusal().into_iter().chain([
+        Reply::Found(found(b"630")),
+        Reply::Found(wire::bare(Bytes::from_static(b"\0\xff"), Some(0.0))),
+        Reply::Done,
+        Reply::Id(Arc::from("5f2c-1")),
+        Reply::Members(vec![Arc::from("http://a:1"), Arc::from("b")]),
+        Reply::Members(Vec::new()),
+    ]);
+    for reply in replies {
+        let verb = match reply {
+            Reply::Done => Verb::Remove,
+            Reply::Id(_) => Verb::Id,
+            Reply::Members(_) => Verb::Members,
+            _ => Verb::Get,
+        };
+        let back = read(Dialect::Native, verb, encode(Dialect::Native.row(), TOM, reply.clone())).unwrap();
+        assert_eq!(told(&back), told(&reply));
+    }
+}
+
+/// All of a reply, the value's bytes too, which `Debug` leaves out.
+fn told(reply: &Reply) -> String {
+    match reply {
+        Reply::Found(found) => format!("{:?} {:?}", &*found.value, found),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_family_rows_say_what_they_can_and_are_read_no_further() {
+    for dialect in [Dialect::Carrot, Dialect::Golang] {
+        let back = read(dialect, Verb::Get, encode(dialect.row(), TOM, Reply::Found(found(b"630")))).unwrap();
+        let qps = if dialect == Dialect::Golang { Some(1.5) } else { None };
+        assert_eq!(told(&back), told(&Reply::Found(wire::bare(Bytes::from_static(b"630"), qps))));
+        for (reply, expected) in every_refusal().into_iter().zip([
+            r#"LoadFailed("no such key: Tom")"#,
+            r#"LoadFailed("not cached: Tom")"#,
+            "NoGroup",
+            r#"LoadFailed("why")"#,
+            r#"Busy("why")"#,
+            r#"LoadFailed("the load did not end in time")"#,
+            r#"TooLarge("why")"#,
+            r#"BadRequest("why")"#,
+            r#"LoadFailed("not supported")"#,
+        ]) {
+            let back = read(dialect, Verb::Get, encode(dialect.row(), TOM, reply)).unwrap();
+            assert_eq!(format!("{back:?}"), expected);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_reply_of_the_row_is_broken() {
+    let protobuf = ("content-type", "application/x-protobuf");
+    let cases: [(Verb, Response<Bytes>); 12] = [
+        (Verb::Get, response(200, &[protobuf], b"\x0a\x05ab")),
+        (Verb::Get, response(200, &[protobuf], b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")),
+        (Verb::Get, response(200, &[("content-type", "text/html")], b"")),
+        (Verb::Get, response(200, &[protobuf, ("content-encoding", "gzip")], b"")),
+        (Verb::Get, response(301, &[("location", "/elsewhere")], b"")),
+        (Verb::Get, response(304, &[], b"")),
+        (Verb::Get, response(204, &[], b"")),
+        (Verb::Get, response(206, &[protobuf], b"")),
+        (Verb::Get, response(418, &[], b"")),
+        (Verb::Set, response(301, &[("location", "/elsewhere")], b"")),
+        (Verb::Id, response(200, &[("content-type", "text/html")], b"<html>")),
+        (Verb::Members, response(200, &[("content-type", "text/html")], b"")),
+    ];
+    for (verb, case) in cases {
+        for dialect in DIALECTS {
+            let told = format!("{case:?}");
+            assert!(
+                matches!(read(dialect, verb, case.clone()), Err(PeerError::Broken(_))),
+                "{dialect} {told}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_native_peer_is_believed_only_in_native_words() {
+    for (status, expected) in [
+        (404, "Broken"),
+        (500, "Broken"),
+        (502, "Broken"),
+        (503, "Broken"),
+        (414, "TooLarge"),
+        (431, "TooLarge"),
+        (405, "Unsupported"),
+    ] {
+        let told = format!("{:?}", read(Dialect::Native, Verb::Get, response(status, &[], b"")));
+        assert!(told.contains(expected), "{status} {told}");
+    }
+    let newer = response_of(404, "gone_fishing", "");
+    assert!(matches!(read(Dialect::Native, Verb::Get, newer), Err(PeerError::Broken(_))));
+    let untyped = response(200, &[], b"");
+    assert!(matches!(read(Dialect::Native, Verb::Get, untyped), Err(PeerError::Broken(_))));
+    let set = response(200, &[("content-type", "application/x-protobuf")], b"");
+    assert!(matches!(read(Dialect::Native, Verb::Set, set), Err(PeerError::Broken(_))));
+}
+
+#[test]
+fn a_value_at_the_limit_is_taken_and_one_byte_more_is_not() {
+    for dialect in DIALECTS {
+        let sized = |length| Reply::Found(wire::bare(vec![b'x'; length].into(), None));
+        let back = |length| read(dialect, Verb::Get, encode(dialect.row(), TOM, sized(length)));
+        assert!(matches!(back(1000), Ok(Reply::Found(_))));
+        assert!(matches!(back(1001), Err(PeerError::Broken(_))));
+    }
+}
+
+#[test]
+fn an_id_is_one_short_word() {
+    let id = |text: &str| {
+        read(Dialect::Native, Verb::Id, encode(Dialect::Native.row(), TOM, Reply::Id(Arc::from(text))))
+    };
+    assert!(id(&"x".repeat(128)).is_ok());
+    for bad in ["", " ", "a b", "ä", &"x".repeat(129)] {
+        assert!(matches!(id(bad), Err(PeerError::Broken(_))), "{bad:?}");
+    }
+}

@@ -1,0 +1,335 @@
+//! The protobuf messages that peers exchange, and what they mean in `message.rs`' words.
+//!
+//! Written with prost's derive, so that building needs no `protoc`; a test holds them to docs/peer.proto. A decoded
+//! value is a slice of the body it came in: whoever keeps it copies it. Times travel as milliseconds from now, never
+//! as clock times.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::message::Found;
+
+/// Longest time taken from a peer. Further off makes no difference to anyone, and would overflow an instant.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Longest name of a node, in bytes: names go into headers, logs and metrics.
+const LONGEST_NAME: usize = 255;
+
+/// Native: the value of a key.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Response {
+    #[prost(bytes = "bytes", tag = "1")]
+    value: Bytes,
+    #[prost(double, optional, tag = "2")]
+    minute_qps: Option<f64>,
+    #[prost(uint64, optional, tag = "3")]
+    ttl_ms: Option<u64>,
+    #[prost(uint64, tag = "4")]
+    age_ms: u64,
+    #[prost(bool, tag = "5")]
+    loaded: bool,
+    #[prost(string, tag = "6")]
+    node: String,
+    #[prost(fixed64, optional, tag = "7")]
+    view: Option<u64>,
+}
+
+/// Native: the body of a PUT.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SetRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) value: Bytes,
+    #[prost(uint64, optional, tag = "2")]
+    ttl_ms: Option<u64>,
+}
+
+/// Native: the names of the members.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Members {
+    #[prost(string, repeated, tag = "1")]
+    pub(super) names: Vec<String>,
+}
+
+/// carrotCache: the value of a key.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct CarrotResponse {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) value: Bytes,
+}
+
+/// groupcache: the value of a key.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct GetResponse {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub(super) value: Option<Bytes>,
+    #[prost(double, optional, tag = "2")]
+    pub(super) minute_qps: Option<f64>,
+}
+
+impl From<Found> for Response {
+    fn from(found: Found) -> Self {
+        Self {
+            value: found.value.into(),
+            minute_qps: found.minute_qps,
+            ttl_ms: found.ttl.map(floor_ms),
+            age_ms: ceil_ms(found.age),
+            loaded: found.loaded,
+            node: found.node.as_ref().to_owned(),
+            view: found.view,
+        }
+    }
+}
+
+impl Response {
+    /// What the message says, unless the name of the node is absurd.
+    pub(super) fn into_found(self) -> Result<Found, &'static str> {
+        if self.node.len() > LONGEST_NAME {
+            return Err("the node's name is too long");
+        }
+        Ok(Found {
+            value: self.value.into(),
+            ttl: self.ttl_ms.map(span),
+            age: span(self.age_ms),
+            loaded: self.loaded,
+            node: Arc::from(self.node),
+            minute_qps: rate(self.minute_qps),
+            view: self.view,
+        })
+    }
+}
+
+impl SetRequest {
+    pub(super) fn new(value: Bytes, ttl: Option<Duration>) -> Self {
+        Self { value, ttl_ms: ttl.map(floor_ms) }
+    }
+
+    pub(super) fn ttl(&self) -> Option<Duration> {
+        self.ttl_ms.map(span)
+    }
+}
+
+/// A value from a row that says nothing else of it.
+pub(super) fn bare(value: Bytes, minute_qps: Option<f64>) -> Found {
+    Found {
+        value: value.into(),
+        ttl: None,
+        age: Duration::ZERO,
+        loaded: false,
+        node: Arc::from(""),
+        minute_qps: rate(minute_qps),
+        view: None,
+    }
+}
+
+/// Rounded down: a ttl must not grow by travelling.
+fn floor_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Rounded up: a value must not grow younger by travelling.
+fn ceil_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+fn span(ms: u64) -> Duration {
+    Duration::from_millis(ms).min(LONGEST)
+}
+
+/// A rate that is no rate is dropped: it is advice, and not worth losing the value over.
+fn rate(per_second: Option<f64>) -> Option<f64> {
+    per_second.filter(|rate| rate.is_finite() && *rate >= 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fmt::Debug;
+
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+
+    /// A field of docs/peer.proto.
+    #[derive(Debug, PartialEq)]
+    struct Field {
+        label: &'static str,
+        kind: &'static str,
+        number: u64,
+    }
+
+    /// The fields of docs/peer.proto, by message and name. Anything but plain fields of plain messages stops the test.
+    fn documented() -> BTreeMap<(&'static str, &'static str), Field> {
+        let text = include_str!("../../../../docs/peer.proto");
+        let mut fields = BTreeMap::new();
+        let mut message = "";
+        for line in text.lines().map(str::trim) {
+            let words: Vec<&str> = line.trim_end_matches(';').split_whitespace().collect();
+            match words[..] {
+                [] | ["//", ..] | ["syntax", ..] | ["package", ..] => {}
+                ["message", name, "{"] => message = name,
+                ["}"] => message = "",
+                [kind, name, "=", number] if !message.is_empty() => {
+                    let field = Field { label: "", kind, number: number.parse().unwrap() };
+                    assert_eq!(fields.insert((message, name), field), None);
+                }
+                [label, kind, name, "=", number] if !message.is_empty() => {
+                    let field = Field { label, kind, number: number.parse().unwrap() };
+                    assert_eq!(fields.insert((message, name), field), None);
+                }
+                _ => panic!("cannot read {line:?}"),
+            }
+        }
+        fields
+    }
+
+    /// A field on the wire that holds a value which only its own type reads as `telling` does below.
+    fn sample(field: &Field) -> Vec<u8> {
+        let (wire_type, payload) = match field.kind {
+            "bytes" => (2, vec![1, 0xff]),
+            "string" => (2, vec![2, 0xc3, 0xa4]),
+            "uint64" => (0, vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
+            "bool" => (0, vec![1]),
+            "double" => (1, 1.5f64.to_le_bytes().to_vec()),
+            "fixed64" => (1, u64::MAX.to_le_bytes().to_vec()),
+            other => panic!("no sample for {other}"),
+        };
+        [vec![u8::try_from(field.number << 3 | wire_type).unwrap()], payload].concat()
+    }
+
+    struct Check {
+        fields: BTreeMap<(&'static str, &'static str), Field>,
+    }
+
+    impl Check {
+        /// `telling` has only this field set, to the sample of its type; `default` has it set to its type's default.
+        fn field<M: Message + Default + PartialEq + Debug>(
+            &mut self,
+            message: &'static str,
+            name: &'static str,
+            telling: M,
+            default: M,
+        ) {
+            let field = self.fields.remove(&(message, name)).unwrap_or_else(|| panic!("no {message}.{name}"));
+            let bytes = sample(&field);
+            assert_eq!(M::decode(&*bytes).unwrap(), telling, "{message}.{name}");
+            assert_eq!(telling.encode_to_vec(), bytes, "{message}.{name}");
+            // What is optional is there even when it says nothing; what is not leaves no trace then.
+            assert_eq!(!default.encode_to_vec().is_empty(), !field.label.is_empty(), "{message}.{name}");
+        }
+    }
+
+    fn bytes() -> Bytes {
+        Bytes::from_static(b"\xff")
+    }
+
+    #[test]
+    fn the_messages_are_those_of_the_documented_proto_file() {
+        let none = Response {
+            value: Bytes::new(),
+            minute_qps: None,
+            ttl_ms: None,
+            age_ms: 0,
+            loaded: false,
+            node: String::new(),
+            view: None,
+        };
+        let mut check = Check { fields: documented() };
+        let some = |change: fn(&mut Response)| {
+            let mut message = none.clone();
+            change(&mut message);
+            message
+        };
+        check.field("Response", "value", some(|m| m.value = bytes()), none.clone());
+        check.field(
+            "Response",
+            "minute_qps",
+            some(|m| m.minute_qps = Some(1.5)),
+            some(|m| m.minute_qps = Some(0.0)),
+        );
+        check.field("Response", "ttl_ms", some(|m| m.ttl_ms = Some(u64::MAX)), some(|m| m.ttl_ms = Some(0)));
+        check.field("Response", "age_ms", some(|m| m.age_ms = u64::MAX), none.clone());
+        check.field("Response", "loaded", some(|m| m.loaded = true), none.clone());
+        check.field("Response", "node", some(|m| m.node = "ä".to_owned()), none.clone());
+        check.field("Response", "view", some(|m| m.view = Some(u64::MAX)), some(|m| m.view = Some(0)));
+
+        let set = |value, ttl_ms| SetRequest { value, ttl_ms };
+        check.field("SetRequest", "value", set(bytes(), None), set(Bytes::new(), None));
+        check.field("SetRequest", "ttl_ms", set(Bytes::new(), Some(u64::MAX)), set(Bytes::new(), Some(0)));
+
+        let members = |name: &str| Members { names: vec![name.to_owned()] };
+        check.field("Members", "names", members("ä"), members(""));
+
+        let carrot = |value| CarrotResponse { value };
+        check.field("CarrotResponse", "value", carrot(bytes()), carrot(Bytes::new()));
+
+        let golang = |value, minute_qps| GetResponse { value, minute_qps };
+        check.field("GetResponse", "value", golang(Some(bytes()), None), golang(Some(Bytes::new()), None));
+        check.field("GetResponse", "minute_qps", golang(None, Some(1.5)), golang(None, Some(0.0)));
+
+        assert!(check.fields.is_empty(), "documented, and not in the code: {:?}", check.fields);
+    }
+
+    #[test]
+    fn a_groupcache_reader_finds_value_and_rate_in_a_native_response() {
+        let native = Response {
+            value: bytes(),
+            minute_qps: Some(2.5),
+            ttl_ms: Some(9),
+            age_ms: 1,
+            loaded: true,
+            node: "n".to_owned(),
+            view: Some(3),
+        };
+        let read = GetResponse::decode(&*native.encode_to_vec()).unwrap();
+        assert_eq!(read, GetResponse { value: Some(bytes()), minute_qps: Some(2.5) });
+    }
+
+    #[test]
+    fn fields_are_read_in_any_order_and_unknown_ones_skipped() {
+        // 2 before 1, then mailgun's expire = 3 as a negative varint, then a field 15 of bytes.
+        let body = b"\x11\0\0\0\0\0\0\xf8\x3f\x0a\x01x\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x7a\x02zz";
+        let read = GetResponse::decode(&body[..]).unwrap();
+        assert_eq!(read, GetResponse { value: Some(Bytes::from_static(b"x")), minute_qps: Some(1.5) });
+    }
+
+    #[test]
+    fn times_that_a_peer_makes_up_can_still_be_added_to_an_instant() {
+        let response = Response { ttl_ms: Some(u64::MAX), age_ms: u64::MAX, ..Response::default() };
+        let found = response.into_found().unwrap();
+        let now = std::time::Instant::now();
+        assert!(now.checked_add(found.ttl.unwrap()).is_some());
+        assert!(now.checked_sub(found.age).is_some());
+    }
+
+    #[test]
+    fn a_ttl_never_grows_and_an_age_never_shrinks_on_the_way() {
+        assert_eq!(floor_ms(Duration::from_micros(1999)), 1);
+        assert_eq!(ceil_ms(Duration::from_micros(1001)), 2);
+        assert_eq!(ceil_ms(Duration::from_millis(7)), 7);
+        assert_eq!((floor_ms(Duration::MAX), ceil_ms(Duration::MAX)), (u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn what_is_no_rate_is_dropped_and_a_node_name_without_end_is_refused() {
+        for bad in [f64::NAN, f64::INFINITY, -1.0] {
+            assert_eq!(bare(Bytes::new(), Some(bad)).minute_qps, None);
+        }
+        let named = |length| Response { node: "n".repeat(length), ..Response::default() };
+        assert!(named(255).into_found().is_ok());
+        assert!(named(256).into_found().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_decoding_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Response::decode(&*body).map(Response::into_found);
+            let _ = SetRequest::decode(&*body).map(|set| set.ttl());
+            let _ = Members::decode(&*body);
+            let _ = CarrotResponse::decode(&*body);
+            let _ = GetResponse::decode(&*body);
+        }
+    }
+}
