@@ -1,5 +1,72 @@
-//! x
+//! `carrot`: a node of a distributed read-through cache, for any language.
+//!
+//! Reads the command line, begins the log, runs what was asked for, and turns whatever stopped it into one line on
+//! standard error and an exit code. The only place that handles errors without knowing them.
+
 #![forbid(unsafe_code)]
+#![allow(unreachable_pub, reason = "a program has no outside: here `pub` means beyond the file")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
+#![cfg_attr(not(test), expect(dead_code, reason = "what serve and demo are made of, before they are"))]
+
+mod cli;
+mod demo_data;
+mod log;
 mod origin;
-fn main() {}
+mod settings;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::cli::Command;
+use crate::settings::Settings;
+
+/// Wrong usage, wrong settings, or a node that could not start.
+const NOT_STARTED: u8 = 2;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With standard error gone there is nobody left to tell; the exit code stands.
+            let _ = writeln!(std::io::stderr(), "carrot: {}", in_one_line(&format!("{error:#}")));
+            ExitCode::from(NOT_STARTED)
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let command = cli::read()?;
+    log::begin()?;
+    match command {
+        Command::Serve(args) => serve(args.settings()?),
+        Command::Demo(_) => anyhow::bail!("this build has no listeners"),
+    }
+}
+
+fn serve(settings: Settings) -> anyhow::Result<()> {
+    let group = settings.group;
+    let _origin = group.origin.open(group.query, group.load_deadline)?;
+    anyhow::bail!("this build has no listeners")
+}
+
+/// Text from files, peers and the command line may hold line ends and terminal codes: they are shown, not obeyed.
+fn in_one_line(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+        line
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_whatever_it_quotes() {
+        assert_eq!(in_one_line("no such file: a\nb\x1b[31m – ü"), "no such file: a\\nb\\u{1b}[31m – ü");
+    }
+}

@@ -117,8 +117,10 @@ impl OpenFile {
     fn new(question: &Question, alarm: &Arc<Alarm>) -> Result<Self, OpenError> {
         // Before the file is opened: if it is replaced in between, the next load opens once more than it must.
         let identity = identity(&question.file)?;
-        let connection = connect(&question.file, alarm)
-            .map_err(|fault| OpenError::Unreadable { file: question.file.clone(), fault: SqliteFault(fault) })?;
+        let connection = connect(&question.file, alarm).map_err(|fault| OpenError::Unreadable {
+            file: question.file.clone(),
+            fault: SqliteFault(fault),
+        })?;
         check(&connection, &question.query)?;
         Ok(Self { connection, identity })
     }

@@ -116,9 +116,18 @@ mod tests {
             ("Tom=1,Tom=1", "table has two values for the key Tom"),
             ("Tom=1,T%6fm=2", "table has two values for the key Tom"),
             ("a=%", "table entry \"a=%\" has a % without two hexadecimal digits behind it; % itself is %25"),
-            ("a=%2", "table entry \"a=%2\" has a % without two hexadecimal digits behind it; % itself is %25"),
-            ("%zz=1", "table entry \"%zz=1\" has a % without two hexadecimal digits behind it; % itself is %25"),
-            ("a=%é", "table entry \"a=%é\" has a % without two hexadecimal digits behind it; % itself is %25"),
+            (
+                "a=%2",
+                "table entry \"a=%2\" has a % without two hexadecimal digits behind it; % itself is %25",
+            ),
+            (
+                "%zz=1",
+                "table entry \"%zz=1\" has a % without two hexadecimal digits behind it; % itself is %25",
+            ),
+            (
+                "a=%é",
+                "table entry \"a=%é\" has a % without two hexadecimal digits behind it; % itself is %25",
+            ),
         ] {
             assert_eq!(parse(text).unwrap_err().to_string(), line);
         }

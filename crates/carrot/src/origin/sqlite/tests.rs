@@ -99,7 +99,7 @@ async fn the_value_is_the_first_column_of_the_first_row_as_bytes() {
     pages.writer.execute_batch(rows).unwrap();
     let sqlite = pages.open();
     for (key, value) in [
-        (&b"text"[..], Some(&"grüß".as_bytes()[..])),
+        (&b"text"[..], Some("grüß".as_bytes())),
         (b"blob", Some(b"\x00\xff")),
         (b"integer", Some(b"-42")),
         (b"real", Some(b"1.0")),
@@ -158,7 +158,11 @@ fn a_file_that_is_no_database_is_refused_with_its_name() {
     assert!(!pages.dir.path().join("missing.db").exists(), "a read-only open makes no file");
     assert!(matches!(refusal("."), OpenError::NotAFile(_)));
 
-    std::fs::write(pages.dir.path().join("notes.txt"), "no database, but long enough for a header".repeat(100)).unwrap();
+    std::fs::write(
+        pages.dir.path().join("notes.txt"),
+        "no database, but long enough for a header".repeat(100),
+    )
+    .unwrap();
     let line = refusal("notes.txt").to_string();
     assert!(line.ends_with("notes.txt: file is not a database"), "{line}");
 
@@ -283,7 +287,10 @@ async fn a_wal_database_is_read_wherever_its_wal_can_be_made_and_refused_with_ad
         }
         Err(refusal) => {
             assert!(!writable, "{refusal}");
-            assert!(refusal.to_string().contains("in WAL mode it needs its -wal and -shm files"), "{refusal}");
+            assert!(
+                refusal.to_string().contains("in WAL mode it needs its -wal and -shm files"),
+                "{refusal}"
+            );
         }
     }
 }
