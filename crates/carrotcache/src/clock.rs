@@ -41,12 +41,12 @@ impl Clock {
 
     /// How long this clock has run: the argument of the pure parts (rates, rests).
     pub(crate) fn elapsed(&self) -> Duration {
-        self.0.now().since_start()
+        Duration::from_millis(self.0.now().as_millis())
     }
 }
 
 /// The time ran out before the future was ready.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Elapsed;
 
 /// The instant that deadlines of waits are reckoned from.
@@ -59,12 +59,18 @@ pub(crate) async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// The future's result, or `Elapsed` after `limit`; the future is dropped then.
-pub(crate) async fn timeout<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+/// The future's result, or `Elapsed` after `limit`; the future is dropped then, unless it was lent.
+pub(crate) async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
     tokio::time::timeout(limit, future).await.map_err(|_| Elapsed)
 }
 
-/// The future's result, or `Elapsed` at `deadline`; the future is dropped then.
-pub(crate) async fn timeout_at<T>(deadline: Instant, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+/// The future's result, or `Elapsed` at `deadline`. A future that is ready at once is ready whatever the deadline.
+pub(crate) async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
     tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| Elapsed)
+}
+
+/// `from` and `span` later. A span beyond all reckoning, as a setting may hold, is taken as a hundred years.
+pub(crate) fn after(from: Instant, span: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    from + span.min(CENTURY)
 }

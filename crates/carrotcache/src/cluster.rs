@@ -17,12 +17,14 @@ use crate::limits::Limits;
 use crate::listed::{self, Spelling};
 use crate::message::{Reply, Request};
 #[cfg(feature = "http")]
-use crate::net::{client::HttpTransport, dialect::Dialect, server::PeerPort};
+use crate::net::{client::HttpTransport, dialect::Dialect, listen::{Listener, Serving}, server};
 use crate::node::Node;
 use crate::open::GroupBuilder;
 use crate::peers::{NoPeers, Peers, Transport};
 use crate::placement::PlacementKind;
-use crate::stats::Stats;
+use crate::stats::{NodeStats, Stats};
+#[cfg(feature = "http")]
+use crate::sync::{Mutex, lock};
 use crate::view::{Member, View};
 use crate::views::Views;
 
@@ -60,7 +62,8 @@ pub struct Cluster {
 struct Running {
     node: Arc<Node>,
     #[cfg(feature = "http")]
-    port: Option<PeerPort>,
+    /// Until the node leaves.
+    port: Mutex<Option<Serving>>,
     address: Option<SocketAddr>,
     identity: Identity,
     drain: Duration,
@@ -231,7 +234,7 @@ impl ClusterBuilder {
         let running = match self.wire {
             Wire::None => self.assemble(Parts::alone())?,
             #[cfg(feature = "http")]
-            Wire::Http { bind, dialect } => self.assemble_http(bind, dialect)?,
+            Wire::Http { bind, dialect } => self.assemble_http(bind, dialect).await?,
         };
         let cluster = Cluster { running: Arc::new(running) };
         cluster.running.put_in_force(&peers).await?;
@@ -239,7 +242,7 @@ impl ClusterBuilder {
     }
 
     #[cfg(feature = "http")]
-    fn assemble_http(self, bind: SocketAddr, dialect: Dialect) -> Result<Running, StartError> {
+    async fn assemble_http(self, bind: SocketAddr, dialect: Dialect) -> Result<Running, StartError> {
         let family = dialect != Dialect::Native;
         let placement = match (family, self.placement) {
             (true, Some(PlacementKind::Slots)) => {
@@ -248,9 +251,8 @@ impl ClusterBuilder {
             (true, _) => PlacementKind::Ring,
             (false, placement) => placement.unwrap_or_default(),
         };
-        let listener = crate::net::server::listen(bind, &self.limits)
-            .map_err(|source| StartError::Bind { address: bind, source })?;
-        let address = listener.local_addr();
+        let listener = Listener::bind(bind, (&self.limits).into()).await?;
+        let address = listener.address();
         if address.ip().is_unspecified() && self.url.is_none() && !self.peers.is_empty() {
             return Err(StartError::Settings("a node bound to every address needs its url, as peers write it"));
         }
@@ -261,8 +263,13 @@ impl ClusterBuilder {
             placement,
         };
         let limits = self.limits.clone();
-        let mut running = self.assemble(parts)?;
-        running.port = Some(PeerPort::open(listener, limits, running.node.clone()));
+        let running = self.assemble(parts)?;
+        let node = running.node.clone();
+        let answer: server::Answer = Arc::new(move |request| {
+            let node = node.clone();
+            Box::pin(async move { node.answer(request).await })
+        });
+        *lock(&running.port) = Some(server::serve(listener, answer, &limits));
         Ok(running)
     }
 
@@ -274,10 +281,12 @@ impl ClusterBuilder {
             (None, Some(address)) => address.to_string().into(),
             (None, None) => "local".into(),
         };
+        let stats = Arc::new(NodeStats::default());
         let around = Surroundings {
             node: name,
             // Owns nothing yet: until it has found itself in its list it answers peers from loads.
-            views: Views::new(View::new(Vec::new(), None, placement)?),
+            views: Views::new(View::new(Vec::new(), None, placement)?, stats.clone()),
+            stats,
             peers: Peers::new(transport, self.clock.clone()),
             limits: self.limits,
             clock: self.clock,
@@ -288,7 +297,7 @@ impl ClusterBuilder {
         Ok(Running {
             node: Arc::new(Node::new(around, random_id())),
             #[cfg(feature = "http")]
-            port: None,
+            port: Mutex::new(None),
             address,
             identity: Identity { url, spelling, placement },
             drain: self.drain,
@@ -373,8 +382,9 @@ impl Running {
 
     #[cfg(feature = "http")]
     async fn close_port(&self, drain: Duration) {
-        if let Some(port) = &self.port {
-            port.close(drain).await;
+        let port = lock(&self.port).take();
+        if let Some(port) = port {
+            port.stop(drain).await;
         }
     }
 

@@ -4,6 +4,7 @@
 //! and this is why two nodes whose lists disagree cannot hang a key: a *fetch* may ask a peer and may wait for a
 //! load; a *load* asks the origin and waits for nobody. What a peer asks of us joins loads only.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::answer::{Answer, Ask, Source};
 use crate::clock::{self, Clock};
 use crate::error::{GetError, KeyError, PeerError};
 use crate::fault::{Fault, Faults};
-use crate::flight::{Flights, Flown, Keep};
+use crate::flight::{self, Flights, Flown, Keep};
 use crate::hot::{Hot, HotKeys};
 use crate::limits::Limits;
 use crate::load::Origin;
@@ -24,8 +25,8 @@ use crate::loader::{Loaded, Loader};
 use crate::message::{Found, Reply, Request};
 use crate::peers::Peers;
 use crate::placement::GroupHash;
-use crate::stats::{FetchOutcome, GroupStats};
-use crate::store::{Arrival, Entry, Region, Store};
+use crate::stats::{FetchOutcome, Gauges, GroupSnapshot, GroupStats, HitSource, NodeStats, Refusal, Region};
+use crate::store::{Arrival, Entry, Store};
 use crate::sync::{Mutex, lock};
 use crate::units::{ByteSize, GroupName, Key};
 use crate::value::Value;
@@ -71,6 +72,7 @@ pub(crate) struct Surroundings {
     pub(crate) views: Views,
     pub(crate) peers: Peers,
     pub(crate) limits: Limits,
+    pub(crate) stats: Arc<NodeStats>,
     pub(crate) clock: Clock,
     /// Flights run here, whoever asks.
     pub(crate) runtime: Handle,
@@ -113,13 +115,6 @@ enum Purpose {
     StandIn,
 }
 
-/// What a flight does.
-#[derive(Clone, Copy, Debug)]
-enum Errand {
-    Fetch,
-    Load(Purpose),
-}
-
 /// As whom a peer is asked, and until when.
 #[derive(Clone, Copy)]
 struct Asked {
@@ -145,7 +140,6 @@ impl Group {
         let shared = Shared {
             seed: GroupHash::of(name.as_str()),
             store: Store::new(settings.capacity, around.clock.clone(), stats.clone()),
-            stats,
             fetches: flights(),
             loads: flights(),
             origin: Origin {
@@ -158,8 +152,9 @@ impl Group {
                 stats: stats.clone(),
                 faults: around.faults,
             },
-            wanted: Mutex::new(HotKeys::new(WATCHED_KEYS)),
-            asked: Mutex::new(HotKeys::new(WATCHED_KEYS)),
+            stats,
+            wanted: Mutex::new(HotKeys::new(WATCHED_KEYS, random())),
+            asked: Mutex::new(HotKeys::new(WATCHED_KEYS, random())),
             name,
             settings,
             around,
@@ -208,64 +203,75 @@ impl Group {
 
     /// The landing of the key's flight, which is begun if there is none.
     async fn wait(&self, key: &[u8], local: bool, deadline: Option<Duration>) -> Landed {
-        let errand = if local {
-            Errand::Load(Purpose::Answer)
-        } else {
-            lock(&self.shared.wanted).record(key, self.now());
-            Errand::Fetch
-        };
         // A flight ends by itself; this bound is for a loader that blocks the thread its timer runs on.
         let limit = deadline.unwrap_or(2 * (self.shared.settings.load_deadline + HOP));
-        let landed = clock::timeout(limit, self.fly(key, errand)).await;
+        let landed = if local {
+            clock::timeout(limit, self.loading(key, Purpose::Answer)).await
+        } else {
+            lock(&self.shared.wanted).record(key, self.now());
+            clock::timeout(limit, self.fetching(key)).await
+        };
         landed.unwrap_or(Err(GetError::Deadline { waited: limit }))
     }
 
-    /// Joins the key's flight of that kind, or begins it: a task of its own, at most one per key and kind.
-    async fn fly(&self, key: &[u8], errand: Errand) -> Landed {
-        let shared = &*self.shared;
-        let flights = match errand {
-            Errand::Fetch => &shared.fetches,
-            Errand::Load(_) => &shared.loads,
-        };
-        let spawn = |flight| drop(shared.around.runtime.spawn(flight));
-        match flights.fly(key, spawn, |key, keep| self.clone().run(errand, key, keep)).await {
+    /// Joins the key's fetch, or begins it.
+    async fn fetching(&self, key: &[u8]) -> Landed {
+        let flown = self.shared.fetches.fly(key, self.spawn(), |key, keep| self.clone().fetch(key, keep));
+        self.landing(flown.await)
+    }
+
+    /// Joins the key's load on this node, or begins it.
+    async fn loading(&self, key: &[u8], purpose: Purpose) -> Landed {
+        let flown = self.shared.loads.fly(key, self.spawn(), |key, keep| self.clone().load(key, keep, purpose));
+        self.landing(flown.await)
+    }
+
+    /// Gives a flight a task of its own.
+    fn spawn(&self) -> impl Fn(flight::Errand) + '_ {
+        |errand| drop(self.shared.around.runtime.spawn(errand))
+    }
+
+    fn landing(&self, flown: Flown<Landed>) -> Landed {
+        match flown {
             Flown::Led(landed) => landed,
             Flown::Shared(landed) => {
-                shared.stats.shares.add(1);
+                self.shared.stats.shares.add(1);
                 landed
             }
-            Flown::Busy => Err(GetError::busy("max_waiters", shared.settings.max_waiters)),
+            Flown::Busy => {
+                self.shared.stats.refusals.add(Refusal::Waiters);
+                Err(GetError::busy("max_waiters", self.shared.settings.max_waiters))
+            }
         }
     }
 
-    /// What a flight does between take-off and landing.
-    async fn run(self, errand: Errand, key: Key, keep: Keep<Landed>) -> Landed {
+    /// Whether a flight may do more than look into memory.
+    fn take_off(&self) -> Result<(), GetError> {
         if self.shared.around.leaving.load(Ordering::Relaxed) {
+            self.shared.stats.refusals.add(Refusal::Leaving);
             return Err(GetError::Leaving);
         }
-        match errand {
-            Errand::Fetch => self.fetch(&key, &keep).await,
-            Errand::Load(purpose) => self.load(&key, &keep, purpose).await,
-        }
+        Ok(())
     }
 
     /// The errand to the owner.
-    async fn fetch(&self, key: &Key, keep: &Keep<Landed>) -> Landed {
+    async fn fetch(self, key: Key, keep: Keep<Landed>) -> Landed {
+        self.take_off()?;
         // A flight may have landed, or the view changed, between our lookup and our take-off.
         let view = self.shared.around.views.current();
         let place = view.place(self.shared.seed, key.as_bytes());
-        if let Some(entry) = self.look_again(place.is_local(), key) {
+        if let Some(entry) = self.look_again(place.is_local(), &key) {
             return Ok(self.from_memory(entry));
         }
         let owner = match place.owner() {
-            Owner::Local => return self.load_here(key, Purpose::Answer).await,
+            Owner::Local => return self.loading(key.as_bytes(), Purpose::Answer).await,
             Owner::Remote(member) => member,
         };
         let deadline = clock::now() + self.shared.settings.load_deadline + HOP;
-        match self.ask_for(owner, key, keep, Asked { stand_in: false, deadline }).await {
+        match self.ask_for(owner, &key, &keep, Asked { stand_in: false, deadline }).await {
             Fetched::Landed(landed) => landed,
             // Availability over balance: a dead owner costs extra loads, not an outage.
-            Fetched::Unreachable => self.stand_in(place, key, keep, deadline).await,
+            Fetched::Unreachable => self.stand_in(place, &key, &keep, deadline).await,
         }
     }
 
@@ -273,18 +279,13 @@ impl Group {
     async fn stand_in(&self, place: Place<'_>, key: &Key, keep: &Keep<Landed>, deadline: Instant) -> Landed {
         self.shared.stats.stand_ins.add(1);
         match place.stand_in() {
-            Some(Owner::Local) => self.load_here(key, Purpose::StandIn).await,
+            Some(Owner::Local) => self.loading(key.as_bytes(), Purpose::StandIn).await,
             Some(Owner::Remote(member)) => match self.ask_for(member, key, keep, Asked { stand_in: true, deadline }).await {
                 Fetched::Landed(landed) => landed,
-                Fetched::Unreachable => self.load_here(key, Purpose::Answer).await,
+                Fetched::Unreachable => self.loading(key.as_bytes(), Purpose::Answer).await,
             },
-            None => self.load_here(key, Purpose::Answer).await,
+            None => self.loading(key.as_bytes(), Purpose::Answer).await,
         }
-    }
-
-    /// Joins the key's load on this node, from a flight that went out and came back without an answer.
-    async fn load_here(&self, key: &Key, purpose: Purpose) -> Landed {
-        self.fly(key.as_bytes(), Errand::Load(purpose)).await
     }
 
     /// Asks `member` for the key of this flight.
@@ -299,7 +300,7 @@ impl Group {
         };
         let began = clock::now();
         let answer = shared.around.peers.ask(member, what, deadline).await;
-        shared.stats.fetch_seconds.record(clock::now() - began);
+        shared.stats.fetch_seconds.observe(clock::now() - began);
         shared.stats.fetches.add(outcome_of(&answer));
         match answer {
             Ok(Reply::Found(found)) => Fetched::Landed(self.arrived(member, key, keep, found)),
@@ -326,7 +327,7 @@ impl Group {
         }
         let Found { value, ttl, age, loaded, node, .. } = found;
         let value = if self.is_hot(key) {
-            let arrival = Arrival { value: value.into(), age, ttl, region: Region::Mirror };
+            let arrival = Arrival { value: value.into(), age, ttl, region: Region::Mirrors };
             let (value, kept) = shared.store.keep(key.as_bytes(), arrival, || keep.holds());
             shared.stats.mirrors.add(u64::from(kept));
             value
@@ -339,12 +340,13 @@ impl Group {
     }
 
     /// The errand to the origin.
-    async fn load(&self, key: &Key, keep: &Keep<Landed>, purpose: Purpose) -> Landed {
-        if let Some(entry) = self.look_again(self.is_local(key.as_bytes()), key) {
+    async fn load(self, key: Key, keep: Keep<Landed>, purpose: Purpose) -> Landed {
+        self.take_off()?;
+        if let Some(entry) = self.look_again(self.is_local(key.as_bytes()), &key) {
             return Ok(self.from_memory(entry));
         }
-        let loaded = self.shared.origin.load(key).await?;
-        Ok(self.fill(key.as_bytes(), keep, purpose, loaded))
+        let loaded = self.shared.origin.load(&key).await?;
+        Ok(self.fill(key.as_bytes(), &keep, purpose, loaded))
     }
 
     /// Keeps a loaded value where this node owns the key or stands in for its owner.
@@ -354,7 +356,7 @@ impl Group {
         let region = match purpose {
             // Asked now and not at take-off: the view may have changed while the origin thought.
             _ if self.is_local(key) => Some(Region::Owned),
-            Purpose::StandIn => Some(Region::Mirror),
+            Purpose::StandIn => Some(Region::Mirrors),
             Purpose::Answer => None,
         };
         let value = match region {
@@ -379,7 +381,7 @@ impl Group {
             return Err(GetError::NotCached { key: Key::new(key) });
         }
         let purpose = if stand_in { Purpose::StandIn } else { Purpose::Answer };
-        self.fly(key, Errand::Load(purpose)).await
+        self.loading(key, purpose).await
     }
 
     /// Counts one request of a peer's for `key`, and gives how many there are a second over the last minute.
@@ -410,11 +412,32 @@ impl Group {
         }
     }
 
+    /// What this group counted so far.
+    pub(crate) fn stats(&self) -> GroupSnapshot {
+        let shared = &*self.shared;
+        let (owned_bytes, mirrors_bytes, capacity_bytes) = shared.store.weights();
+        let flights = shared.fetches.len() + shared.loads.len();
+        let waiters = shared.fetches.waiters() + shared.loads.waiters();
+        let gauges = Gauges {
+            owned_bytes,
+            mirrors_bytes,
+            capacity_bytes,
+            flights: flights as u64,
+            waiters: waiters as u64,
+        };
+        shared.stats.snapshot(shared.name.clone(), gauges)
+    }
+
+    /// Flights in the air.
+    pub(crate) fn flying(&self) -> usize {
+        self.shared.fetches.len() + self.shared.loads.len()
+    }
+
     fn lookup(&self, local: bool, key: &[u8]) -> Option<Entry> {
         let entry = self.shared.store.lookup(local, key)?;
         match entry.region {
-            Region::Owned => self.shared.stats.hits_memory.add(1),
-            Region::Mirror => self.shared.stats.hits_mirror.add(1),
+            Region::Owned => self.shared.stats.hits.add(HitSource::Memory),
+            Region::Mirrors => self.shared.stats.hits.add(HitSource::Mirror),
         }
         Some(entry)
     }
@@ -431,7 +454,7 @@ impl Group {
         Answer {
             source: match entry.region {
                 Region::Owned => Source::Memory,
-                Region::Mirror => Source::Mirror,
+                Region::Mirrors => Source::Mirror,
             },
             age: entry.age(now),
             ttl: entry.ttl(now),
@@ -447,7 +470,7 @@ impl Group {
 
     fn is_hot(&self, key: &Key) -> bool {
         let rate = lock(&self.shared.wanted).rate(key.as_bytes(), self.now());
-        self.shared.settings.hot.includes(rate)
+        self.shared.settings.hot.holds(rate)
     }
 
     fn now(&self) -> Duration {
@@ -482,6 +505,11 @@ impl Group {
             },
         }
     }
+}
+
+/// A random number, from the seed that the standard library draws for a hash map.
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
 }
 
 /// A load that failed on another node.

@@ -44,6 +44,9 @@ pub use crate::open::GroupBuilder;
 pub use crate::typed::{Codec, Raw, TypedGroup, Utf8};
 #[cfg(feature = "json")]
 pub use crate::typed::Json;
+pub use crate::stats::{
+    Counts, EvictionCause, FetchOutcome, GroupSnapshot, HistogramSnapshot, HitSource, LoadOutcome, Refusal, Region, Stats,
+};
 pub use crate::units::{BadGroupName, BadUnit, ByteSize, GroupName, Key, Span};
 pub use crate::value::Value;
 pub use crate::view::Member;

@@ -41,7 +41,7 @@ impl Origin {
         let _permit = self.permit().await?;
         let began = clock::now();
         let ended = clock::timeout_at(deadline, caught(|| self.loader.load(key.clone()))).await;
-        self.stats.load_seconds.record(clock::now() - began);
+        self.stats.load_seconds.observe(clock::now() - began);
         let (outcome, loaded) = self.judge(key, ended);
         self.stats.loads.add(outcome);
         loaded

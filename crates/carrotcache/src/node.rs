@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::answer::{Answer, Source};
+use crate::clock;
 use crate::error::{GetError, KeyError, OpenError, with_causes};
 use crate::group::{Group, Settings, Surroundings};
 use crate::loader::Loader;
@@ -107,8 +109,8 @@ impl Node {
     /// What this node counted so far.
     pub(crate) fn stats(&self) -> Stats {
         let mut groups: Vec<_> = self.groups.load().values().map(Group::stats).collect();
-        groups.sort_by(|a, b| a.name.cmp(&b.name));
-        Stats { groups, view_mismatches: self.around.views.mismatches.get() }
+        groups.sort_by(|a, b| a.group.cmp(&b.group));
+        self.around.stats.snapshot(groups)
     }
 
     /// From now on memory answers and no flight begins.
@@ -118,9 +120,10 @@ impl Node {
 
     /// Waits until no flight is in the air. May wait as long as a loader does: bound it.
     pub(crate) async fn landed(&self) {
-        let groups = self.groups.load_full();
-        for group in groups.values() {
-            group.landed().await;
+        // Looked at now and then: a node leaves once, and a flight is worth no bell of its own for that.
+        const LOOK: Duration = Duration::from_millis(5);
+        while self.groups.load().values().any(|group| group.flying() > 0) {
+            clock::sleep(LOOK).await;
         }
     }
 }

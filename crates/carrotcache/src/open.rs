@@ -118,13 +118,13 @@ impl<C> GroupBuilder<Coded<C>> {
 }
 
 /// A loader of `V`s, seen as a loader of bytes.
-struct Encoding<V, F> {
+struct Encoding<V: 'static, F> {
     loader: F,
     codec: Arc<dyn Codec<V>>,
     value: PhantomData<fn() -> V>,
 }
 
-impl<V, F> Encoding<V, F> {
+impl<V: 'static, F> Encoding<V, F> {
     async fn load<Fut, T, E>(&self, key: Key) -> Result<Option<Loaded<Bytes>>, BoxError>
     where
         F: Fn(Key) -> Fut,

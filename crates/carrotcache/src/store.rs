@@ -10,7 +10,7 @@ use bytes::Bytes;
 use carrot_engine::{Cache, Cause, Time, Weight};
 
 use crate::clock::Clock;
-use crate::stats::{Eviction, GroupStats};
+use crate::stats::{EvictionCause, GroupStats, Region};
 use crate::units::ByteSize;
 use crate::value::{Meta, Value};
 
@@ -20,28 +20,19 @@ const MIRROR_SHARE: u64 = 8;
 /// No mirror outlives this, whatever its ttl: until removes reach mirrors, it bounds how long one can be wrong.
 pub(crate) const MIRROR_TTL_MAX: Duration = Duration::from_secs(60);
 
-/// Which of the two an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Region {
-    /// Ours, as the view says.
-    Owned,
-    /// A copy of another owner's.
-    Mirror,
-}
-
 /// An entry found in memory. Ages are reckoned when asked for: a plain get wants no clock.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) value: Value,
     pub(crate) region: Region,
-    loaded: Time,
+    loaded_ms: i64,
     expires: Option<Time>,
 }
 
 impl Entry {
     /// Since the value was read at the origin.
     pub(crate) fn age(&self, now: Time) -> Duration {
-        now.since(self.loaded)
+        Duration::from_millis((millis(now) - self.loaded_ms).max(0).unsigned_abs())
     }
 
     /// How much longer the value may be served; `None`: without end.
@@ -74,9 +65,7 @@ impl Store {
             .region(capacity / MIRROR_SHARE, |meta: &Meta| meta.mirror)
             .clock(clock.engine().clone())
             .listener(Arc::new(move |_, cause| {
-                if let Some(cause) = eviction(cause) {
-                    stats.evictions.add(cause);
-                }
+                stats.evictions.add(eviction(cause));
             }))
             .build();
         Self { cache, clock }
@@ -91,8 +80,8 @@ impl Store {
             return None;
         }
         Some(Entry {
-            region: if meta.mirror { Region::Mirror } else { Region::Owned },
-            loaded: meta.loaded,
+            region: if meta.mirror { Region::Mirrors } else { Region::Owned },
+            loaded_ms: meta.loaded_ms,
             expires: hit.expires(),
             value: Value::from(hit),
         })
@@ -103,13 +92,14 @@ impl Store {
     /// Gives the value to hand out, which is the entry itself where it was kept, and whether it was.
     pub(crate) fn keep(&self, key: &[u8], arrival: Arrival, still_true: impl FnOnce() -> bool) -> (Value, bool) {
         let Arrival { value, age, ttl, region } = arrival;
-        let mirror = region == Region::Mirror;
+        let mirror = region == Region::Mirrors;
         let ttl = if mirror { Some(ttl.map_or(MIRROR_TTL_MAX, |ttl| ttl.min(MIRROR_TTL_MAX))) } else { ttl };
         if ttl == Some(Duration::ZERO) {
             return (Value::from(value), false);
         }
         let now = self.clock.now();
-        let meta = Meta { loaded: now - age, mirror };
+        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        let meta = Meta { loaded_ms: millis(now).saturating_sub(age_ms), mirror };
         let expires: Option<Time> = ttl.map(|ttl| now + ttl);
         match self.cache.insert_if(key, &value, meta, Weight::Real, expires, still_true) {
             Ok(hit) => (Value::from(hit), true),
@@ -122,20 +112,25 @@ impl Store {
         self.cache.remove(key).is_some()
     }
 
-    /// What the engine counts, for a snapshot.
-    pub(crate) fn engine_stats(&self) -> carrot_engine::Stats {
-        self.cache.stats()
+    /// What is held now: the weight of the owned entries, of the mirrors, and the capacity.
+    pub(crate) fn weights(&self) -> (u64, u64, u64) {
+        let stats = self.cache.stats();
+        (stats.weight.saturating_sub(stats.minor_weight), stats.minor_weight, stats.capacity)
     }
 }
 
+/// A moment as a signed number, so that an age can reach back before the clock began.
+fn millis(time: Time) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// The engine's word for why an entry went, in the words of the metrics.
-fn eviction(cause: Cause) -> Option<Eviction> {
+fn eviction(cause: Cause) -> EvictionCause {
     match cause {
-        Cause::Evicted => Some(Eviction::Evicted),
-        Cause::Expired => Some(Eviction::Expired),
-        Cause::Removed => Some(Eviction::Removed),
-        Cause::Replaced => Some(Eviction::Replaced),
-        Cause::Cleared => None,
-        _ => None,
+        Cause::Expired => EvictionCause::Expired,
+        Cause::Replaced => EvictionCause::Replaced,
+        Cause::Removed | Cause::Cleared => EvictionCause::Removed,
+        // What the engine decides for itself, now or in a later version.
+        _ => EvictionCause::Room,
     }
 }

@@ -98,7 +98,7 @@ impl<V> Clone for TypedGroup<V> {
     }
 }
 
-impl<V> TypedGroup<V> {
+impl<V: 'static> TypedGroup<V> {
     pub(crate) fn new(group: Group, codec: Arc<dyn Codec<V>>) -> Self {
         Self { group, codec, value: PhantomData }
     }

@@ -7,13 +7,14 @@ use std::fmt;
 use std::ops::Deref;
 
 use bytes::Bytes;
-use carrot_engine::{Hit, Time};
+use carrot_engine::Hit;
 
 /// What the library keeps beside each entry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Meta {
-    /// When the value was read at the origin, by this node's clock.
-    pub(crate) loaded: Time,
+    /// When the value was read at the origin, in milliseconds of this node's clock; below zero for what is older
+    /// than the clock.
+    pub(crate) loaded_ms: i64,
     /// A copy of another owner's entry, not one of ours.
     pub(crate) mirror: bool,
 }

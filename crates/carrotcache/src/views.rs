@@ -13,7 +13,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::clock;
 use crate::message::{Reply, Request};
 use crate::peers::Peers;
-use crate::stats::Counter;
+use crate::stats::NodeStats;
 use crate::sync::{Mutex, lock};
 use crate::view::{Member, View};
 
@@ -25,13 +25,12 @@ pub(crate) struct Views {
     current: ArcSwap<View>,
     /// The last foreign hash seen from each peer, by authority; bounded by the view, see `replace`.
     foreign: Mutex<HashMap<Arc<str>, u64>>,
-    /// Values that came with another view's hash.
-    pub(crate) mismatches: Counter,
+    stats: Arc<NodeStats>,
 }
 
 impl Views {
-    pub(crate) fn new(view: View) -> Self {
-        Self { current: ArcSwap::from_pointee(view), foreign: Mutex::new(HashMap::new()), mismatches: Counter::default() }
+    pub(crate) fn new(view: View, stats: Arc<NodeStats>) -> Self {
+        Self { current: ArcSwap::from_pointee(view), foreign: Mutex::new(HashMap::new()), stats }
     }
 
     /// The view in force, for the length of one decision. Do not hold it over an await.
@@ -56,7 +55,7 @@ impl Views {
         if hash == self.load().hash() {
             return false;
         }
-        self.mismatches.add(1);
+        self.stats.view_mismatches.add(1);
         lock(&self.foreign).insert(from.authority.clone(), hash) != Some(hash)
     }
 
@@ -97,14 +96,15 @@ mod tests {
 
     #[test]
     fn another_view_is_news_once_and_counted_each_time() {
-        let views = Views::new(view(&["a", "b"]));
+        let stats = Arc::new(NodeStats::default());
+        let views = Views::new(view(&["a", "b"]), stats.clone());
         let (ours, other) = (views.current().hash(), view(&["a", "c"]).hash());
         assert!(!views.note(&member("b"), None));
         assert!(!views.note(&member("b"), Some(ours)));
         assert!(views.note(&member("b"), Some(other)));
         assert!(!views.note(&member("b"), Some(other)));
         assert!(views.note(&member("a"), Some(other)));
-        assert_eq!(views.mismatches.get(), 3);
+        assert_eq!(stats.view_mismatches.get(), 3);
         views.replace(view(&["a", "b", "d"]));
         assert!(views.note(&member("b"), Some(other)), "a new view of ours is compared anew");
     }

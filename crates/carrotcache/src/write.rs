@@ -14,7 +14,8 @@ use crate::error::{PeerError, WriteError};
 use crate::group::{Group, HOP};
 use crate::loader::Loaded;
 use crate::message::{Reply, Request};
-use crate::store::{Arrival, Region};
+use crate::stats::Region;
+use crate::store::Arrival;
 use crate::units::Key;
 use crate::view::{Member, Owner};
 
