@@ -1,6 +1,7 @@
 //! What users and operators are promised of placement: balance, few moves, one table for one list of members.
 //!
-//! Member lists are drawn at random; the longest get few cases, since this also runs unoptimised.
+//! Member lists are drawn at random, other ones in each run; what builds many tables gets one case a run, of twenty
+//! changes to a list, since this also runs unoptimised.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -164,7 +165,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1, ..ProptestConfig::default() })]
 
     #[test]
     fn a_join_or_a_leave_among_few_moves_hardly_more_slots_than_it_must(

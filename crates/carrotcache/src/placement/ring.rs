@@ -6,8 +6,8 @@
 //! has it, so that the order of the list matters, and the group does not enter the hash. Where we differ: stand-ins,
 //! of which they have none, are the next other members on the circle.
 //!
-//! For clusters with Go peers in them; `slots` spreads better (this ring's fullest of a thousand members owns twice
-//! its share) and is quicker to ask. Owned by a view, built aside and never changed.
+//! For clusters with Go peers in them; `slots` spreads better (of a thousand members, this ring's fullest owns
+//! 1.5 to 2.5 times its share) and is quicker to ask. Owned by a view, built aside and never changed.
 
 use std::collections::HashSet;
 
