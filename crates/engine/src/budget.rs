@@ -72,6 +72,18 @@ impl<'a> Room<'a> {
         0
     }
 
+    /// Whether `more`, on top of what is held and what is free, is enough. Takes what is free as far as it needs to,
+    /// so that the answer stays true.
+    pub(crate) fn suffices_with(&mut self, more: u64) -> bool {
+        let lack = self.lacking();
+        if lack <= more {
+            return true;
+        }
+        let taken = self.quota.try_take(lack - more);
+        self.held += if taken { lack - more } else { 0 };
+        taken
+    }
+
     /// Holds the units of an entry that just left. They were not given back in between: nobody else can have them.
     pub(crate) fn absorb(&mut self, units: u64) {
         self.held += units;
@@ -213,6 +225,20 @@ mod tests {
         room.spend();
         drop(room);
         assert_eq!(quota.used(), 7, "the 1 that stayed and the 6 that were spent");
+    }
+
+    #[test]
+    fn what_is_free_and_what_can_be_evicted_add_up() {
+        let quota = Quota::new(10);
+        assert!(quota.try_take(7));
+        let mut room = Room::new(&quota, 6);
+        assert!(!room.suffices_with(2));
+        assert_eq!(quota.used(), 7, "nothing is taken in vain");
+        assert!(room.suffices_with(4));
+        assert_eq!(quota.used(), 9);
+        assert!(!quota.try_take(2), "what the answer rests on is taken");
+        room.absorb(4);
+        assert_eq!(room.lacking(), 0);
     }
 
     #[test]

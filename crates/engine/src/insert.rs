@@ -29,8 +29,8 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     /// `keep` then declines.
     ///
     /// # Errors
-    /// See `Refused`; an older entry of this key is left as it was. Where room had to be made outside the key's
-    /// own shard, entries may have been evicted although `keep` then declined.
+    /// See `Refused`; an older entry of this key is left as it was. Only where room had to be made outside the key's
+    /// own shard may entries, also that one, have been evicted although `keep` then declined.
     pub fn insert_if(
         &self,
         key: &[u8],
@@ -121,15 +121,12 @@ impl<M> Shared<M> {
         Ok(hit)
     }
 
-    /// Whether the room is there, if this shard gives all it has. Takes what is free if that is enough by itself.
+    /// Whether the room is there, if this shard gives all it has. What else it takes to that is taken.
     ///
     /// What the minor list gives counts for the whole as well, so the two demands do not add up.
     fn suffices(&self, shard: &Shard<M>, rooms: &mut Rooms<'_>, weight: u64) -> bool {
-        if rooms.minor.lacking() > shard.minor_weight() {
-            return false;
-        }
-        let lack = rooms.whole.lacking();
-        lack == 0 || (lack <= shard.weight() && !self.is_under_part(weight))
+        let own = if self.is_under_part(weight) { 0 } else { shard.weight() };
+        rooms.minor.suffices_with(shard.minor_weight()) && rooms.whole.suffices_with(own)
     }
 
     /// Whether this cache, with a new entry, is still within its equal part of a shared budget: then others evict.

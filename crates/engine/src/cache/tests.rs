@@ -125,17 +125,33 @@ fn an_entry_is_served_until_just_before_its_expiry_and_then_is_a_miss_that_frees
 }
 
 #[test]
-fn by_the_systems_clock_an_entry_is_served_to_its_expiry_and_no_longer() {
+fn by_the_systems_clock_an_entry_is_served_until_its_expiry_and_then_is_a_miss() {
     let cache: Cache<u32> = Cache::builder().capacity(10).build();
-    let expires = cache.clock().now() + Duration::from_millis(150);
-    put_until(&cache, b"a", expires);
-    let mut before = cache.clock().now();
-    while cache.get(b"a").is_some() {
-        assert!(before < expires, "served {:?} past its expiry", before.since(expires));
-        before = cache.clock().now();
+    // The second lives long enough that its expiry is seen only if the clock's thread moves coarse time on.
+    for ttl in [20, 150] {
+        let expires = cache.clock().now() + Duration::from_millis(ttl);
+        put_until(&cache, b"a", expires);
+        while cache.get(b"a").is_some() {
+            std::thread::yield_now();
+        }
+        assert!(cache.clock().now() >= expires);
     }
-    assert!(cache.clock().now() >= expires);
-    assert_eq!((cache.stats().expirations, cache.len()), (1, 0));
+    assert_eq!((cache.stats().expirations, cache.len()), (2, 0));
+}
+
+#[test]
+fn near_its_expiry_an_entry_is_judged_by_the_exact_time() {
+    let cache: Cache<u32> = Cache::builder().capacity(10).build();
+    let expires = cache.clock().now() + Duration::from_millis(30);
+    put_until(&cache, b"a", expires);
+    loop {
+        let before = cache.clock().now();
+        let served = cache.get(b"a").is_some();
+        assert!(!served || before < expires, "served though the clock stood at {before:?} before");
+        if !served {
+            break;
+        }
+    }
 }
 
 #[test]

@@ -58,6 +58,15 @@ fn a_declined_insert_stores_nothing_evicts_nothing_and_leaves_the_old_entry() {
 }
 
 #[test]
+fn what_is_free_and_the_shards_own_entries_together_are_room_enough_to_ask_keep_first() {
+    let cache = cache(20, 0);
+    store(&cache, "a", 0, 1).unwrap();
+    let refused = cache.insert_if(b"a", b"new", 0, Weight::Units(20), None, || false);
+    assert_eq!(refused.unwrap_err(), Refused::Unwanted);
+    assert_eq!((keys(&cache).as_str(), cache.shared.budget.used()), ("a", 1));
+}
+
+#[test]
 fn an_oversize_entry_is_refused_and_evicts_nothing() {
     let cache = cache(4, 2);
     store(&cache, "a", 0, 2).unwrap();
