@@ -17,7 +17,12 @@ use crate::limits::Limits;
 use crate::listed::{self, Spelling};
 use crate::message::{Reply, Request};
 #[cfg(feature = "http")]
-use crate::net::{client::HttpTransport, dialect::Dialect, listen::{Listener, Serving}, server};
+use crate::net::{
+    client::HttpTransport,
+    dialect::Dialect,
+    listen::{Listener, Serving},
+    server,
+};
 use crate::node::Node;
 use crate::open::GroupBuilder;
 use crate::peers::{NoPeers, Peers, Transport};
@@ -246,7 +251,9 @@ impl ClusterBuilder {
         let family = dialect != Dialect::Native;
         let placement = match (family, self.placement) {
             (true, Some(PlacementKind::Slots)) => {
-                return Err(StartError::Settings("a family dialect brings its own ring: placement slots cannot be had beside it"));
+                return Err(StartError::Settings(
+                    "a family dialect brings its own ring: placement slots cannot be had beside it",
+                ));
             }
             (true, _) => PlacementKind::Ring,
             (false, placement) => placement.unwrap_or_default(),
@@ -254,7 +261,9 @@ impl ClusterBuilder {
         let listener = Listener::bind(bind, (&self.limits).into()).await?;
         let address = listener.address();
         if address.ip().is_unspecified() && self.url.is_none() && !self.peers.is_empty() {
-            return Err(StartError::Settings("a node bound to every address needs its url, as peers write it"));
+            return Err(StartError::Settings(
+                "a node bound to every address needs its url, as peers write it",
+            ));
         }
         let parts = Parts {
             transport: Arc::new(HttpTransport::new(dialect, self.limits.clone())),
@@ -292,7 +301,7 @@ impl ClusterBuilder {
             clock: self.clock,
             runtime: Handle::current(),
             leaving: AtomicBool::new(false),
-            faults: Faults::default(),
+            faults: Faults::none(),
         };
         Ok(Running {
             node: Arc::new(Node::new(around, random_id())),
@@ -316,7 +325,12 @@ struct Parts {
 
 impl Parts {
     fn alone() -> Self {
-        Self { transport: Arc::new(NoPeers), address: None, spelling: Spelling::One, placement: PlacementKind::Slots }
+        Self {
+            transport: Arc::new(NoPeers),
+            address: None,
+            spelling: Spelling::One,
+            placement: PlacementKind::Slots,
+        }
     }
 }
 

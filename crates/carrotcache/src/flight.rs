@@ -102,16 +102,6 @@ impl<T: Clone> Flights<T> {
         }
     }
 
-    /// Detaches every flight that was up when the call began. Shard by shard: one that begins during the call may
-    /// or may not be among them.
-    pub(crate) fn detach_all(&self) {
-        for shard in &self.table.shards {
-            for flight in lock(shard).drain() {
-                flight.detach();
-            }
-        }
-    }
-
     /// Flights under way, detached ones included.
     pub(crate) fn len(&self) -> usize {
         self.table.flights.load(Ordering::Relaxed)

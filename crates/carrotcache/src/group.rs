@@ -131,7 +131,12 @@ enum Fetched {
 }
 
 impl Group {
-    pub(crate) fn new(name: GroupName, settings: Settings, loader: Arc<dyn Loader>, around: Arc<Surroundings>) -> Self {
+    pub(crate) fn new(
+        name: GroupName,
+        settings: Settings,
+        loader: Arc<dyn Loader>,
+        around: Arc<Surroundings>,
+    ) -> Self {
         let stats = Arc::new(GroupStats::default());
         let flights = || {
             let (group, faults) = (name.clone(), around.faults);
@@ -222,7 +227,8 @@ impl Group {
 
     /// Joins the key's load on this node, or begins it.
     async fn loading(&self, key: &[u8], purpose: Purpose) -> Landed {
-        let flown = self.shared.loads.fly(key, self.spawn(), |key, keep| self.clone().load(key, keep, purpose));
+        let flown =
+            self.shared.loads.fly(key, self.spawn(), |key, keep| self.clone().load(key, keep, purpose));
         self.landing(flown.await)
     }
 
@@ -280,10 +286,12 @@ impl Group {
         self.shared.stats.stand_ins.add(1);
         match place.stand_in() {
             Some(Owner::Local) => self.loading(key.as_bytes(), Purpose::StandIn).await,
-            Some(Owner::Remote(member)) => match self.ask_for(member, key, keep, Asked { stand_in: true, deadline }).await {
-                Fetched::Landed(landed) => landed,
-                Fetched::Unreachable => self.loading(key.as_bytes(), Purpose::Answer).await,
-            },
+            Some(Owner::Remote(member)) => {
+                match self.ask_for(member, key, keep, Asked { stand_in: true, deadline }).await {
+                    Fetched::Landed(landed) => landed,
+                    Fetched::Unreachable => self.loading(key.as_bytes(), Purpose::Answer).await,
+                }
+            }
             None => self.loading(key.as_bytes(), Purpose::Answer).await,
         }
     }
@@ -292,12 +300,8 @@ impl Group {
     async fn ask_for(&self, member: &Member, key: &Key, keep: &Keep<Landed>, asked: Asked) -> Fetched {
         let Asked { stand_in, deadline } = asked;
         let shared = &*self.shared;
-        let what = Request::Get {
-            group: shared.name.clone(),
-            key: key.clone(),
-            stand_in,
-            cached_only: false,
-        };
+        let what =
+            Request::Get { group: shared.name.clone(), key: key.clone(), stand_in, cached_only: false };
         let began = clock::now();
         let answer = shared.around.peers.ask(member, what, deadline).await;
         shared.stats.fetch_seconds.observe(clock::now() - began);
@@ -313,7 +317,9 @@ impl Group {
                 Fetched::Unreachable
             }
             Err(PeerError::Busy(limit)) => Fetched::Landed(Err(GetError::busy("waiting_per_peer", limit))),
-            Err(_) => Fetched::Landed(Err(GetError::Deadline { waited: shared.settings.load_deadline + HOP })),
+            Err(_) => {
+                Fetched::Landed(Err(GetError::Deadline { waited: shared.settings.load_deadline + HOP }))
+            }
         }
     }
 
@@ -397,7 +403,8 @@ impl Group {
         let Owner::Remote(owner) = view.place(shared.seed, key.as_bytes()).owner() else {
             return Err(GetError::NotCached { key });
         };
-        let what = Request::Get { group: shared.name.clone(), key: key.clone(), stand_in: false, cached_only: true };
+        let what =
+            Request::Get { group: shared.name.clone(), key: key.clone(), stand_in: false, cached_only: true };
         let deadline = clock::now() + within.unwrap_or(HOP);
         match shared.around.peers.ask(owner, what, deadline).await {
             Ok(Reply::Found(Found { value, ttl, age, node, .. })) => {
@@ -487,7 +494,6 @@ impl Group {
         }
     }
 
-
     /// A peer's refusal, in the words of a get.
     fn refused(&self, owner: &Member, key: &Key, refusal: Reply) -> GetError {
         match refusal {
@@ -533,7 +539,8 @@ fn outcome_of(answer: &Result<Reply, PeerError>) -> FetchOutcome {
         Ok(Reply::LoadFailed(_)) => FetchOutcome::LoadFailed,
         Ok(Reply::Busy(_)) | Err(PeerError::Busy(_)) => FetchOutcome::Busy,
         Ok(Reply::Deadline) | Err(PeerError::Timeout(_)) => FetchOutcome::Deadline,
-        Ok(Reply::NoGroup) | Err(PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Resting { .. }) => {
+        Ok(Reply::NoGroup)
+        | Err(PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Resting { .. }) => {
             FetchOutcome::Unreachable
         }
         Ok(_) => FetchOutcome::Refused,

@@ -35,7 +35,9 @@ pub(crate) fn member(entry: &str, spelling: Spelling) -> Result<Member, StartErr
 fn authority(entry: &str) -> Result<String, &'static str> {
     let rest = match entry.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => return Err("peers speak plain http only"),
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
+            return Err("peers speak plain http only");
+        }
         Some(_) => return Err("the scheme must be http"),
         None => entry,
     };
@@ -48,7 +50,10 @@ fn authority(entry: &str) -> Result<String, &'static str> {
         // 80 is what http means without a port.
         _ => (rest, "80"),
     };
-    if host.is_empty() || host.contains(':') != host.starts_with('[') || host.starts_with('[') != host.ends_with(']') {
+    if host.is_empty()
+        || host.contains(':') != host.starts_with('[')
+        || host.starts_with('[') != host.ends_with(']')
+    {
         return Err("expected a host name or an address, IPv6 in brackets");
     }
     let port: u16 = port.parse().ok().filter(|port| *port != 0).ok_or("expected a port from 1 to 65535")?;
@@ -63,9 +68,15 @@ mod tests {
 
     #[test]
     fn one_address_has_one_name_however_it_is_spelled() {
-        for entry in ["http://LocalHost:8001", "localhost:8001", "HTTP://localhost:8001/", "http://localhost:08001"] {
+        for entry in
+            ["http://LocalHost:8001", "localhost:8001", "HTTP://localhost:8001/", "http://localhost:08001"]
+        {
             let member = member(entry, Spelling::One).unwrap();
-            assert_eq!((&*member.name, &*member.authority), ("http://localhost:8001", "localhost:8001"), "{entry}");
+            assert_eq!(
+                (&*member.name, &*member.authority),
+                ("http://localhost:8001", "localhost:8001"),
+                "{entry}"
+            );
         }
         assert_eq!(&*member("http://[::1]:8001", Spelling::One).unwrap().authority, "[::1]:8001");
         assert_eq!(&*member("http://[::1]", Spelling::One).unwrap().authority, "[::1]:80");
@@ -81,8 +92,21 @@ mod tests {
     #[test]
     fn what_is_no_address_of_a_peer_is_refused_with_a_reason() {
         for entry in [
-            "", "http://", "http://:8001", "https://a:1", "ftp://a:1", "http://a:0", "http://a:70000", "a:b",
-            "http://a:1/path", "http://u@a:1", "http://::1:8001", "http://[::1:8001", "a b:1", "a:1\n", "http://a::1",
+            "",
+            "http://",
+            "http://:8001",
+            "https://a:1",
+            "ftp://a:1",
+            "http://a:0",
+            "http://a:70000",
+            "a:b",
+            "http://a:1/path",
+            "http://u@a:1",
+            "http://::1:8001",
+            "http://[::1:8001",
+            "a b:1",
+            "a:1\n",
+            "http://a::1",
         ] {
             let refused = member(entry, Spelling::One);
             assert!(matches!(refused, Err(StartError::Peer { .. })), "{entry:?}: {refused:?}");

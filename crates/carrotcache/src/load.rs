@@ -68,9 +68,10 @@ impl Origin {
                 Ok(()) => (LoadOutcome::Found, Ok(loaded)),
                 Err(error) => (LoadOutcome::TooLarge, Err(error)),
             },
-            Ok(Ok(Ok(None))) => {
-                (LoadOutcome::NotFound, Err(GetError::NotFound { group: self.group.clone(), key: key.clone() }))
-            }
+            Ok(Ok(Ok(None))) => (
+                LoadOutcome::NotFound,
+                Err(GetError::NotFound { group: self.group.clone(), key: key.clone() }),
+            ),
             Ok(Ok(Err(error))) => (LoadOutcome::Failed, Err(GetError::load(&self.group, key, error))),
             Ok(Err(panic)) => (LoadOutcome::Panicked, Err(GetError::load(&self.group, key, panic.into()))),
             Err(Elapsed) => (LoadOutcome::Deadline, Err(GetError::Deadline { waited: self.deadline })),
@@ -103,6 +104,7 @@ async fn caught<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, String
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("the loader panicked: {}", text.unwrap_or("no message"))
 }

@@ -96,7 +96,10 @@ mod tests {
             loader.load(Key::from("k")).await.unwrap()
         }
         assert_eq!(load(|_| async { Ok::<_, BoxError>(Some("v")) }).await.unwrap().value, "v");
-        assert_eq!(load(|k: Key| async move { Ok::<_, BoxError>(Some(k.as_bytes().to_vec())) }).await.unwrap().value, "k");
+        assert_eq!(
+            load(|k: Key| async move { Ok::<_, BoxError>(Some(k.as_bytes().to_vec())) }).await.unwrap().value,
+            "k"
+        );
         let brief = load(|_| async { Ok::<_, BoxError>(Some(Loaded::from("v").ttl(Duration::ZERO))) }).await;
         assert_eq!(brief.unwrap().ttl, Some(Duration::ZERO));
         assert_eq!(load(|_| async { Ok::<Option<String>, BoxError>(None) }).await, None);

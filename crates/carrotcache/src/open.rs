@@ -29,7 +29,6 @@ pub struct GroupBuilder<C = Bytes> {
 pub struct Coded<C>(C);
 
 impl<C> GroupBuilder<C> {
-
     /// The memory this group may take on this node, keys, values and bookkeeping together. Default 64 MiB; 0 keeps
     /// nothing.
     pub fn capacity(mut self, capacity: ByteSize) -> Self {

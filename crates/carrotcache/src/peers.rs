@@ -61,7 +61,12 @@ impl Peers {
     }
 
     /// Asks `to` unless it rests. Cancel-safe: an abandoned ask says nothing of the peer.
-    pub(crate) async fn ask(&self, to: &Member, what: Request, deadline: Instant) -> Result<Reply, PeerError> {
+    pub(crate) async fn ask(
+        &self,
+        to: &Member,
+        what: Request,
+        deadline: Instant,
+    ) -> Result<Reply, PeerError> {
         let trial = self.admit(to)?;
         let answer = self.transport.ask(to, what, deadline).await;
         trial.ends(&answer);
@@ -69,7 +74,12 @@ impl Peers {
     }
 
     /// Asks `to` whether it rests or not, and without it counting.
-    pub(crate) async fn ask_anyway(&self, to: &Member, what: Request, deadline: Instant) -> Result<Reply, PeerError> {
+    pub(crate) async fn ask_anyway(
+        &self,
+        to: &Member,
+        what: Request,
+        deadline: Instant,
+    ) -> Result<Reply, PeerError> {
         self.transport.ask(to, what, deadline).await
     }
 

@@ -90,7 +90,12 @@ impl Store {
     /// Keeps the value, unless `still_true` says no: it is asked under the lock that a remove of the key takes.
     ///
     /// Gives the value to hand out, which is the entry itself where it was kept, and whether it was.
-    pub(crate) fn keep(&self, key: &[u8], arrival: Arrival, still_true: impl FnOnce() -> bool) -> (Value, bool) {
+    pub(crate) fn keep(
+        &self,
+        key: &[u8],
+        arrival: Arrival,
+        still_true: impl FnOnce() -> bool,
+    ) -> (Value, bool) {
         let Arrival { value, age, ttl, region } = arrival;
         let mirror = region == Region::Mirrors;
         let ttl = if mirror { Some(ttl.map_or(MIRROR_TTL_MAX, |ttl| ttl.min(MIRROR_TTL_MAX))) } else { ttl };

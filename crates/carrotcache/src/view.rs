@@ -20,7 +20,7 @@ pub struct Member {
 
 /// Who is there, and which share each owns.
 #[derive(Debug)]
-pub struct View {
+pub(crate) struct View {
     members: Vec<Member>,
     /// This node's place in `members`; `None`: it is in no list and owns nothing.
     me: Option<usize>,
@@ -30,14 +30,14 @@ pub struct View {
 
 /// Where a key belongs in one view.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub(crate) struct Place<'a> {
     view: &'a View,
     ranks: Ranks,
 }
 
 /// Who has a rank for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner<'a> {
+pub(crate) enum Owner<'a> {
     /// This node.
     Local,
     /// Another.
@@ -52,7 +52,11 @@ impl View {
     ///
     /// # Errors
     /// When there are more members than can be placed.
-    pub fn new(mut members: Vec<Member>, me: Option<&str>, kind: PlacementKind) -> Result<Self, TooManyMembers> {
+    pub(crate) fn new(
+        mut members: Vec<Member>,
+        me: Option<&str>,
+        kind: PlacementKind,
+    ) -> Result<Self, TooManyMembers> {
         match kind {
             PlacementKind::Slots => members.sort(),
             // The circle's ties fall to the peer that was added last, so the list's order is kept.
@@ -68,22 +72,17 @@ impl View {
     }
 
     /// All members, sorted by name where the placement allows it.
-    pub fn members(&self) -> &[Member] {
+    pub(crate) fn members(&self) -> &[Member] {
         &self.members
     }
 
-    /// This node as the view knows it.
-    pub fn me(&self) -> Option<&Member> {
-        self.me.map(|me| &self.members[me])
-    }
-
     /// Equal in two views exactly if they place every key alike.
-    pub fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 
     /// Where `key` of this group belongs. A few nanoseconds.
-    pub fn place(&self, group: GroupHash, key: &[u8]) -> Place<'_> {
+    pub(crate) fn place(&self, group: GroupHash, key: &[u8]) -> Place<'_> {
         Place { view: self, ranks: self.placement.place(group, key) }
     }
 }
@@ -99,23 +98,27 @@ fn hash_of(kind: PlacementKind, names: &[&str]) -> u64 {
 
 impl<'a> Place<'a> {
     /// Who owns the key. A view without members leaves every key to the node that asks.
-    pub fn owner(self) -> Owner<'a> {
+    pub(crate) fn owner(self) -> Owner<'a> {
         self.rank(0).unwrap_or(Owner::Local)
     }
 
     /// Who is asked when the owner cannot be reached.
-    pub fn stand_in(self) -> Option<Owner<'a>> {
+    pub(crate) fn stand_in(self) -> Option<Owner<'a>> {
         self.rank(1)
     }
 
     /// Whether this node owns the key.
-    pub fn is_local(self) -> bool {
+    pub(crate) fn is_local(self) -> bool {
         self.owner() == Owner::Local
     }
 
     fn rank(self, rank: usize) -> Option<Owner<'a>> {
         let member = self.ranks.iter().nth(rank)?;
-        Some(if self.view.me == Some(member) { Owner::Local } else { Owner::Remote(&self.view.members[member]) })
+        Some(if self.view.me == Some(member) {
+            Owner::Local
+        } else {
+            Owner::Remote(&self.view.members[member])
+        })
     }
 }
 
@@ -134,10 +137,13 @@ mod tests {
     #[test]
     fn every_member_of_one_view_names_the_same_owner() {
         let names = ["a:1", "b:1", "c:1"];
-        let views: Vec<View> =
-            names.iter().map(|me| View::new(members(&names), Some(me), PlacementKind::Slots).unwrap()).collect();
+        let views: Vec<View> = names
+            .iter()
+            .map(|me| View::new(members(&names), Some(me), PlacementKind::Slots).unwrap())
+            .collect();
         for key in ["Tom", "Jack", "Sam", "Lily", "Pity"] {
-            let local: Vec<bool> = views.iter().map(|view| view.place(group(), key.as_bytes()).is_local()).collect();
+            let local: Vec<bool> =
+                views.iter().map(|view| view.place(group(), key.as_bytes()).is_local()).collect();
             assert_eq!(local.iter().filter(|local| **local).count(), 1, "{key}: {local:?}");
         }
     }

@@ -131,19 +131,6 @@ fn a_detached_flight_serves_its_waiters_but_nobody_else_and_keeps_nothing() {
 }
 
 #[test]
-fn detach_all_detaches_every_flight_and_a_key_that_is_not_up_is_no_matter() {
-    let flights = table();
-    flights.detach(b"nobody");
-    let up: Vec<_> = (0..50).map(|n| lead(&flights, &n.to_string())).collect();
-    flights.detach_all();
-    assert!(up.iter().all(|(takeoff, _)| !takeoff.keep().holds()));
-    let (_again, _waiter) = lead(&flights, "7");
-    assert_eq!(flights.len(), 51, "detached flights are still under way");
-    drop(up);
-    assert_eq!(flights.len(), 1);
-}
-
-#[test]
 fn past_the_limit_nothing_is_started_and_a_waiter_that_leaves_makes_room() {
     let flights = Flights::<u32>::new(2, Faults::none(), |_| 404);
     let (takeoff, leader) = lead(&flights, "Tom");
