@@ -225,6 +225,7 @@ mod tests {
         Connection::open(&file).unwrap().execute_batch("create table pages(id, body)").unwrap();
         let alarm = Arc::new(Alarm::new(Arc::default(), Instant::now() + Duration::from_secs(3600)));
         let connection = connect(&file, &alarm).unwrap();
+        assert!(connection.is_readonly("main").unwrap(), "the file itself is opened for reading alone");
         for sql in ["insert into pages values (1, 2)", "drop table pages", "create table other(id)"] {
             let failure = connection.execute(sql, []).unwrap_err();
             assert_eq!(failure.sqlite_error_code(), Some(ErrorCode::ReadOnly), "{failure}");

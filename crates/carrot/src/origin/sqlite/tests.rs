@@ -2,21 +2,22 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::process::Command;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
 
-const LONG: Duration = Duration::from_secs(3600);
+/// Longer than any test should take.
+const LONG: Duration = Duration::from_secs(60);
 const QUERY: &str = "select body from pages where id = ?1";
-/// Ends at once, save for the key `forever`.
-const ENDLESS: &str =
-    "with recursive n(x) as (select 1 union all select x + 1 from n where ?1 = 'forever' or x < 3)
-     select max(x) from n";
+/// Ends at once, save for the key `forever`: there it counts for a minute or so, and gives another value.
+const ENDLESS: &str = "with recursive n(x) as
+    (select 1 union all select x + 1 from n where x < 3 or (?1 = 'forever' and x < 100000000))
+    select max(x) from n";
 
 /// A database in a directory of its own, and a connection that writes it.
 struct Pages {
@@ -65,9 +66,17 @@ fn text(value: Option<Bytes>) -> String {
     String::from_utf8(value.unwrap().to_vec()).unwrap()
 }
 
-/// Begins a load that does not answer, as far as one look can tell.
-fn begin<T>(load: std::pin::Pin<&mut impl Future<Output = T>>) {
-    assert!(load.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+/// Looks once whether the load has ended.
+fn look<T>(load: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    load.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Begins a load of a file that is locked, and comes back when a thread waits for the lock.
+fn begin_locked<T>(sqlite: &Sqlite, mut load: Pin<&mut impl Future<Output = T>>) {
+    while sqlite.lock_waits() == 0 {
+        assert!(look(load.as_mut()).is_pending(), "the load did not wait");
+        std::thread::yield_now();
+    }
 }
 
 /// The other program: runs SQL on a file, both given by the environment, when a test below starts it.
@@ -215,10 +224,7 @@ async fn a_load_waits_for_a_writer_that_has_locked_the_file() {
     let sqlite = pages.open();
     pages.writer.execute_batch("begin exclusive; update pages set body = 'second'").unwrap();
     let mut load = pin!(home(&sqlite));
-    begin(load.as_mut());
-    while sqlite.lock_waits() == 0 {
-        std::thread::yield_now();
-    }
+    begin_locked(&sqlite, load.as_mut());
     pages.writer.execute_batch("commit").unwrap();
     assert_eq!(load.await, "second");
 }
@@ -312,11 +318,11 @@ async fn a_full_queue_refuses_at_once_and_says_how_long_it_is() {
     let settings = SqliteSettings { threads: 1, queue: 1, ..pages.settings(ENDLESS) };
     let sqlite = Sqlite::open(&settings).unwrap();
     let mut first = pin!(sqlite.load(Key::from("forever")));
-    begin(first.as_mut());
+    assert!(look(first.as_mut()).is_pending());
     // The thread has taken the first once there is room for the second.
     let mut second = loop {
         let mut load = Box::pin(sqlite.load(Key::from("forever")));
-        if load.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        if look(load.as_mut()).is_pending() {
             break load;
         }
         std::thread::yield_now();
@@ -333,13 +339,7 @@ async fn a_caller_that_goes_away_leaves_its_thread_to_the_next() {
     let pages = Pages::new("delete");
     let sqlite = Sqlite::open(&SqliteSettings { threads: 1, ..pages.settings(QUERY) }).unwrap();
     pages.writer.execute_batch("begin exclusive").unwrap();
-    {
-        let mut abandoned = pin!(sqlite.load(Key::from("home")));
-        begin(abandoned.as_mut());
-        while sqlite.lock_waits() == 0 {
-            std::thread::yield_now();
-        }
-    }
+    begin_locked(&sqlite, pin!(sqlite.load(Key::from("home"))));
     pages.writer.execute_batch("rollback").unwrap();
     assert_eq!(home(&sqlite).await, "first");
 }
@@ -349,14 +349,8 @@ fn dropping_the_origin_ends_its_queries_and_its_threads() {
     let pages = Pages::new("delete");
     let sqlite = pages.open();
     pages.writer.execute_batch("begin exclusive").unwrap();
-    {
-        let mut abandoned = pin!(sqlite.load(Key::from("home")));
-        begin(abandoned.as_mut());
-        while sqlite.lock_waits() == 0 {
-            std::thread::yield_now();
-        }
-    }
-    // A thread waits for a lock that is never given up, with an hour to its deadline.
+    begin_locked(&sqlite, pin!(sqlite.load(Key::from("home"))));
+    // A thread waits for a lock that is never given up, with most of a minute to its deadline.
     let bell = Arc::downgrade(&sqlite.bell);
     drop(sqlite);
     assert_eq!(bell.strong_count(), 0, "a thread still has its alarm");
