@@ -250,6 +250,24 @@ mod tests {
         }
     }
 
+    /// Runs itself once more as a child, since it is the process that ends.
+    #[test]
+    fn a_block_with_too_many_handles_ends_the_process_rather_than_wrap_its_count() {
+        const CHILD: &str = "CARROT_ENGINE_TEST_CHILD";
+        if std::env::var_os(CHILD).is_some() {
+            let hit = Hit::detached(b"key", b"value", ());
+            hit.header().handles.store(MAX_HANDLES + 1, Ordering::Relaxed);
+            std::mem::forget(hit.clone());
+            hit.header().handles.store(1, Ordering::Relaxed);
+            return;
+        }
+        let this = "block::tests::a_block_with_too_many_handles_ends_the_process_rather_than_wrap_its_count";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let outcome = child.args(["--exact", this, "--nocapture"]).env(CHILD, "1").output().unwrap();
+        assert!(String::from_utf8_lossy(&outcome.stdout).contains("running 1 test"));
+        assert_eq!(outcome.status.code(), None, "killed by a signal, not failed");
+    }
+
     #[test]
     fn a_key_is_shown_escaped() {
         assert_eq!(format!("{:?}", Hit::detached(b"a\n\xff", b"xy", ())), r"Hit(a\n\xff: 2 bytes)");

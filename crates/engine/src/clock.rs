@@ -212,7 +212,7 @@ impl Ticker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sequentially consistent, against `park`: the entry is announced before `ticking` is read, there `ticking` is
+    /// Sequentially consistent, against `park_if_idle`: the entry is announced before `ticking` is read, there `ticking` is
     /// cleared before the announcements are read; so one of the two sees the other.
     fn watch(self: &Arc<Self>, expires: Time) {
         self.live.fetch_add(1, Ordering::SeqCst);
@@ -260,7 +260,10 @@ impl Ticker {
                 State::Ending => break,
                 State::Ticking => {
                     self.refresh();
-                    self.park(&mut state);
+                    self.park_if_idle(&mut state);
+                    if *state == State::Parked {
+                        continue;
+                    }
                     let waited = self.changed.wait_timeout(state, TICK);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -273,8 +276,7 @@ impl Ticker {
         self.changed.notify_all();
     }
 
-    /// Parks if there is nothing to tick for.
-    fn park(&self, state: &mut State) {
+    fn park_if_idle(&self, state: &mut State) {
         if !self.idle() {
             return;
         }

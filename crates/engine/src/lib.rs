@@ -32,14 +32,14 @@
 //! Imports run down only:
 //!
 //! ```text
-//!  6  lib
-//!  5  insert  iter                 storing · walking
-//!  4  cache                        the handle, its builder, the other operations
-//!  3  weight                       what an entry is charged, why it is refused
-//!  2  shard                        a table, the order of use and the counters, under one lock
-//!  1  lru                          the order of use
-//!  0  block  clock  budget  stats  one allocation per entry · time · how much may be held · counts
-//!     sync                         locks and atomics; under all but the clock
+//!  7  lib
+//!  6  insert  iter           storing · walking
+//!  5  cache                  the handle, its builder, the other operations
+//!  4  weight                 what an entry is charged, why it is refused
+//!  3  shard                  a table, the order of use and the counters, under one lock
+//!  2  lru                    the order of use
+//!  1  block  budget          one allocation per entry · how much may be held
+//!  0  clock  stats  sync     time · counts and causes · locks and atomics
 //! ```
 //!
 //! Invariants: only `block` is unsafe; only `clock` reads a clock or waits; no thread holds two shards' locks; the

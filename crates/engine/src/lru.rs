@@ -156,7 +156,7 @@ impl<M> Lru<M> {
         if slot.stamp == ticket.stamp { slot.hit.as_ref() } else { None }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(shuttle)))]
     pub(crate) fn allocation_size(&self) -> usize {
         self.slots.capacity() * size_of::<Slot<M>>()
     }

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use shuttle::sync::atomic::{AtomicBool, Ordering};
-use shuttle::{check_random, thread};
+use shuttle::{check_dfs, check_random, thread};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Quota, Room};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::weight::Weight;
@@ -26,6 +26,28 @@ fn cache(budget: &Arc<Budget>, shards: usize) -> Cache<u8> {
 
 fn store(cache: &Cache<u8>, key: &[u8], meta: u8, units: u64) -> bool {
     cache.insert_if(key, key, meta, Weight::Units(units), None, || true).is_ok()
+}
+
+#[test]
+fn two_that_take_the_last_units_at_once_never_both_get_them() {
+    let race = || {
+        let quota = Arc::new(Quota::new(3));
+        let takers: Vec<_> = (0..2)
+            .map(|_| {
+                let quota = Arc::clone(&quota);
+                thread::spawn(move || {
+                    let mut room = Room::new(&quota, 2);
+                    let lacking = room.lacking();
+                    assert!(quota.used() <= 3);
+                    lacking
+                })
+            })
+            .collect();
+        takers.into_iter().for_each(|taker| assert!([0, 2].contains(&taker.join().unwrap())));
+        assert_eq!(quota.used(), 0);
+    };
+    // Small enough to try every schedule there is.
+    check_dfs(race, None);
 }
 
 #[test]
@@ -80,9 +102,9 @@ fn inserts_that_make_room_in_each_others_shards_never_pass_the_capacity() {
         || {
             let budget = Arc::new(Budget::new(4));
             let cache = cache(&budget, 4);
-            for key in [b"1", b"2", b"3", b"4"] {
-                store(&cache, key, 0, 1);
-            }
+            // Half full, so that they race for what is free and for what can be evicted.
+            store(&cache, b"1", 0, 1);
+            store(&cache, b"2", 0, 1);
             let writers: Vec<_> = [(b"5", 3), (b"6", 2)]
                 .map(|(key, units)| {
                     let cache = cache.clone();
