@@ -44,7 +44,7 @@ impl Admin {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            _ => match metrics::encode(&self.cluster.stats()) {
+            _ => match metrics::encode(self.cluster.stats()) {
                 Ok(page) => typed(StatusCode::OK, OPENMETRICS, page),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("no metrics: {error}\n")),
             },

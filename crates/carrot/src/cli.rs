@@ -7,15 +7,14 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use carrotcache::{ByteSize, GroupName, Span};
+use carrotcache::net::dialect::Dialect;
+use carrotcache::placement::PlacementKind;
+use carrotcache::{ByteSize, GroupName, Hot, Span};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::origin::OriginUrl;
-use crate::settings::{
-    BadSettings, ClusterSettings, Dialect, GroupSettings, Hot, LimitSettings, NodeSettings, Placement,
-    Settings,
-};
+use crate::settings::{BadSettings, ClusterSettings, GroupSettings, LimitSettings, NodeSettings, Settings};
 
 const EXAMPLE: &str = "\
 Example: a database and a cache in front of it
@@ -148,12 +147,12 @@ struct ClusterArgs {
     /// All nodes, this one included, with commas between [default: this node alone]
     #[arg(long, env = "CARROT_PEERS", value_name = "URLS", value_delimiter = ',')]
     peers: Vec<String>,
-    /// What this node speaks to the others; it answers every dialect
-    #[arg(long, env = "CARROT_DIALECT", value_enum, default_value_t = Dialect::Native)]
+    /// What this node speaks to the others: native, carrot or golang; it answers every dialect
+    #[arg(long, env = "CARROT_DIALECT", value_name = "DIALECT", default_value = "native")]
     dialect: Dialect,
-    /// How keys are given to nodes [default: slots; ring with the dialects of Go]
-    #[arg(long, env = "CARROT_PLACEMENT", value_enum)]
-    placement: Option<Placement>,
+    /// How keys are given to nodes: slots or ring [default: slots; ring with the dialects of Go]
+    #[arg(long, env = "CARROT_PLACEMENT", value_name = "PLACEMENT")]
+    placement: Option<PlacementKind>,
 }
 
 #[derive(Debug, Args)]
@@ -333,7 +332,7 @@ mod tests {
         assert_eq!(settings.group.capacity, ByteSize::gib(1));
         assert_eq!(settings.group.hot, Hot::Off);
         assert_eq!(settings.cluster.peers, ["http://a:1", "http://b:2"]);
-        assert_eq!(settings.cluster.placement(), Placement::Ring);
+        assert_eq!(settings.cluster.dialect, Dialect::Carrot);
         assert_eq!(settings.limits.value, ByteSize::mib(64));
         assert_eq!(settings.node.drain, Duration::ZERO);
     }
@@ -359,6 +358,7 @@ mod tests {
                 "--peer 0.0.0.0:1 stands for every address of this machine: --url has to say",
             ),
             ("--dialect=mailgun", "invalid value 'mailgun' for '--dialect <DIALECT>'"),
+            ("--placement=maglev", "'--placement <PLACEMENT>': \"maglev\" is not a placement"),
             ("--config=a.toml", "unexpected argument '--config' found"),
             ("--join=a:1", "unexpected argument '--join' found"),
         ] {

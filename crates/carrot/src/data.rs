@@ -50,14 +50,17 @@ impl DataFront {
     /// The response to one request. Never fails, never panics on what a client sends.
     pub async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        let (voice, answered) = match Target::parse(head.uri.path().as_bytes(), head.uri.query().unwrap_or("")) {
-            Ok(Target::Entry { group, key, ttl }) => {
-                (Voice::V1, self.entry(&head.method, &group, &key, ttl.as_deref(), body).await)
-            }
-            Ok(Target::Api { group, key }) => (Voice::Api, self.api(&head.method, &group, &key).await),
-            Ok(Target::Nowhere) => (Voice::V1, Err(Refusal::no_such_path())),
-            Err(Bad { api, why }) => (if api { Voice::Api } else { Voice::V1 }, Err(Refusal::bad_request(why))),
-        };
+        let (voice, answered) =
+            match Target::parse(head.uri.path().as_bytes(), head.uri.query().unwrap_or("")) {
+                Ok(Target::Entry { group, key, ttl }) => {
+                    (Voice::V1, self.entry(&head.method, &group, &key, ttl.as_deref(), body).await)
+                }
+                Ok(Target::Api { group, key }) => (Voice::Api, self.api(&head.method, &group, &key).await),
+                Ok(Target::Nowhere) => (Voice::V1, Err(Refusal::no_such_path())),
+                Err(Bad { api, why }) => {
+                    (if api { Voice::Api } else { Voice::V1 }, Err(Refusal::bad_request(why)))
+                }
+            };
         answered.unwrap_or_else(|refusal| voice.refuse(&refusal))
     }
 
@@ -72,11 +75,15 @@ impl DataFront {
         let group = self.group(group)?;
         match *method {
             Method::GET | Method::HEAD => {
-                let answer = group.answer(key, Ask::default()).await.map_err(|error| Refusal::of_get(&error))?;
+                let answer =
+                    group.answer(key, Ask::default()).await.map_err(|error| Refusal::of_get(&error))?;
                 Ok(found(answer))
             }
             Method::PUT => {
-                let ttl = ttl.map(str::parse::<Span>).transpose().map_err(|bad| Refusal::bad_request(bad.to_string()))?;
+                let ttl = ttl
+                    .map(str::parse::<Span>)
+                    .transpose()
+                    .map_err(|bad| Refusal::bad_request(bad.to_string()))?;
                 let mut loaded = Loaded::new(self.value(body).await?);
                 loaded.ttl = ttl.map(|span| span.0);
                 group.set(key, loaded).await.map_err(|error| Refusal::of_write(&error))?;
@@ -113,7 +120,8 @@ impl DataFront {
         let mut value = BytesMut::new();
         let reading = async {
             while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
+                let frame =
+                    frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
                 if let Ok(data) = frame.into_data() {
                     value.extend_from_slice(&data);
                     if value.len() as u64 > limit {

@@ -6,19 +6,25 @@
 #![forbid(unsafe_code)]
 #![allow(unreachable_pub, reason = "a program has no outside: here `pub` means beyond the file")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
-#![cfg_attr(not(test), expect(dead_code, reason = "what serve and demo are made of, before they are"))]
 
+mod admin;
 mod cli;
+mod data;
+mod demo;
 mod demo_data;
 mod log;
+mod metrics;
+mod node;
 mod origin;
+mod refusal;
+mod serve;
 mod settings;
+mod target;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::Command;
-use crate::settings::Settings;
 
 /// Wrong usage, wrong settings, or a node that could not start.
 const NOT_STARTED: u8 = 2;
@@ -37,16 +43,13 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let command = cli::read()?;
     log::begin()?;
-    match command {
-        Command::Serve(args) => serve(args.settings()?),
-        Command::Demo(_) => anyhow::bail!("this build has no listeners"),
-    }
-}
-
-fn serve(settings: Settings) -> anyhow::Result<()> {
-    let group = settings.group;
-    let _origin = group.origin.open(group.query, group.load_deadline)?;
-    anyhow::bail!("this build has no listeners")
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve(args) => serve::serve(args.settings()?).await,
+            Command::Demo(args) => demo::demo(args.offset).await,
+        }
+    })
 }
 
 /// Text from files, peers and the command line may hold line ends and terminal codes: they are shown, not obeyed.

@@ -22,8 +22,8 @@ use crate::origin::slow::Slow;
 
 /// What a node is started with.
 pub struct NodePlan {
-    /// What answers call the node.
-    pub name: String,
+    /// What answers call the node; `None`: its peer address.
+    pub name: Option<String>,
     /// How peers write its address, where that is not what it is bound to.
     pub url: Option<String>,
     /// Where peers ask.
@@ -133,11 +133,13 @@ impl RunningNode {
 
 async fn start_member(plan: &NodePlan) -> anyhow::Result<Cluster> {
     let mut member = Cluster::bind(plan.peer)
-        .name(&plan.name)
         .peers(plan.peers.iter().cloned())
         .dialect(plan.dialect)
         .limits(plan.limits.clone())
         .drain(plan.drain);
+    if let Some(name) = &plan.name {
+        member = member.name(name);
+    }
     if let Some(url) = &plan.url {
         member = member.url(url);
     }

@@ -117,7 +117,8 @@ mod tests {
             key: key.clone(),
             source: std::sync::Arc::from(carrotcache::BoxError::from("no such table")),
         };
-        let large = GetError::TooLarge { group: group(), key: key.clone(), length: 9_000_001, limit: 8 << 20 };
+        let large =
+            GetError::TooLarge { group: group(), key: key.clone(), length: 9_000_001, limit: 8 << 20 };
         for (error, status, word) in [
             (GetError::NotFound { group: group(), key }, 404, "not_found"),
             (GetError::Key(KeyError::Empty), 400, "bad_request"),
@@ -138,7 +139,8 @@ mod tests {
         let source = std::sync::Arc::from(carrotcache::BoxError::from("no such table"));
         let load = GetError::Load { group: group(), key: Key::from("a"), source };
         assert_eq!(Refusal::of_get(&load).message, "loading a for group scores failed: no such table");
-        let large = GetError::TooLarge { group: group(), key: Key::from("a"), length: 9_000_001, limit: 8 << 20 };
+        let large =
+            GetError::TooLarge { group: group(), key: Key::from("a"), length: 9_000_001, limit: 8 << 20 };
         assert!(Refusal::of_get(&large).message.contains("9000001 bytes"));
     }
 

@@ -5,15 +5,13 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::str::FromStr;
 use std::time::Duration;
 
-use carrotcache::{ByteSize, GroupName};
+use carrotcache::net::dialect::Dialect;
+use carrotcache::placement::PlacementKind;
+use carrotcache::{ByteSize, GroupName, Hot, Limits};
 
 use crate::origin::OriginUrl;
-
-/// The longest key that any node takes: keys travel in a request's target.
-pub const LONGEST_KEY: ByteSize = ByteSize::kib(16);
 
 /// Everything `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -55,7 +53,7 @@ pub struct ClusterSettings {
     /// What this node sends.
     pub dialect: Dialect,
     /// Who owns which key; `None`: as the dialect has it.
-    pub placement: Option<Placement>,
+    pub placement: Option<PlacementKind>,
 }
 
 /// The limits that can be set.
@@ -92,58 +90,6 @@ pub struct GroupSettings {
     pub query: Option<String>,
 }
 
-/// What nodes send each other; every node answers them all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Dialect {
-    /// This project's own.
-    Native,
-    /// That of carrotCache, in Go.
-    Carrot,
-    /// That of golang/groupcache.
-    Golang,
-}
-
-/// How keys are given to nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Placement {
-    /// 65,536 shares, evenly dealt.
-    Slots,
-    /// The hash circle of the Go systems.
-    Ring,
-}
-
-/// When a key that another node owns is mirrored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hot {
-    /// After this many fetches within a minute.
-    PerMinute(NonZeroU32),
-    /// From the first fetch on.
-    Always,
-    /// Never.
-    Off,
-}
-
-/// A text that is no rule for hot keys.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a rule for hot keys: fetches a minute as in 100/min, \"always\" or \"off\"")]
-pub struct BadHot(String);
-
-impl FromStr for Hot {
-    type Err = BadHot;
-
-    fn from_str(text: &str) -> Result<Self, BadHot> {
-        match text {
-            "always" => Ok(Self::Always),
-            "off" => Ok(Self::Off),
-            rate => rate
-                .strip_suffix("/min")
-                .and_then(|fetches| fetches.parse().ok())
-                .map(Self::PerMinute)
-                .ok_or_else(|| BadHot(rate.chars().take(40).collect())),
-        }
-    }
-}
-
 /// Settings that contradict each other, or that one alone cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSettings {
@@ -164,7 +110,7 @@ pub enum BadSettings {
     )]
     SlotsOfGo,
     /// The limit for keys is over what any node takes.
-    #[error("--limit-key {0} is over {LONGEST_KEY}, the longest key any node takes")]
+    #[error("--limit-key {0} is over {longest}, the longest key any node takes", longest = Limits::KEY_MAX)]
     LongKeys(ByteSize),
 }
 
@@ -176,7 +122,7 @@ impl Settings {
     pub fn validate(&self) -> Result<(), BadSettings> {
         self.node.validate()?;
         self.cluster.validate()?;
-        if self.limits.key > LONGEST_KEY { Err(BadSettings::LongKeys(self.limits.key)) } else { Ok(()) }
+        if self.limits.key > Limits::KEY_MAX { Err(BadSettings::LongKeys(self.limits.key)) } else { Ok(()) }
     }
 }
 
@@ -197,17 +143,9 @@ impl NodeSettings {
 impl ClusterSettings {
     fn validate(&self) -> Result<(), BadSettings> {
         match (self.dialect, self.placement) {
-            (Dialect::Carrot | Dialect::Golang, Some(Placement::Slots)) => Err(BadSettings::SlotsOfGo),
+            (Dialect::Carrot | Dialect::Golang, Some(PlacementKind::Slots)) => Err(BadSettings::SlotsOfGo),
             _ => Ok(()),
         }
-    }
-
-    /// Who owns which key: as was said, else as the dialect has it.
-    pub fn placement(&self) -> Placement {
-        self.placement.unwrap_or(match self.dialect {
-            Dialect::Native => Placement::Slots,
-            Dialect::Carrot | Dialect::Golang => Placement::Ring,
-        })
     }
 }
 
@@ -216,29 +154,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rule_for_hot_keys_is_a_rate_a_minute_or_a_word() {
-        assert_eq!("100/min".parse(), Ok(Hot::PerMinute(NonZeroU32::new(100).unwrap())));
-        assert_eq!("always".parse(), Ok(Hot::Always));
-        assert_eq!("off".parse(), Ok(Hot::Off));
-        for bad in ["", "100", "0/min", "-1/min", "100/s", "owner", "/min", "1.5/min"] {
-            let line = bad.parse::<Hot>().unwrap_err().to_string();
-            assert!(line.contains("is not a rule for hot keys"), "{line}");
-        }
-    }
-
-    #[test]
-    fn the_dialects_of_go_bring_their_ring() {
+    fn the_dialects_of_go_go_with_their_ring_alone() {
         let cluster = |dialect, placement| ClusterSettings { peers: Vec::new(), dialect, placement };
         for (dialect, placement) in [
-            (Dialect::Native, Placement::Slots),
-            (Dialect::Carrot, Placement::Ring),
-            (Dialect::Golang, Placement::Ring),
+            (Dialect::Native, None),
+            (Dialect::Native, Some(PlacementKind::Slots)),
+            (Dialect::Native, Some(PlacementKind::Ring)),
+            (Dialect::Carrot, None),
+            (Dialect::Golang, Some(PlacementKind::Ring)),
         ] {
-            assert_eq!(cluster(dialect, None).placement(), placement);
+            assert_eq!(cluster(dialect, placement).validate(), Ok(()), "{dialect} {placement:?}");
         }
-        assert_eq!(cluster(Dialect::Native, Some(Placement::Ring)).placement(), Placement::Ring);
-        assert!(cluster(Dialect::Golang, Some(Placement::Ring)).validate().is_ok());
-        let refused = cluster(Dialect::Carrot, Some(Placement::Slots)).validate();
-        assert_eq!(refused, Err(BadSettings::SlotsOfGo));
+        for dialect in [Dialect::Carrot, Dialect::Golang] {
+            let refused = cluster(dialect, Some(PlacementKind::Slots)).validate();
+            assert_eq!(refused, Err(BadSettings::SlotsOfGo));
+        }
     }
 }

@@ -88,7 +88,8 @@ fn text(bytes: &[u8]) -> Result<String, &'static str> {
 /// Undoes percent escapes, once.
 fn unescape(bytes: &[u8]) -> Result<Cow<'_, [u8]>, &'static str> {
     let is_escape = |at: usize| {
-        bytes.get(at + 1).is_some_and(u8::is_ascii_hexdigit) && bytes.get(at + 2).is_some_and(u8::is_ascii_hexdigit)
+        bytes.get(at + 1).is_some_and(u8::is_ascii_hexdigit)
+            && bytes.get(at + 2).is_some_and(u8::is_ascii_hexdigit)
     };
     if (0..bytes.len()).any(|at| bytes[at] == b'%' && !is_escape(at)) {
         return Err("bad percent-escape");
@@ -129,7 +130,11 @@ mod tests {
     #[test]
     fn what_is_no_escape_is_refused_wherever_it_stands() {
         for path in ["/v1/g/%", "/v1/g/%2", "/v1/g/%zz", "/v1/%/k", "/v1/g/a%%20"] {
-            assert_eq!(Target::parse(path.as_bytes(), ""), Err(Bad { api: false, why: "bad percent-escape" }), "{path}");
+            assert_eq!(
+                Target::parse(path.as_bytes(), ""),
+                Err(Bad { api: false, why: "bad percent-escape" }),
+                "{path}"
+            );
         }
         assert!(Target::parse(b"/v1/%FF/k", "").is_err(), "a group is text");
         assert!(matches!(Target::parse(b"/api", "key=%"), Err(Bad { api: true, .. })));

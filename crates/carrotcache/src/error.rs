@@ -251,7 +251,7 @@ pub enum OpenError {
 #[non_exhaustive]
 pub enum StartError {
     /// The address could not be bound.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Bind {
         /// The address that was asked for.
         address: std::net::SocketAddr,

@@ -18,10 +18,10 @@ use crate::sync::{Mutex, lock};
 use crate::view::{Member, View};
 
 /// A future that owns what it needs.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How a node asks a peer. One side is the network, the other the simulator.
-pub trait Transport: Send + Sync + 'static {
+pub(crate) trait Transport: Send + Sync + 'static {
     /// Asks `to`, and gives its reply or why there is none, at `deadline` at the latest.
     ///
     /// Dropping the future abandons the wait; the peer may act on the request all the same.

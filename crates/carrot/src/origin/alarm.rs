@@ -29,6 +29,7 @@ impl Bell {
     }
 
     /// How often a query found the file locked by another program and waited.
+    #[cfg(test)]
     pub fn lock_waits(&self) -> u64 {
         self.lock_waits.load(Ordering::Relaxed)
     }

@@ -110,6 +110,7 @@ impl Sqlite {
     }
 
     /// How often a load found the file locked by another program and waited.
+    #[cfg(test)]
     pub fn lock_waits(&self) -> u64 {
         self.bell.lock_waits()
     }

@@ -1,0 +1,128 @@
+//! `carrot demo`: three nodes in one process over sample origins, and what to type to see them work.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use carrotcache::net::dialect::Dialect;
+use carrotcache::{ByteSize, GroupName, Hot, Limits};
+
+use crate::demo_data::DemoData;
+use crate::node::{GroupPlan, NodePlan, RunningNode};
+use crate::origin::{Origin, OriginUrl};
+use crate::serve::{Signals, print_lines, stop_on};
+
+/// What every load takes at least, so that a miss can be told from a hit by hand.
+const SLOWED: Duration = Duration::from_millis(20);
+
+/// How long a name is served: short enough to wait for.
+const CHARS_TTL: Duration = Duration::from_secs(10);
+const LOAD_DEADLINE: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// The table of the first carrotCache's example.
+const SCORES: &str = "table:Tom=630,Jack=589,Sam=567,Lily=589,Pity=567";
+
+/// Unicode's names of some thousand characters, by code point; see `data/README.md`.
+const CHARS: &[u8] = include_bytes!("../data/chars.db");
+const CHARS_QUERY: &str = "select name from chars where code = ?1";
+
+/// Starts the three nodes, says what to type, and waits for a signal.
+///
+/// # Errors
+/// Whatever keeps one of them from starting whole; none is left running.
+pub async fn demo(offset: u16) -> anyhow::Result<()> {
+    let signals = Signals::begin()?;
+    let data = DemoData::write("chars.db", CHARS).context("the demonstration's database")?;
+    let origins = Origins::open(&data)?;
+    let nodes = start(offset, &origins).await?;
+    let mut lines: Vec<String> = nodes.iter().flat_map(RunningNode::listeners).collect();
+    lines.push(banner(offset, &data));
+    print_lines(&lines)?;
+    stop_on(signals, nodes).await;
+    print_lines(&[format!("The origins were asked {} times.", origins.loads())])?;
+    drop(origins);
+    data.remove().context("the demonstration's database")
+}
+
+/// One of each for all three nodes: behind a cluster there is one database, not three.
+struct Origins {
+    scores: Arc<Origin>,
+    chars: Arc<Origin>,
+}
+
+impl Origins {
+    fn open(data: &DemoData) -> anyhow::Result<Self> {
+        let scores = SCORES.parse::<OriginUrl>()?.open(None, LOAD_DEADLINE)?;
+        let chars = OriginUrl::Sqlite(data.file().to_owned());
+        let chars = chars.open(Some(CHARS_QUERY.to_owned()), LOAD_DEADLINE)?;
+        Ok(Self { scores: Arc::new(scores), chars: Arc::new(chars) })
+    }
+
+    fn loads(&self) -> u64 {
+        self.scores.loads() + self.chars.loads()
+    }
+}
+
+async fn start(offset: u16, origins: &Origins) -> anyhow::Result<Vec<RunningNode>> {
+    let peers: Vec<String> = (0..3).map(|n| format!("http://127.0.0.1:{}", 8001 + n + offset)).collect();
+    let mut nodes = Vec::new();
+    for (n, name) in (0..3).zip(["a", "b", "c"]) {
+        let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port + n + offset));
+        let groups =
+            vec![group("scores", None, &origins.scores)?, group("chars", Some(CHARS_TTL), &origins.chars)?];
+        let plan = NodePlan {
+            name: Some(name.to_owned()),
+            url: None,
+            peer: local(8001),
+            http: local(9999),
+            admin: local(9990),
+            peers: peers.clone(),
+            dialect: Dialect::Native,
+            placement: None,
+            limits: Limits::default(),
+            drain: DRAIN,
+            groups,
+        };
+        nodes.push(RunningNode::start(plan).await?);
+    }
+    Ok(nodes)
+}
+
+fn group(name: &str, ttl: Option<Duration>, origin: &Arc<Origin>) -> anyhow::Result<GroupPlan> {
+    Ok(GroupPlan {
+        name: GroupName::new(name)?,
+        capacity: ByteSize::mib(8),
+        ttl,
+        load_deadline: LOAD_DEADLINE,
+        max_loads: 256,
+        max_waiters: 100_000,
+        hot: Hot::default(),
+        origin: origin.clone(),
+        slowed: SLOWED,
+    })
+}
+
+fn banner(offset: u16, data: &DemoData) -> String {
+    let (http, other, peer, admin) = (9999 + offset, 10_000 + offset, 8001 + offset, 9990 + offset);
+    let file = data.file().display();
+    format!(
+        "
+Three nodes, a, b and c, share two groups. Every load from an origin is slowed by {SLOWED:?}.
+Type in another terminal:
+
+  curl 'localhost:{http}/api?key=Tom'                        630; the others are Jack Sam Lily Pity
+  curl -i localhost:{http}/v1/scores/Sam                     twice: X-Cache says miss, then hit
+  curl -i localhost:{other}/v1/chars/1F955                   CARROT, from a SQLite file, by node b
+  curl -s localhost:{peer}/carrotCache/scores/Tom | xxd      what a peer of the Go carrotCache would get
+  curl localhost:{admin}/metrics                             what node a has counted
+
+Change a row, and see it served after {CHARS_TTL:?}, or at once after the DELETE:
+
+  sqlite3 {file} \"update chars set name = 'ROOT' where code = '1F955'\"
+  curl -X DELETE localhost:{http}/v1/chars/1F955
+
+Ctrl-C stops."
+    )
+}
