@@ -165,9 +165,12 @@ macro_rules! flags { () => { $crate::Flags } } //~ Root
             ),
             (
                 "crates/carrotcache/src/flight/woven.rs",
-                "//! Tests of a module in the table.\nuse super::*;\n",
+                "//! Tests of a module in the table.\nuse super::*;\nfn f() { Instant::now(); }\n",
             ),
-            ("crates/carrotcache/src/flight/always.rs", "//! Not only tests. //~ NoFloor\n"),
+            (
+                "crates/carrotcache/src/flight/always.rs",
+                "//! Not only tests. //~ NoFloor\nfn f() { Instant::now(); } //~ Clock\n",
+            ),
             ("crates/engine/src/cache.rs", "//! In the table.\nuse crate::shard::Shard; //~ Circle\n"),
             (
                 "crates/engine/src/shard.rs",

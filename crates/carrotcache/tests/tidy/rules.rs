@@ -1,7 +1,7 @@
 //! What each file must hold to by itself: clocks, sockets, the engine, headers, names, lengths, unsafe code, and what no
 //! text of the repository says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::floors::{self, File};
@@ -104,12 +104,15 @@ pub(crate) fn check(files: &[(String, String)]) -> Vec<Violation> {
             violations.extend(shape(path, text));
         }
         if let Some(file) = File::read(path, text) {
-            violations.extend(source(&file));
             crates.entry(file.krate).or_default().push(file);
         }
     }
     for files in crates.values() {
-        violations.extend(floors::check(&files.iter().collect::<Vec<_>>()));
+        let tests = floors::test_modules(files);
+        for file in files {
+            violations.extend(source(file, &tests));
+        }
+        violations.extend(floors::check(files, &tests));
     }
     violations.sort();
     violations.dedup_by(|a, b| (&a.file, a.line, a.rule) == (&b.file, b.line, b.rule));
@@ -161,7 +164,7 @@ fn shape(path: &str, text: &str) -> Vec<Violation> {
 }
 
 /// What a source file of a crate must hold to by itself.
-fn source(file: &File<'_>) -> Vec<Violation> {
+fn source(file: &File<'_>, tests: &BTreeSet<String>) -> Vec<Violation> {
     let mut violations = Vec::new();
     if file.text.lines().count() > LINES && file.name() != "tests" {
         violations.push(file.violation(1, Rule::Length, format!("more than {LINES} lines")));
@@ -175,7 +178,7 @@ fn source(file: &File<'_>) -> Vec<Violation> {
     if library && !matches!(file.module[..], ["store" | "value" | "clock"]) {
         violations.extend(engine(file));
     }
-    if (library || file.krate == "engine") && !is_test_file(file) {
+    if (library || file.krate == "engine") && !is_test_only(file, tests) {
         if file.module != ["clock"] {
             violations.extend(clock(file));
         }
@@ -186,8 +189,8 @@ fn source(file: &File<'_>) -> Vec<Violation> {
     violations
 }
 
-fn is_test_file(file: &File<'_>) -> bool {
-    file.module.contains(&"tests")
+fn is_test_only(file: &File<'_>, tests: &BTreeSet<String>) -> bool {
+    (1..=file.module.len()).any(|n| tests.contains(&file.module[..n].join("::")))
 }
 
 /// The words of the file that stand outside its test modules, each with the one before and the one after.
