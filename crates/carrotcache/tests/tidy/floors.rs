@@ -200,7 +200,7 @@ impl<'a> House<'a> {
             }
             // A module names its children without more; any other name is a crate's or was imported.
             ref rest if self.owners.contains_key(&[&full, &rest[..1]].concat().join("::")) => {
-                full.extend(rest)
+                full.extend(rest);
             }
             _ => return Target::Outside,
         }

@@ -220,6 +220,12 @@ mod tests {
     use tokio::time::sleep;
     fn seen() { Instant::now().elapsed(); { sleep(d); } std::thread::sleep(d); }
 }
+#[cfg(test)]
+mod checks { fn seen() { Instant::now(); } }
+#[cfg(all(unix, test))]
+mod unix_checks { fn seen() { Instant::now(); } }
+#[cfg(all(unix, any(test, debug)))]
+mod debug { fn seen() { Instant::now(); } } //~ Clock
 fn after_the_tests() { SystemTime::now(); } //~ Clock
 "#,
             ),
@@ -260,6 +266,10 @@ mod tests { fn open() { std::net::TcpListener::bind(address); } }
             (
                 "crates/carrotcache/src/net/listen.rs",
                 "//! One of the files in net/.\nuse tokio::net::TcpListener;\n",
+            ),
+            (
+                "crates/engine/src/net.rs",
+                "//! Nor a room for it. //~ NoFloor\nuse std::net::UdpSocket; //~ Socket\n",
             ),
             (
                 "crates/engine/src/stats.rs",
@@ -358,7 +368,7 @@ fn g() { unsafe { h() } } //~ Unsafe
                 "docs/install.md",
                 "See @work@shared for more. //~ MachinePath
 Built in `@root@target`. //~ MachinePath
-As in src@work@a and https://example.org@home@page: relative, and a page.
+As in src@work@a, ..@work@b, {OUT}@root@ and https://example.org@home@page: relative, and a page.
 A home/ without a root, the /rooted/ and the /workshop/.
 ",
             ),
