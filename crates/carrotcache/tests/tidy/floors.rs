@@ -25,6 +25,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
         "carrotcache",
         &[
             &[
+                "answer",
                 "breaker",
                 "clock",
                 "error",
@@ -32,6 +33,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "freshness",
                 "hot",
                 "limits",
+                "listed",
                 "message",
                 "placement",
                 "placement::ranks",
@@ -43,7 +45,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "value",
                 "view",
             ],
-            &["flight", "loader", "peers", "store"],
+            &["flight", "load", "loader", "peers", "store", "views"],
             &["group"],
             &["write"],
             &["node", "typed"],

@@ -199,6 +199,8 @@ fn seen_by_path() { std::time::SystemTime::now(); } //~ Clock
 fn seen_later() { let read: fn() -> Instant = Instant //~ Clock
     ::now; }
 fn since(then: Instant) { then.elapsed(); } //~ Clock
+fn run(&self) { self.clock.elapsed(); self.seen_at.elapsed() } //~ Clock
+fn ran(&self) { self.clock.elapsed(); }
 fn span(then: Instant, now: Instant) { now.duration_since(then); let elapsed = span; }
 fn text() -> &'static str { "Instant::now() tokio::time::sleep(d) UNIX_EPOCH" }
 fn epoch() { SystemTime::UNIX_EPOCH; } //~ Clock
