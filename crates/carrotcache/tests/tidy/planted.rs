@@ -165,9 +165,12 @@ macro_rules! flags { () => { $crate::Flags } } //~ Root
             ),
             (
                 "crates/carrotcache/src/flight/woven.rs",
-                "//! Tests of a module in the table.\nuse super::*;\n",
+                "//! Tests of a module in the table.\nuse super::*;\nfn f() { Instant::now(); }\n",
             ),
-            ("crates/carrotcache/src/flight/always.rs", "//! Not only tests. //~ NoFloor\n"),
+            (
+                "crates/carrotcache/src/flight/always.rs",
+                "//! Not only tests. //~ NoFloor\nfn f() { Instant::now(); } //~ Clock\n",
+            ),
             ("crates/engine/src/cache.rs", "//! In the table.\nuse crate::shard::Shard; //~ Circle\n"),
             (
                 "crates/engine/src/shard.rs",
@@ -196,6 +199,8 @@ fn seen_by_path() { std::time::SystemTime::now(); } //~ Clock
 fn seen_later() { let read: fn() -> Instant = Instant //~ Clock
     ::now; }
 fn since(then: Instant) { then.elapsed(); } //~ Clock
+fn run(&self) { self.clock.elapsed(); self.seen_at.elapsed() } //~ Clock
+fn ran(&self) { self.clock.elapsed(); }
 fn span(then: Instant, now: Instant) { now.duration_since(then); let elapsed = span; }
 fn text() -> &'static str { "Instant::now() tokio::time::sleep(d) UNIX_EPOCH" }
 fn epoch() { SystemTime::UNIX_EPOCH; } //~ Clock
@@ -217,6 +222,12 @@ mod tests {
     use tokio::time::sleep;
     fn seen() { Instant::now().elapsed(); { sleep(d); } std::thread::sleep(d); }
 }
+#[cfg(test)]
+mod checks { fn seen() { Instant::now(); } }
+#[cfg(all(unix, test))]
+mod unix_checks { fn seen() { Instant::now(); } }
+#[cfg(all(unix, any(test, debug)))]
+mod debug { fn seen() { Instant::now(); } } //~ Clock
 fn after_the_tests() { SystemTime::now(); } //~ Clock
 "#,
             ),
@@ -257,6 +268,10 @@ mod tests { fn open() { std::net::TcpListener::bind(address); } }
             (
                 "crates/carrotcache/src/net/listen.rs",
                 "//! One of the files in net/.\nuse tokio::net::TcpListener;\n",
+            ),
+            (
+                "crates/engine/src/net.rs",
+                "//! Nor a room for it. //~ NoFloor\nuse std::net::UdpSocket; //~ Socket\n",
             ),
             (
                 "crates/engine/src/stats.rs",
@@ -355,7 +370,7 @@ fn g() { unsafe { h() } } //~ Unsafe
                 "docs/install.md",
                 "See @work@shared for more. //~ MachinePath
 Built in `@root@target`. //~ MachinePath
-As in src@work@a and https://example.org@home@page: relative, and a page.
+As in src@work@a, ..@work@b, {OUT}@root@ and https://example.org@home@page: relative, and a page.
 A home/ without a root, the /rooted/ and the /workshop/.
 ",
             ),
