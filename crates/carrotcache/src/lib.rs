@@ -12,3 +12,6 @@ mod peers;
 mod units;
 mod value;
 mod view;
+
+pub use limits::Limits;
+pub use units::ByteSize;

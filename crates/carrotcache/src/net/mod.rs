@@ -6,6 +6,8 @@
 pub mod client;
 pub mod dialect;
 pub mod listen;
+#[cfg(test)]
+mod raw;
 mod reply;
 pub mod server;
 mod tap;
