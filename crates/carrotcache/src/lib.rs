@@ -13,5 +13,10 @@ mod units;
 mod value;
 mod view;
 
+pub use error::{BoxError, GetError, KeyError, OpenError, PeerError, StartError, WriteError};
 pub use limits::Limits;
-pub use units::ByteSize;
+pub use message::{Found, Reply, Request};
+pub use peers::{BoxFuture, Transport};
+pub use units::{BadGroupName, BadUnit, ByteSize, GroupName, Key, Span};
+pub use value::Value;
+pub use view::Member;

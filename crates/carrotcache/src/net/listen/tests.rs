@@ -49,7 +49,7 @@ async fn a_silent_client_and_half_a_header_are_closed_at_the_header_deadline() {
     let (serving, _) = echo(ListenLimits { header_timeout: Duration::from_millis(50), ..limits() }).await;
     let mut good = Raw::connect(serving.address()).await;
     assert_eq!(good.ask(get("/good")).await.unwrap().body, b"/good");
-    for beginning in ["", "G", "GET / HTTP/1.1\r\nhost: x\r\n", "PRI * HTTP/2.0\r\n"] {
+    for beginning in ["", "G", "GET / HTTP/1.1\r\nhost: x\r\n", "PRI * HT"] {
         let mut slow = Raw::connect(serving.address()).await;
         slow.send(beginning.as_bytes()).await;
         assert!(slow.end().await.is_empty(), "{beginning:?}");
