@@ -290,13 +290,14 @@ impl Pool {
         response: Response<Incoming>,
     ) -> Result<(response::Parts, Bytes, bool), PeerError> {
         let (head, mut body) = response.into_parts();
-        let is_refusal = head.status != StatusCode::OK;
-        if !is_refusal && !has_length(&head) {
+        let carries_value = head.status == StatusCode::OK;
+        if carries_value && !has_length(&head) {
             return Err(broken("a reply that ends when the connection does, and may have been cut"));
         }
-        let limit = if is_refusal { TEXT_LIMIT } else { self.value_limit() };
-        if !is_refusal && body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
-            return Err(broken("a reply over the limit"));
+        let limit = if carries_value { self.value_limit() } else { TEXT_LIMIT };
+        let over = || broken("a reply over the limit");
+        if carries_value && body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+            return Err(over());
         }
         let mut taken = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -305,13 +306,10 @@ impl Pool {
                 // All in one piece, as small values come: no copy.
                 return Ok((head, frame, true));
             }
-            taken.extend_from_slice(&frame[..frame.len().min(limit - taken.len())]);
-            if taken.len() == limit && !body.is_end_stream() {
-                return if is_refusal {
-                    Ok((head, taken.freeze(), false))
-                } else {
-                    Err(broken("a reply over the limit"))
-                };
+            let room = limit - taken.len();
+            taken.extend_from_slice(&frame[..frame.len().min(room)]);
+            if frame.len() > room {
+                return if carries_value { Err(over()) } else { Ok((head, taken.freeze(), false)) };
             }
         }
         Ok((head, taken.freeze(), true))

@@ -357,11 +357,11 @@ impl Turn {
 
     /// When to look again, or `None` when the deadline has passed.
     ///
-    /// Looking every `header_timeout` is enough to be on time: a header that begins after one look is due after the
+    /// Looking as often as the shorter deadline is enough to be on time: what begins after one look is due after the
     /// next one. So the timer is not touched for each request.
     fn next_look(&self, limits: &ListenLimits) -> Option<Instant> {
         let now = clock::now();
-        let look = clock::after(now, limits.header_timeout);
+        let look = clock::after(now, limits.header_timeout.min(limits.idle_timeout));
         let due = match self.with(|whose| *whose) {
             Whose::Header { since } => clock::after(since, limits.header_timeout),
             Whose::Idle { since } => clock::after(since, limits.idle_timeout),

@@ -3,10 +3,12 @@
 //! **Invariant:** the only sockets of the library are opened here. Nothing here decides anything about a value: who
 //! owns it, whether it is kept and how long are the business of the floors below.
 
-pub mod client;
+pub(crate) mod client;
 pub mod dialect;
 pub mod listen;
+#[cfg(test)]
+mod raw;
 mod reply;
-pub mod server;
+pub(crate) mod server;
 mod tap;
 mod wire;

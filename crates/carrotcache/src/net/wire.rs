@@ -168,7 +168,7 @@ mod tests {
         for line in text.lines().map(str::trim) {
             let words: Vec<&str> = line.trim_end_matches(';').split_whitespace().collect();
             match words[..] {
-                [] | ["//", ..] | ["syntax", ..] | ["package", ..] => {}
+                [] | ["//" | "syntax" | "package", ..] => {}
                 ["message", name, "{"] => message = name,
                 ["}"] => message = "",
                 [kind, name, "=", number] if !message.is_empty() => {
@@ -205,6 +205,10 @@ mod tests {
 
     impl Check {
         /// `telling` has only this field set, to the sample of its type; `default` has it set to its type's default.
+        #[expect(
+            clippy::needless_pass_by_value,
+            reason = "the cases read better without a reference at each"
+        )]
         fn field<M: Message + Default + PartialEq + Debug>(
             &mut self,
             message: &'static str,
