@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use carrotcache::{Counts, GroupSnapshot, HistogramSnapshot, Stats};
+use carrotcache::{
+    Counts, EvictionCause, FetchOutcome, GroupSnapshot, HistogramSnapshot, HitSource, LoadOutcome, Region,
+    Stats,
+};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -31,26 +34,26 @@ impl Collector for Page {
         let mut sheet = Sheet { encoder, groups: &self.0.groups };
         sheet.count("carrot_gets", "Gets of callers", |group| group.gets)?;
         sheet.counts("carrot_hits", "Gets answered from this node's memory", "source", |group| {
-            labelled(&group.hits, |label| label.as_str())
+            labelled(&group.hits, HitSource::as_str)
         })?;
         sheet.count("carrot_shares", "Gets that joined another's flight", |group| group.shares)?;
         sheet.counts("carrot_fetches", "Requests to other nodes", "outcome", |group| {
-            labelled(&group.fetches, |label| label.as_str())
+            labelled(&group.fetches, FetchOutcome::as_str)
         })?;
         sheet.counts("carrot_loads", "Requests to the origin", "outcome", |group| {
-            labelled(&group.loads, |label| label.as_str())
+            labelled(&group.loads, LoadOutcome::as_str)
         })?;
         sheet
             .count("carrot_stand_ins", "Flights whose owner could not be reached", |group| group.stand_ins)?;
         sheet.count("carrot_mirrors", "Fetched values kept as mirrors", |group| group.mirrors)?;
         sheet.counts("carrot_evictions", "Entries that left memory", "cause", |group| {
-            labelled(&group.evictions, |label| label.as_str())
+            labelled(&group.evictions, EvictionCause::as_str)
         })?;
         sheet.refusals(&self.0)?;
-        sheet.gauges("carrot_weight", Some(Unit::Bytes), "What entries are charged", "region", |group| {
-            labelled(&group.weight_bytes, |label| label.as_str())
+        sheet.gauges("carrot_weight", Some(&Unit::Bytes), "What entries are charged", "region", |group| {
+            labelled(&group.weight_bytes, Region::as_str)
         })?;
-        sheet.gauge("carrot_capacity", Some(Unit::Bytes), "What entries may be charged", |group| {
+        sheet.gauge("carrot_capacity", Some(&Unit::Bytes), "What entries may be charged", |group| {
             group.capacity_bytes
         })?;
         sheet.gauge("carrot_flights", None, "Flights under way", |group| group.flights)?;
@@ -122,11 +125,11 @@ impl Sheet<'_, '_> {
     fn gauge(
         &mut self,
         name: &str,
-        unit: Option<Unit>,
+        unit: Option<&Unit>,
         help: &str,
         of: impl Fn(&GroupSnapshot) -> u64,
     ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        let mut family = self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         for group in self.groups {
             family.encode_family(&[("group", group.group.as_str())])?.encode_gauge(&of(group))?;
         }
@@ -136,12 +139,12 @@ impl Sheet<'_, '_> {
     fn gauges(
         &mut self,
         name: &str,
-        unit: Option<Unit>,
+        unit: Option<&Unit>,
         help: &str,
         by: &str,
         of: impl Fn(&GroupSnapshot) -> Labelled,
     ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        let mut family = self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         for group in self.groups {
             for (label, number) in of(group) {
                 family

@@ -14,8 +14,7 @@ use crate::value::Value;
 
 /// What one node asks another.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Request {
+pub(crate) enum Request {
     /// The value of a key: from memory, else by a load there. Never forwarded.
     Get {
         /// The group.
@@ -54,8 +53,7 @@ pub enum Request {
 
 /// What a node answers. Typed, so that "no such key" is never mistaken for "ask somebody else".
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Reply {
+pub(crate) enum Reply {
     /// The value.
     Found(Found),
     /// The set or remove is done.
@@ -107,19 +105,19 @@ impl fmt::Display for Reply {
 
 /// A value as one node hands it to another.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub(crate) struct Found {
     /// The value.
-    pub value: Value,
+    pub(crate) value: Value,
     /// How much longer it may be served; `None`: without end.
-    pub ttl: Option<Duration>,
+    pub(crate) ttl: Option<Duration>,
     /// How long ago it was read at the origin.
-    pub age: Duration,
+    pub(crate) age: Duration,
     /// It was loaded for this answer, not found in memory.
-    pub loaded: bool,
+    pub(crate) loaded: bool,
     /// The node whose memory or loader gave it; empty where the row cannot say.
-    pub node: Arc<str>,
+    pub(crate) node: Arc<str>,
     /// Gets a second over the last minute, as the owner counts them; `None` where the row cannot say.
-    pub minute_qps: Option<f64>,
+    pub(crate) minute_qps: Option<f64>,
     /// The hash of the giver's view, to notice lists that disagree; `None` where the row cannot say.
-    pub view: Option<u64>,
+    pub(crate) view: Option<u64>,
 }

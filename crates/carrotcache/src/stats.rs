@@ -350,7 +350,7 @@ impl GroupStats {
 pub struct GroupSnapshot {
     /// The group.
     pub group: GroupName,
-    /// Calls of `get` and `answer` on this node, by callers and by peers.
+    /// Calls of `get` and `answer` by this node's own callers.
     pub gets: u64,
     /// Gets that were answered from this node's memory.
     pub hits: Counts<HitSource>,

@@ -44,7 +44,7 @@ const SLACK: usize = 64 << 10;
 const HEAD: usize = 128 << 10;
 
 /// Asks peers over HTTP/1.1, in one dialect.
-pub struct HttpTransport {
+pub(crate) struct HttpTransport {
     row: &'static Row,
     limits: Arc<Limits>,
     // std Mutex: held to look up one pool, once for each request.
@@ -59,13 +59,8 @@ impl fmt::Debug for HttpTransport {
 
 impl HttpTransport {
     /// A transport without connections; they are made when they are needed.
-    pub fn new(dialect: Dialect, limits: Limits) -> Self {
+    pub(crate) fn new(dialect: Dialect, limits: Limits) -> Self {
         Self { row: dialect.row(), limits: Arc::new(limits), pools: Mutex::new(HashMap::new()) }
-    }
-
-    /// Lets go of the connections to all but these members. Requests under way are not disturbed.
-    pub fn retain(&self, members: &[Member]) {
-        self.lock().retain(|authority, _| members.iter().any(|member| member.authority == *authority));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<Pool>>> {
@@ -103,6 +98,11 @@ impl Transport for HttpTransport {
                 Err(clock::Elapsed) => Err(PeerError::Timeout(allowed)),
             }
         })
+    }
+
+    /// Lets go of the connections to all but these members. Requests under way are not disturbed.
+    fn retain(&self, members: &[Member]) {
+        self.lock().retain(|authority, _| members.iter().any(|member| member.authority == *authority));
     }
 }
 

@@ -24,7 +24,7 @@ use crate::peers::BoxFuture;
 use crate::units::{GroupName, Key};
 
 /// How the node is reached. Called once for each request that makes sense; dropped when the asking peer goes away.
-pub type Answer = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
+pub(crate) type Answer = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
 
 /// What a body may hold beside its value, in bytes.
 const SLACK: u64 = 64 << 10;
@@ -33,7 +33,7 @@ const SLACK: u64 = 64 << 10;
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn serve(listener: Listener, answer: Answer, limits: &Limits) -> Serving {
+pub(crate) fn serve(listener: Listener, answer: Answer, limits: &Limits) -> Serving {
     let port = Arc::new(PeerPort {
         answer,
         // More permits than a semaphore holds are as good as all it holds.
