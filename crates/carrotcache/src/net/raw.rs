@@ -1,9 +1,12 @@
 //! A client that speaks bytes, for tests of what no proper client would send.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::clock;
 
 /// One connection.
 pub(super) struct Raw {
@@ -60,8 +63,10 @@ impl Raw {
         std::mem::take(&mut self.read)
     }
 
+    /// `None` at the end. A test that waits for what never comes fails here, rather than hanging.
     async fn more(&mut self) -> Option<()> {
-        match self.stream.read_buf(&mut self.read).await {
+        let read = self.stream.read_buf(&mut self.read);
+        match clock::timeout(Duration::from_secs(30), read).await.expect("neither bytes nor an end") {
             Ok(1..) => Some(()),
             Ok(0) | Err(_) => None,
         }
