@@ -18,7 +18,7 @@ use crate::sync::{Mutex, lock};
 use crate::view::{Member, View};
 
 /// A future that owns what it needs.
-pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How a node asks a peer. One side is the network, the other the simulator.
 pub(crate) trait Transport: Send + Sync + 'static {
