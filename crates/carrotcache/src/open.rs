@@ -67,7 +67,7 @@ impl<C> GroupBuilder<C> {
         self
     }
 
-    /// Makes it a group of typed values: [`Json`](crate::typed::Json), [`Utf8`](crate::typed::Utf8),
+    /// Makes it a group of typed values: `Json`, [`Utf8`](crate::typed::Utf8),
     /// [`Raw`](crate::typed::Raw), or a codec of your own.
     pub fn codec<D>(self, codec: D) -> GroupBuilder<Coded<D>> {
         GroupBuilder { node: self.node, name: self.name, settings: self.settings, values: Coded(codec) }

@@ -15,7 +15,7 @@ use crate::loader::Loaded;
 use crate::units::{GroupName, Key};
 use crate::value::Value;
 
-/// Turns values into bytes and back. One side is a format ([`Json`], [`Utf8`], [`Raw`]), the other the user's own.
+/// Turns values into bytes and back. One side is a format (`Json`, [`Utf8`], [`Raw`]), the other the user's own.
 pub trait Codec<V>: Send + Sync + 'static {
     /// The bytes of `value`.
     ///
