@@ -147,7 +147,8 @@ fn found(answer: Answer<Value>) -> Response<Full<Bytes>> {
     let cache = if answer.stale { "stale" } else { cache };
     let told = format!("{cache}; source={source}");
     // A node's name is its operator's or a peer's word: one that no header can carry is left out.
-    let told = HeaderValue::try_from(format!("{told}; node={}", answer.node)).or_else(|_| HeaderValue::try_from(told));
+    let told = HeaderValue::try_from(format!("{told}; node={}", answer.node))
+        .or_else(|_| HeaderValue::try_from(told));
     let mut response = Response::new(Full::new(answer.value.into()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));

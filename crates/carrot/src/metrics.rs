@@ -183,7 +183,7 @@ fn add_counter(mut encoder: MetricEncoder<'_>, count: u64) -> fmt::Result {
 /// The encoder adds up by itself, and wants the bucket without a bound too.
 fn in_each_bucket(times: &HistogramSnapshot) -> Vec<(f64, u64)> {
     let mut below = 0;
-    let unbounded = (f64::MAX, times.count);
+    let unbounded = (f64::INFINITY, times.count);
     let cumulative = times.buckets.iter().copied().chain([unbounded]);
     cumulative
         .map(|(bound, count)| (bound, count.saturating_sub(std::mem::replace(&mut below, count))))
