@@ -39,6 +39,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "placement::ranks",
                 "placement::ring",
                 "placement::slots",
+                "readme",
                 "stats",
                 "sync",
                 "units",
