@@ -32,7 +32,8 @@ pub(crate) struct Entry {
 impl Entry {
     /// Since the value was read at the origin.
     pub(crate) fn age(&self, now: Time) -> Duration {
-        Duration::from_millis((millis(now) - self.loaded_ms).max(0).unsigned_abs())
+        // Saturating: an age comes from a peer, who may say anything.
+        Duration::from_millis(millis(now).saturating_sub(self.loaded_ms).max(0).unsigned_abs())
     }
 
     /// How much longer the value may be served; `None`: without end.
