@@ -34,7 +34,7 @@ use crate::view::{Member, Owner, Place};
 use crate::views::Views;
 
 /// What the way to the owner and back may take on top of the load it waits for.
-pub(crate) const HOP: Duration = Duration::from_secs(1);
+const HOP: Duration = Duration::from_secs(1);
 
 /// Keys whose rate is watched, for each group; the rest are too cold to matter.
 const WATCHED_KEYS: usize = 1024;
@@ -63,6 +63,13 @@ impl Default for Settings {
             max_waiters: 100_000,
             hot: Hot::default(),
         }
+    }
+}
+
+impl Settings {
+    /// How long the owner may take to answer: its load, and the way there and back.
+    pub(crate) fn fetch_deadline(&self) -> Duration {
+        self.load_deadline.saturating_add(HOP)
     }
 }
 
@@ -209,7 +216,7 @@ impl Group {
     /// The landing of the key's flight, which is begun if there is none.
     async fn wait(&self, key: &[u8], local: bool, deadline: Option<Duration>) -> Landed {
         // A flight ends by itself; this bound is for a loader that blocks the thread its timer runs on.
-        let limit = deadline.unwrap_or(2 * (self.shared.settings.load_deadline + HOP));
+        let limit = deadline.unwrap_or(self.shared.settings.fetch_deadline().saturating_mul(2));
         let landed = if local {
             clock::timeout(limit, self.loading(key, Purpose::Answer)).await
         } else {
@@ -273,7 +280,7 @@ impl Group {
             Owner::Local => return self.loading(key.as_bytes(), Purpose::Answer).await,
             Owner::Remote(member) => member,
         };
-        let deadline = clock::now() + self.shared.settings.load_deadline + HOP;
+        let deadline = clock::after(clock::now(), self.shared.settings.fetch_deadline());
         match self.ask_for(owner, &key, &keep, Asked { stand_in: false, deadline }).await {
             Fetched::Landed(landed) => landed,
             // Availability over balance: a dead owner costs extra loads, not an outage.
@@ -318,7 +325,7 @@ impl Group {
             }
             Err(PeerError::Busy(limit)) => Fetched::Landed(Err(GetError::busy("waiting_per_peer", limit))),
             Err(_) => {
-                Fetched::Landed(Err(GetError::Deadline { waited: shared.settings.load_deadline + HOP }))
+                Fetched::Landed(Err(GetError::Deadline { waited: shared.settings.fetch_deadline() }))
             }
         }
     }

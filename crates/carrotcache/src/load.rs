@@ -37,7 +37,7 @@ pub(crate) struct Origin {
 impl Origin {
     /// Asks the origin for `key`. Dropping the future drops the loader's.
     pub(crate) async fn load(&self, key: &Key) -> Result<Loaded<Bytes>, GetError> {
-        let deadline = clock::now() + self.deadline;
+        let deadline = clock::after(clock::now(), self.deadline);
         let _permit = self.permit().await?;
         let began = clock::now();
         let ended = clock::timeout_at(deadline, caught(|| self.loader.load(key.clone()))).await;

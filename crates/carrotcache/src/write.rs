@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::clock;
 use crate::error::{PeerError, WriteError};
-use crate::group::{Group, HOP};
+use crate::group::Group;
 use crate::loader::Loaded;
 use crate::message::{Reply, Request};
 use crate::stats::Region;
@@ -94,7 +94,7 @@ impl Group {
 
     async fn tell(&self, owner: &Member, what: Request) -> Result<(), WriteError> {
         let owner_name = owner.name.clone();
-        let deadline = clock::now() + self.shared.settings.load_deadline + HOP;
+        let deadline = clock::after(clock::now(), self.shared.settings.fetch_deadline());
         match self.shared.around.peers.ask(owner, what, deadline).await {
             Ok(Reply::Done) => Ok(()),
             Ok(Reply::Unsupported) => Err(WriteError::Unsupported { owner: owner_name }),
