@@ -387,7 +387,8 @@ impl Group {
     /// such nodes would wait for each other.
     pub(crate) async fn serve(&self, key: &[u8], stand_in: bool, cached_only: bool) -> Landed {
         let key = self.checked(key)?;
-        if let Some(entry) = self.shared.store.lookup(self.is_local(key), key) {
+        self.shared.stats.gets.add(1);
+        if let Some(entry) = self.lookup(self.is_local(key), key) {
             return Ok(self.from_memory(entry));
         }
         if cached_only {
