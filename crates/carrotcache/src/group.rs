@@ -495,11 +495,13 @@ impl Group {
     /// The key, if a node takes it.
     pub(crate) fn checked<'a>(&self, key: &'a [u8]) -> Result<&'a [u8], KeyError> {
         let limit = usize::try_from(self.shared.around.limits.key.as_u64()).unwrap_or(usize::MAX);
-        match key.len() {
-            0 => Err(KeyError::Empty),
-            length if length > limit => Err(KeyError::TooLong { length, limit }),
-            _ => Ok(key),
-        }
+        let refused = match key.len() {
+            0 => KeyError::Empty,
+            length if length > limit => KeyError::TooLong { length, limit },
+            _ => return Ok(key),
+        };
+        self.shared.stats.refusals.add(Refusal::Key);
+        Err(refused)
     }
 
     /// A peer's refusal, in the words of a get.

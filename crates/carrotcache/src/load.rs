@@ -17,7 +17,7 @@ use crate::clock::{self, Elapsed};
 use crate::error::{BoxError, GetError};
 use crate::fault::{Fault, Faults};
 use crate::loader::{Loaded, Loader};
-use crate::stats::{GroupStats, LoadOutcome};
+use crate::stats::{GroupStats, LoadOutcome, Refusal};
 use crate::units::{ByteSize, GroupName, Key};
 
 /// The way from a group to its origin.
@@ -56,6 +56,7 @@ impl Origin {
             Ok(permit) => Ok(permit.ok()),
             Err(Elapsed) => {
                 self.stats.loads.add(LoadOutcome::Busy);
+                self.stats.refusals.add(Refusal::Loads);
                 Err(GetError::busy("max_loads", self.max_loads))
             }
         }

@@ -14,7 +14,7 @@ use crate::error::{PeerError, WriteError};
 use crate::group::Group;
 use crate::loader::Loaded;
 use crate::message::{Reply, Request};
-use crate::stats::Region;
+use crate::stats::{Refusal, Region};
 use crate::store::Arrival;
 use crate::units::Key;
 use crate::view::{Member, Owner};
@@ -31,10 +31,7 @@ impl Group {
     pub async fn set(&self, key: impl AsRef<[u8]>, value: impl Into<Loaded>) -> Result<(), WriteError> {
         let key = self.checked(key.as_ref())?;
         let Loaded { value, ttl } = value.into();
-        let (length, limit) = (value.len() as u64, self.shared.around.limits.value.as_u64());
-        if length > limit {
-            return Err(WriteError::TooLarge { length, limit });
-        }
+        self.check_value(value.len())?;
         let view = self.shared.around.views.current();
         match view.place(self.shared.seed, key).owner() {
             Owner::Local => {
@@ -73,6 +70,16 @@ impl Group {
                 told
             }
         }
+    }
+
+    /// Whether a value of this length may be set here.
+    pub(crate) fn check_value(&self, length: usize) -> Result<(), WriteError> {
+        let (length, limit) = (length as u64, self.shared.around.limits.value.as_u64());
+        if length <= limit {
+            return Ok(());
+        }
+        self.shared.stats.refusals.add(Refusal::Value);
+        Err(WriteError::TooLarge { length, limit })
     }
 
     /// Keeps a value that was set, in the place of whatever is there or on its way.
