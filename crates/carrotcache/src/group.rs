@@ -309,11 +309,7 @@ impl Group {
         let shared = &*self.shared;
         let what =
             Request::Get { group: shared.name.clone(), key: key.clone(), stand_in, cached_only: false };
-        let began = clock::now();
-        let answer = shared.around.peers.ask(member, what, deadline).await;
-        shared.stats.fetch_seconds.observe(clock::now() - began);
-        shared.stats.fetches.add(outcome_of(&answer));
-        match answer {
+        match self.ask(member, what, deadline).await {
             Ok(Reply::Found(found)) => Fetched::Landed(self.arrived(member, key, keep, found)),
             // It is starting, or older than this group.
             Ok(Reply::NoGroup) => Fetched::Unreachable,
@@ -330,8 +326,32 @@ impl Group {
         }
     }
 
-    /// A value from a peer: mirrored where it is hot, handed on in any case.
+    /// One request to a peer for a value, counted.
+    async fn ask(&self, member: &Member, what: Request, deadline: Instant) -> Result<Reply, PeerError> {
+        let shared = &*self.shared;
+        let began = clock::now();
+        let answer = shared.around.peers.ask(member, what, deadline).await;
+        shared.stats.fetch_seconds.observe(clock::now() - began);
+        shared.stats.fetches.add(outcome_of(&answer, shared.around.limits.value));
+        answer
+    }
+
+    /// A value from a peer, for a flight: mirrored where it is hot, handed on in any case.
     fn arrived(&self, from: &Member, key: &Key, keep: &Keep<Landed>, found: Found) -> Landed {
+        let shared = &*self.shared;
+        let answer = self.received(from, key, found)?;
+        if !self.is_hot(key) {
+            return Ok(answer);
+        }
+        let Answer { value, age, ttl, .. } = answer;
+        let arrival = Arrival { value: value.into(), age, ttl, region: Region::Mirrors };
+        let (value, kept) = shared.store.keep(key.as_bytes(), arrival, || keep.holds());
+        shared.stats.mirrors.add(u64::from(kept));
+        Ok(Answer { value, ..answer })
+    }
+
+    /// A value from a peer, if it is of a size that is taken. Takes note of the giver's view.
+    fn received(&self, from: &Member, key: &Key, found: Found) -> Landed {
         let shared = &*self.shared;
         shared.origin.check_size(key, found.value.len())?;
         if shared.around.views.note(from, found.view) {
@@ -339,14 +359,6 @@ impl Group {
             shared.around.runtime.spawn(async move { around.views.explain(&around.peers, &from).await });
         }
         let Found { value, ttl, age, loaded, node, .. } = found;
-        let value = if self.is_hot(key) {
-            let arrival = Arrival { value: value.into(), age, ttl, region: Region::Mirrors };
-            let (value, kept) = shared.store.keep(key.as_bytes(), arrival, || keep.holds());
-            shared.stats.mirrors.add(u64::from(kept));
-            value
-        } else {
-            value
-        };
         let source = if loaded { Source::Origin } else { Source::Owner };
         let node = if node.is_empty() { from.name.clone() } else { node };
         Ok(Answer { value, source, age, ttl, stale: false, node })
@@ -413,12 +425,17 @@ impl Group {
         };
         let what =
             Request::Get { group: shared.name.clone(), key: key.clone(), stand_in: false, cached_only: true };
-        let deadline = clock::now() + within.unwrap_or(HOP);
-        match shared.around.peers.ask(owner, what, deadline).await {
-            Ok(Reply::Found(Found { value, ttl, age, node, .. })) => {
-                Ok(Answer { value, source: Source::Owner, age, ttl, stale: false, node })
-            }
-            Ok(Reply::NotCached | Reply::NoGroup) => Err(GetError::NotCached { key }),
+        let limit = within.unwrap_or(HOP);
+        let deadline = clock::after(clock::now(), limit.max(HOP));
+        // A caller who waits for less than a hop drops the request: his haste says nothing of the peer.
+        let Ok(answer) = clock::timeout(limit, self.ask(owner, what, deadline)).await else {
+            shared.stats.fetches.add(FetchOutcome::Deadline);
+            return Err(GetError::Deadline { waited: limit });
+        };
+        match answer {
+            Ok(Reply::Found(found)) => self.received(owner, &key, found),
+            // A family's peer knows no such question.
+            Ok(Reply::NotCached | Reply::NoGroup | Reply::Unsupported) => Err(GetError::NotCached { key }),
             Ok(refusal) => Err(self.refused(owner, &key, refusal)),
             Err(PeerError::Timeout(waited)) => Err(GetError::Deadline { waited }),
             Err(PeerError::Busy(limit)) => Err(GetError::busy("waiting_per_peer", limit)),
@@ -541,16 +558,19 @@ fn abandoned(group: &GroupName, key: &Key) -> GetError {
     GetError::load(group, key, "the load's task ended before the load did".into())
 }
 
-/// How a fetch counts.
-fn outcome_of(answer: &Result<Reply, PeerError>) -> FetchOutcome {
+/// How a fetch counts. `limit` is that of a value.
+fn outcome_of(answer: &Result<Reply, PeerError>, limit: ByteSize) -> FetchOutcome {
     match answer {
+        Ok(Reply::Found(found)) if found.value.len() as u64 > limit.as_u64() => FetchOutcome::TooLarge,
         Ok(Reply::Found(_)) => FetchOutcome::Found,
         Ok(Reply::NotFound) => FetchOutcome::NotFound,
+        Ok(Reply::NotCached) => FetchOutcome::NotCached,
+        Ok(Reply::NoGroup) => FetchOutcome::NoGroup,
         Ok(Reply::LoadFailed(_)) => FetchOutcome::LoadFailed,
+        Ok(Reply::TooLarge(_)) => FetchOutcome::TooLarge,
         Ok(Reply::Busy(_)) | Err(PeerError::Busy(_)) => FetchOutcome::Busy,
         Ok(Reply::Deadline) | Err(PeerError::Timeout(_)) => FetchOutcome::Deadline,
-        Ok(Reply::NoGroup)
-        | Err(PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Resting { .. }) => {
+        Err(PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Resting { .. }) => {
             FetchOutcome::Unreachable
         }
         Ok(_) => FetchOutcome::Refused,
