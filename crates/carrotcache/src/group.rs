@@ -220,7 +220,6 @@ impl Group {
         let landed = if local {
             clock::timeout(limit, self.loading(key, Purpose::Answer)).await
         } else {
-            lock(&self.shared.wanted).record(key, self.now());
             clock::timeout(limit, self.fetching(key)).await
         };
         landed.unwrap_or(Err(GetError::Deadline { waited: limit }))
@@ -280,6 +279,7 @@ impl Group {
             Owner::Local => return self.loading(key.as_bytes(), Purpose::Answer).await,
             Owner::Remote(member) => member,
         };
+        lock(&self.shared.wanted).record(key.as_bytes(), self.now());
         let deadline = clock::after(clock::now(), self.shared.settings.fetch_deadline());
         match self.ask_for(owner, &key, &keep, Asked { stand_in: false, deadline }).await {
             Fetched::Landed(landed) => landed,
