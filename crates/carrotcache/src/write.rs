@@ -85,18 +85,27 @@ impl Group {
     /// Keeps a value that was set, in the place of whatever is there or on its way.
     pub(crate) fn keep_as_owner(&self, key: &[u8], value: Bytes, ttl: Option<Duration>) {
         let ttl = ttl.or(self.shared.settings.ttl);
+        // Whatever becomes of the new value, the old one is gone.
         self.forget(key);
         let arrival = Arrival { value, age: Duration::ZERO, ttl, region: Region::Owned };
-        self.shared.store.keep(key, arrival, || true);
+        // Once more, under the entry's lock: a load that began since then may not land on top of what is set.
+        self.shared.store.keep(key, arrival, || {
+            self.detach(key);
+            true
+        });
     }
 
     /// Drops what this node holds of `key`, and what is on its way here.
     ///
     /// Flights are detached first: one that lands in between is not kept, or is kept and removed next.
     pub(crate) fn forget(&self, key: &[u8]) {
+        self.detach(key);
+        self.shared.store.remove(key);
+    }
+
+    fn detach(&self, key: &[u8]) {
         self.shared.loads.detach(key);
         self.shared.fetches.detach(key);
-        self.shared.store.remove(key);
     }
 
     async fn tell(&self, owner: &Member, what: Request) -> Result<(), WriteError> {
