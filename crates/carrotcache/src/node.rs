@@ -141,7 +141,8 @@ fn refusal(error: GetError) -> Reply {
         GetError::NotCached { .. } => Reply::NotCached,
         GetError::Load { source, .. } => Reply::LoadFailed(with_causes(&*source).into()),
         GetError::Busy { limit } => Reply::Busy(limit),
-        GetError::Leaving => Reply::Busy("the node is leaving".into()),
+        // Ask somebody else: the wire has one word for it, and a get must not fail since its owner goes in good order.
+        GetError::Leaving => Reply::NoGroup,
         GetError::Deadline { .. } => Reply::Deadline,
         GetError::Key(KeyError::Empty) => Reply::BadRequest(KeyError::Empty.to_string().into()),
         GetError::Key(error @ KeyError::TooLong { .. }) => Reply::TooLarge(error.to_string().into()),
