@@ -320,9 +320,7 @@ impl Group {
                 Fetched::Unreachable
             }
             Err(PeerError::Busy(limit)) => Fetched::Landed(Err(GetError::busy("waiting_per_peer", limit))),
-            Err(_) => {
-                Fetched::Landed(Err(GetError::Deadline { waited: shared.settings.fetch_deadline() }))
-            }
+            Err(_) => Fetched::Landed(Err(GetError::Deadline { waited: shared.settings.fetch_deadline() })),
         }
     }
 
