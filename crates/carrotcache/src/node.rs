@@ -151,3 +151,6 @@ fn refusal(error: GetError) -> Reply {
         }
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests;
