@@ -22,7 +22,7 @@ use crate::limits::Limits;
 use crate::loader::Loaded;
 use crate::peers::{BoxFuture, Peers, Transport};
 use crate::placement::PlacementKind;
-use crate::stats::{GroupSnapshot, NodeStats};
+use crate::stats::NodeStats;
 use crate::value::Value;
 use crate::view::{Member, Owner, View};
 use crate::views::Views;
@@ -140,10 +140,10 @@ impl Plan {
     }
 
     fn start(self, name: &'static str, wires: &Arc<Wires>) -> Arc<Node> {
-        let member = |name: &&str| Member { name: (*name).into(), authority: (*name).into() };
-        let members = self.list.iter().map(member).collect();
+        let members: Vec<_> = self.list.iter().map(|entry| member(entry)).collect();
+        let me = members.iter().find(|member| *member.authority == *name).map(|member| member.name.clone());
         let stats = Arc::new(NodeStats::default());
-        let view = View::new(members, Some(name), PlacementKind::Slots).unwrap();
+        let view = View::new(members, me.as_deref(), PlacementKind::Slots).unwrap();
         let around = Surroundings {
             node: name.into(),
             views: Views::new(view, stats.clone()),
@@ -159,6 +159,12 @@ impl Plan {
         wires.nodes.lock().unwrap().insert(name.into(), Arc::downgrade(&node));
         node
     }
+}
+
+/// `b` is node b under that name, `bee=b` is node b under another.
+fn member(entry: &str) -> Member {
+    let (name, authority) = entry.split_once('=').unwrap_or((entry, entry));
+    Member { name: name.into(), authority: authority.into() }
 }
 
 /// Nodes with one list, or each with its own.
@@ -208,14 +214,14 @@ fn open(node: &Node, settings: &Settings, origin: &Arc<Origin>) -> Group {
     node.open(scores(), settings.clone(), origin.clone()).unwrap()
 }
 
-/// Keys that rank these members first, in this order, as this group's node sees it.
+/// Keys that rank these nodes first, in this order, as this group's node sees it.
 fn keys<'a>(group: &'a Group, ranked: &'a [&'a str]) -> impl Iterator<Item = String> + 'a {
     let view = group.shared.around.views.current();
     (0..100_000).map(|n| format!("key {n}")).filter(move |key| {
         let place = view.place(group.shared.seed, key.as_bytes());
         let name = |owner| match owner {
             Owner::Local => group.shared.around.node.clone(),
-            Owner::Remote(member) => member.name.clone(),
+            Owner::Remote(member) => member.authority.clone(),
         };
         let first_two = [Some(name(place.owner())), place.stand_in().map(name)];
         ranked.iter().zip(first_two).all(|(wanted, name)| name.as_deref() == Some(*wanted))

@@ -69,8 +69,7 @@ async fn an_age_and_a_ttl_beyond_all_reckoning_are_borne() {
 #[tokio::test(start_paused = true)]
 async fn settings_and_wishes_beyond_all_reckoning_mean_without_end() {
     let town = Town::of(&["a", "b"]);
-    let settings =
-        Settings { ttl: Some(Duration::MAX), load_deadline: Duration::MAX, ..Settings::default() };
+    let settings = Settings { ttl: Some(Duration::MAX), load_deadline: Duration::MAX, ..Settings::default() };
     let groups = town.open(&settings, &Origin::prompt());
     for ranked in [["a", "b"], ["b", "a"]] {
         let key = key(&groups[0], &ranked);
@@ -135,9 +134,8 @@ async fn the_ttl_of_a_value_goes_before_that_of_its_group() {
 
 #[tokio::test(start_paused = true)]
 async fn a_value_without_time_to_live_is_handed_on_and_kept_nowhere() {
-    let origin = Origin::new(|_, call| async move {
-        Ok(Some(Loaded::from(call.to_string()).ttl(Duration::ZERO)))
-    });
+    let origin =
+        Origin::new(|_, call| async move { Ok(Some(Loaded::from(call.to_string()).ttl(Duration::ZERO))) });
     let (_town, groups, key) = two_clocks(&with_hot(Hot::Always), &origin);
     for load in ["1", "2", "3"] {
         assert_eq!(groups[0].get(&key).await.unwrap(), load);

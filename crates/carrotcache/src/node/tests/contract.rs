@@ -182,12 +182,7 @@ async fn the_errand_looks_again_before_it_loads() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_shared_by_all_who_wait() {
-    kept_unless(
-        Fault::ErrorPerWaiter,
-        rules::a_failure_is_shared::<Near>,
-        "10 loads for one failure",
-    )
-    .await;
+    kept_unless(Fault::ErrorPerWaiter, rules::a_failure_is_shared::<Near>, "10 loads for one failure").await;
     kept_unless(Fault::ErrorPerWaiter, rules::a_failure_is_shared::<Far>, "10 loads for one failure").await;
 }
 

@@ -192,14 +192,15 @@ async fn a_node_that_peers_ask_for_a_key_it_does_not_own_loads_it_and_keeps_noth
     assert_eq!(origin.calls(), 4);
 }
 
-/// Two nodes each of which holds the other for the owner of some keys, as in mailgun/groupcache #72, where such a
-/// key hung for ever.
+/// Two nodes that know one of them by two names, so that each holds the other for the owner of some keys: as in
+/// mailgun/groupcache #72, where such a key hung for ever. (Lists that differ by a whole member make no such keys.)
 fn at_odds(origin: &Arc<Origin>) -> (Town, Vec<Group>, Vec<String>) {
-    let plans = vec![("a", Plan::of(&["a", "b", "c"])), ("b", Plan::of(&["a", "b", "d"]))];
+    let plans = vec![("a", Plan::of(&["a", "b"])), ("b", Plan::of(&["a", "bee=b"]))];
     let town = Town::with(plans);
     let groups = town.open(&Settings::default(), origin);
     let there: std::collections::HashSet<_> = keys(&groups[1], &["a"]).collect();
-    let disputed = keys(&groups[0], &["b"]).filter(|key| there.contains(key)).take(10).collect();
+    let disputed: Vec<_> = keys(&groups[0], &["b"]).filter(|key| there.contains(key)).take(10).collect();
+    assert_eq!(disputed.len(), 10);
     (town, groups, disputed)
 }
 
@@ -234,5 +235,5 @@ async fn a_list_that_disagrees_is_counted_each_time_and_asked_for_once() {
     let members = |name| town.wires.asked(name).iter().filter(|w| matches!(w, Request::Members)).count();
     assert_eq!((members("a"), members("b")), (0, 1));
     let Reply::Members(names) = town.nodes[1].answer(Request::Members).await else { panic!("no list") };
-    assert_eq!(names, ["a".into(), "b".into(), "d".into()]);
+    assert_eq!(names, ["a".into(), "bee".into()]);
 }

@@ -187,7 +187,10 @@ async fn a_fetch_looks_once_more_into_memory_before_it_asks() {
     };
     assert!(groups[0].shared.store.keep(key.as_bytes(), arrival, || true).1);
     let answer = get.await.unwrap();
-    assert_eq!((answer.value, answer.source), (Value::from(Bytes::from("mirrored meanwhile")), Source::Mirror));
+    assert_eq!(
+        (answer.value, answer.source),
+        (Value::from(Bytes::from("mirrored meanwhile")), Source::Mirror)
+    );
     assert_eq!(town.gets_of("b"), 0);
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::stats::Region;
+use crate::units::ByteSize;
 
 /// Two nodes, and a key that the second owns.
 fn two(settings: &Settings, origin: &Arc<Origin>) -> (Town, Vec<Group>, String) {
