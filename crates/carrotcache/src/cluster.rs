@@ -351,6 +351,9 @@ impl Running {
         };
         self.node.around.peers.retain(&view);
         self.node.around.views.replace(view);
+        let node = self.node.clone();
+        // Waited for, so that no later list gives a key back before its old entry is gone.
+        let _ = self.node.around.runtime.spawn_blocking(move || node.disown()).await;
         Ok(())
     }
 

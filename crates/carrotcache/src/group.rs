@@ -385,7 +385,9 @@ impl Group {
         let value = match region {
             Some(region) => {
                 let arrival = Arrival { value: loaded.value, age: Duration::ZERO, ttl, region };
-                shared.store.keep(key, arrival, || keep.holds()).0
+                // Asked once more under the entry's lock, since `disown` may have passed here in between.
+                let owned = region == Region::Owned;
+                shared.store.keep(key, arrival, || keep.holds() && (!owned || self.is_local(key))).0
             }
             None => Value::from(loaded.value),
         };
@@ -440,6 +442,11 @@ impl Group {
             // Nobody who can be reached holds it.
             Err(_) => Err(GetError::NotCached { key }),
         }
+    }
+
+    /// Forgets what this node kept as the owner of keys that it does not own in the view in force.
+    pub(crate) fn disown(&self) {
+        self.shared.store.disown(|key| self.is_local(key));
     }
 
     /// What this group counted so far.

@@ -119,6 +119,11 @@ impl Node {
         self.around.stats.snapshot(groups)
     }
 
+    /// Drops what other members own by now. Walks all memory: not for a thread that others wait for.
+    pub(crate) fn disown(&self) {
+        self.groups.load().values().for_each(Group::disown);
+    }
+
     /// From now on memory answers and no flight begins.
     pub(crate) fn start_leaving(&self) {
         self.around.leaving.store(true, Ordering::Relaxed);
