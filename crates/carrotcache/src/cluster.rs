@@ -242,7 +242,11 @@ impl ClusterBuilder {
             Wire::Http { bind, dialect } => self.assemble_http(bind, dialect).await?,
         };
         let cluster = Cluster { running: Arc::new(running) };
-        cluster.running.put_in_force(&peers).await?;
+        if let Err(refused) = cluster.running.put_in_force(&peers).await {
+            // Waited for: a port that is merely dropped is still bound for a moment.
+            cluster.running.close_port(Duration::ZERO).await;
+            return Err(refused);
+        }
         Ok(cluster)
     }
 
@@ -351,6 +355,9 @@ impl Running {
         };
         self.node.around.peers.retain(&view);
         self.node.around.views.replace(view);
+        let node = self.node.clone();
+        // Waited for, so that no later list gives a key back before its old entry is gone.
+        let _ = self.node.around.runtime.spawn_blocking(move || node.disown()).await;
         Ok(())
     }
 

@@ -34,7 +34,7 @@ use crate::view::{Member, Owner, Place};
 use crate::views::Views;
 
 /// What the way to the owner and back may take on top of the load it waits for.
-pub(crate) const HOP: Duration = Duration::from_secs(1);
+const HOP: Duration = Duration::from_secs(1);
 
 /// Keys whose rate is watched, for each group; the rest are too cold to matter.
 const WATCHED_KEYS: usize = 1024;
@@ -63,6 +63,13 @@ impl Default for Settings {
             max_waiters: 100_000,
             hot: Hot::default(),
         }
+    }
+}
+
+impl Settings {
+    /// How long the owner may take to answer: its load, and the way there and back.
+    pub(crate) fn fetch_deadline(&self) -> Duration {
+        self.load_deadline.saturating_add(HOP)
     }
 }
 
@@ -209,10 +216,11 @@ impl Group {
     /// The landing of the key's flight, which is begun if there is none.
     async fn wait(&self, key: &[u8], local: bool, deadline: Option<Duration>) -> Landed {
         // A flight ends by itself; this bound is for a loader that blocks the thread its timer runs on.
-        let limit = deadline.unwrap_or(2 * (self.shared.settings.load_deadline + HOP));
+        let limit = deadline.unwrap_or(self.shared.settings.fetch_deadline().saturating_mul(2));
         let landed = if local {
             clock::timeout(limit, self.loading(key, Purpose::Answer)).await
         } else {
+            // Those who share a fetch count too: counted by flights, a key that everybody wants at once looks cold.
             lock(&self.shared.wanted).record(key, self.now());
             clock::timeout(limit, self.fetching(key)).await
         };
@@ -273,7 +281,7 @@ impl Group {
             Owner::Local => return self.loading(key.as_bytes(), Purpose::Answer).await,
             Owner::Remote(member) => member,
         };
-        let deadline = clock::now() + self.shared.settings.load_deadline + HOP;
+        let deadline = clock::after(clock::now(), self.shared.settings.fetch_deadline());
         match self.ask_for(owner, &key, &keep, Asked { stand_in: false, deadline }).await {
             Fetched::Landed(landed) => landed,
             // Availability over balance: a dead owner costs extra loads, not an outage.
@@ -302,11 +310,7 @@ impl Group {
         let shared = &*self.shared;
         let what =
             Request::Get { group: shared.name.clone(), key: key.clone(), stand_in, cached_only: false };
-        let began = clock::now();
-        let answer = shared.around.peers.ask(member, what, deadline).await;
-        shared.stats.fetch_seconds.observe(clock::now() - began);
-        shared.stats.fetches.add(outcome_of(&answer));
-        match answer {
+        match self.ask(member, what, deadline).await {
             Ok(Reply::Found(found)) => Fetched::Landed(self.arrived(member, key, keep, found)),
             // It is starting, or older than this group.
             Ok(Reply::NoGroup) => Fetched::Unreachable,
@@ -317,14 +321,36 @@ impl Group {
                 Fetched::Unreachable
             }
             Err(PeerError::Busy(limit)) => Fetched::Landed(Err(GetError::busy("waiting_per_peer", limit))),
-            Err(_) => {
-                Fetched::Landed(Err(GetError::Deadline { waited: shared.settings.load_deadline + HOP }))
-            }
+            Err(_) => Fetched::Landed(Err(GetError::Deadline { waited: shared.settings.fetch_deadline() })),
         }
     }
 
-    /// A value from a peer: mirrored where it is hot, handed on in any case.
+    /// One request to a peer for a value, counted.
+    async fn ask(&self, member: &Member, what: Request, deadline: Instant) -> Result<Reply, PeerError> {
+        let shared = &*self.shared;
+        let began = clock::now();
+        let answer = shared.around.peers.ask(member, what, deadline).await;
+        shared.stats.fetch_seconds.observe(clock::now() - began);
+        shared.stats.fetches.add(outcome_of(&answer, shared.around.limits.value));
+        answer
+    }
+
+    /// A value from a peer, for a flight: mirrored where it is hot, handed on in any case.
     fn arrived(&self, from: &Member, key: &Key, keep: &Keep<Landed>, found: Found) -> Landed {
+        let shared = &*self.shared;
+        let answer = self.received(from, key, found)?;
+        if !self.is_hot(key) {
+            return Ok(answer);
+        }
+        let Answer { value, age, ttl, .. } = answer;
+        let arrival = Arrival { value: value.into(), age, ttl, region: Region::Mirrors };
+        let (value, kept) = shared.store.keep(key.as_bytes(), arrival, || keep.holds());
+        shared.stats.mirrors.add(u64::from(kept));
+        Ok(Answer { value, ..answer })
+    }
+
+    /// A value from a peer, if it is of a size that is taken. Takes note of the giver's view.
+    fn received(&self, from: &Member, key: &Key, found: Found) -> Landed {
         let shared = &*self.shared;
         shared.origin.check_size(key, found.value.len())?;
         if shared.around.views.note(from, found.view) {
@@ -332,14 +358,6 @@ impl Group {
             shared.around.runtime.spawn(async move { around.views.explain(&around.peers, &from).await });
         }
         let Found { value, ttl, age, loaded, node, .. } = found;
-        let value = if self.is_hot(key) {
-            let arrival = Arrival { value: value.into(), age, ttl, region: Region::Mirrors };
-            let (value, kept) = shared.store.keep(key.as_bytes(), arrival, || keep.holds());
-            shared.stats.mirrors.add(u64::from(kept));
-            value
-        } else {
-            value
-        };
         let source = if loaded { Source::Origin } else { Source::Owner };
         let node = if node.is_empty() { from.name.clone() } else { node };
         Ok(Answer { value, source, age, ttl, stale: false, node })
@@ -368,7 +386,9 @@ impl Group {
         let value = match region {
             Some(region) => {
                 let arrival = Arrival { value: loaded.value, age: Duration::ZERO, ttl, region };
-                shared.store.keep(key, arrival, || keep.holds()).0
+                // Asked once more under the entry's lock, since `disown` may have passed here in between.
+                let owned = region == Region::Owned;
+                shared.store.keep(key, arrival, || keep.holds() && (!owned || self.is_local(key))).0
             }
             None => Value::from(loaded.value),
         };
@@ -380,7 +400,8 @@ impl Group {
     /// such nodes would wait for each other.
     pub(crate) async fn serve(&self, key: &[u8], stand_in: bool, cached_only: bool) -> Landed {
         let key = self.checked(key)?;
-        if let Some(entry) = self.shared.store.lookup(self.is_local(key), key) {
+        self.shared.stats.gets.add(1);
+        if let Some(entry) = self.lookup(self.is_local(key), key) {
             return Ok(self.in_memory(entry));
         }
         if cached_only {
@@ -405,18 +426,28 @@ impl Group {
         };
         let what =
             Request::Get { group: shared.name.clone(), key: key.clone(), stand_in: false, cached_only: true };
-        let deadline = clock::now() + within.unwrap_or(HOP);
-        match shared.around.peers.ask(owner, what, deadline).await {
-            Ok(Reply::Found(Found { value, ttl, age, node, .. })) => {
-                Ok(Answer { value, source: Source::Owner, age, ttl, stale: false, node })
-            }
-            Ok(Reply::NotCached | Reply::NoGroup) => Err(GetError::NotCached { key }),
+        let limit = within.unwrap_or(HOP);
+        let deadline = clock::after(clock::now(), limit.max(HOP));
+        // A caller who waits for less than a hop drops the request: his haste says nothing of the peer.
+        let Ok(answer) = clock::timeout(limit, self.ask(owner, what, deadline)).await else {
+            shared.stats.fetches.add(FetchOutcome::Deadline);
+            return Err(GetError::Deadline { waited: limit });
+        };
+        match answer {
+            Ok(Reply::Found(found)) => self.received(owner, &key, found),
+            // A family's peer knows no such question.
+            Ok(Reply::NotCached | Reply::NoGroup | Reply::Unsupported) => Err(GetError::NotCached { key }),
             Ok(refusal) => Err(self.refused(owner, &key, refusal)),
             Err(PeerError::Timeout(waited)) => Err(GetError::Deadline { waited }),
             Err(PeerError::Busy(limit)) => Err(GetError::busy("waiting_per_peer", limit)),
             // Nobody who can be reached holds it.
             Err(_) => Err(GetError::NotCached { key }),
         }
+    }
+
+    /// Forgets what this node kept as the owner of keys that it does not own in the view in force.
+    pub(crate) fn disown(&self) {
+        self.shared.store.disown(|key| self.is_local(key));
     }
 
     /// What this group counted so far.
@@ -487,11 +518,13 @@ impl Group {
     /// The key, if a node takes it.
     pub(crate) fn checked<'a>(&self, key: &'a [u8]) -> Result<&'a [u8], KeyError> {
         let limit = usize::try_from(self.shared.around.limits.key.as_u64()).unwrap_or(usize::MAX);
-        match key.len() {
-            0 => Err(KeyError::Empty),
-            length if length > limit => Err(KeyError::TooLong { length, limit }),
-            _ => Ok(key),
-        }
+        let refused = match key.len() {
+            0 => KeyError::Empty,
+            length if length > limit => KeyError::TooLong { length, limit },
+            _ => return Ok(key),
+        };
+        self.shared.stats.refusals.add(Refusal::Key);
+        Err(refused)
     }
 
     /// A peer's refusal, in the words of a get.
@@ -531,16 +564,19 @@ fn abandoned(group: &GroupName, key: &Key) -> GetError {
     GetError::load(group, key, "the load's task ended before the load did".into())
 }
 
-/// How a fetch counts.
-fn outcome_of(answer: &Result<Reply, PeerError>) -> FetchOutcome {
+/// How a fetch counts. `limit` is that of a value.
+fn outcome_of(answer: &Result<Reply, PeerError>, limit: ByteSize) -> FetchOutcome {
     match answer {
+        Ok(Reply::Found(found)) if found.value.len() as u64 > limit.as_u64() => FetchOutcome::TooLarge,
         Ok(Reply::Found(_)) => FetchOutcome::Found,
         Ok(Reply::NotFound) => FetchOutcome::NotFound,
+        Ok(Reply::NotCached) => FetchOutcome::NotCached,
+        Ok(Reply::NoGroup) => FetchOutcome::NoGroup,
         Ok(Reply::LoadFailed(_)) => FetchOutcome::LoadFailed,
+        Ok(Reply::TooLarge(_)) => FetchOutcome::TooLarge,
         Ok(Reply::Busy(_)) | Err(PeerError::Busy(_)) => FetchOutcome::Busy,
         Ok(Reply::Deadline) | Err(PeerError::Timeout(_)) => FetchOutcome::Deadline,
-        Ok(Reply::NoGroup)
-        | Err(PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Resting { .. }) => {
+        Err(PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Resting { .. }) => {
             FetchOutcome::Unreachable
         }
         Ok(_) => FetchOutcome::Refused,

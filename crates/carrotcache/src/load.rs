@@ -17,7 +17,7 @@ use crate::clock::{self, Elapsed};
 use crate::error::{BoxError, GetError};
 use crate::fault::{Fault, Faults};
 use crate::loader::{Loaded, Loader};
-use crate::stats::{GroupStats, LoadOutcome};
+use crate::stats::{GroupStats, LoadOutcome, Refusal};
 use crate::units::{ByteSize, GroupName, Key};
 
 /// The way from a group to its origin.
@@ -37,7 +37,7 @@ pub(crate) struct Origin {
 impl Origin {
     /// Asks the origin for `key`. Dropping the future drops the loader's.
     pub(crate) async fn load(&self, key: &Key) -> Result<Loaded<Bytes>, GetError> {
-        let deadline = clock::now() + self.deadline;
+        let deadline = clock::after(clock::now(), self.deadline);
         let _permit = self.permit().await?;
         let began = clock::now();
         let ended = clock::timeout_at(deadline, caught(|| self.loader.load(key.clone()))).await;
@@ -56,6 +56,7 @@ impl Origin {
             Ok(permit) => Ok(permit.ok()),
             Err(Elapsed) => {
                 self.stats.loads.add(LoadOutcome::Busy);
+                self.stats.refusals.add(Refusal::Loads);
                 Err(GetError::busy("max_loads", self.max_loads))
             }
         }

@@ -13,7 +13,7 @@ use crate::error::{GetError, KeyError, OpenError, with_causes};
 use crate::group::{Group, Settings, Surroundings};
 use crate::loader::Loader;
 use crate::message::{Found, Reply, Request};
-use crate::stats::Stats;
+use crate::stats::{Refusal, Stats};
 use crate::units::{GroupName, Key};
 
 /// A running node.
@@ -56,16 +56,17 @@ impl Node {
         match request {
             Request::Get { group, key, stand_in, cached_only } => match self.group(group.as_str()) {
                 Some(group) => self.get(&group, &key, stand_in, cached_only).await,
-                None => Reply::NoGroup,
+                None => self.no_group(),
             },
-            Request::Set { group, key, value, ttl } => self.write(&group, &key, |group| {
-                let limit = self.around.limits.value.as_u64();
-                if value.len() as u64 > limit {
-                    return Reply::TooLarge(format!("value is over the limit of {limit} bytes").into());
-                }
-                group.keep_as_owner(key.as_bytes(), value, ttl);
-                Reply::Done
-            }),
+            Request::Set { group, key, value, ttl } => {
+                self.write(&group, &key, |group| match group.check_value(value.len()) {
+                    Ok(()) => {
+                        group.keep_as_owner(key.as_bytes(), value, ttl);
+                        Reply::Done
+                    }
+                    Err(error) => Reply::TooLarge(error.to_string().into()),
+                })
+            }
             Request::Remove { group, key } => self.write(&group, &key, |group| {
                 group.forget(key.as_bytes());
                 Reply::Done
@@ -87,11 +88,16 @@ impl Node {
     }
 
     fn write(&self, group: &GroupName, key: &Key, apply: impl FnOnce(&Group) -> Reply) -> Reply {
-        let Some(group) = self.group(group.as_str()) else { return Reply::NoGroup };
+        let Some(group) = self.group(group.as_str()) else { return self.no_group() };
         match group.checked(key.as_bytes()) {
             Ok(_) => apply(&group),
             Err(error) => refusal(error.into()),
         }
+    }
+
+    fn no_group(&self) -> Reply {
+        self.around.stats.refusals.add(Refusal::NoGroup);
+        Reply::NoGroup
     }
 
     fn found(&self, answer: Answer, minute_qps: f64) -> Found {
@@ -111,6 +117,11 @@ impl Node {
         let mut groups: Vec<_> = self.groups.load().values().map(Group::stats).collect();
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         self.around.stats.snapshot(groups)
+    }
+
+    /// Drops what other members own by now. Walks all memory: not for a thread that others wait for.
+    pub(crate) fn disown(&self) {
+        self.groups.load().values().for_each(Group::disown);
     }
 
     /// From now on memory answers and no flight begins.
@@ -135,7 +146,8 @@ fn refusal(error: GetError) -> Reply {
         GetError::NotCached { .. } => Reply::NotCached,
         GetError::Load { source, .. } => Reply::LoadFailed(with_causes(&*source).into()),
         GetError::Busy { limit } => Reply::Busy(limit),
-        GetError::Leaving => Reply::Busy("the node is leaving".into()),
+        // Ask somebody else: the wire has one word for it, and a get must not fail since its owner goes in good order.
+        GetError::Leaving => Reply::NoGroup,
         GetError::Deadline { .. } => Reply::Deadline,
         GetError::Key(KeyError::Empty) => Reply::BadRequest(KeyError::Empty.to_string().into()),
         GetError::Key(error @ KeyError::TooLong { .. }) => Reply::TooLarge(error.to_string().into()),
@@ -144,3 +156,6 @@ fn refusal(error: GetError) -> Reply {
         }
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests;

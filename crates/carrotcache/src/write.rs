@@ -11,10 +11,10 @@ use bytes::Bytes;
 
 use crate::clock;
 use crate::error::{PeerError, WriteError};
-use crate::group::{Group, HOP};
+use crate::group::Group;
 use crate::loader::Loaded;
 use crate::message::{Reply, Request};
-use crate::stats::Region;
+use crate::stats::{Refusal, Region};
 use crate::store::Arrival;
 use crate::units::Key;
 use crate::view::{Member, Owner};
@@ -31,10 +31,7 @@ impl Group {
     pub async fn set(&self, key: impl AsRef<[u8]>, value: impl Into<Loaded>) -> Result<(), WriteError> {
         let key = self.checked(key.as_ref())?;
         let Loaded { value, ttl } = value.into();
-        let (length, limit) = (value.len() as u64, self.shared.around.limits.value.as_u64());
-        if length > limit {
-            return Err(WriteError::TooLarge { length, limit });
-        }
+        self.check_value(value.len())?;
         let view = self.shared.around.views.current();
         match view.place(self.shared.seed, key).owner() {
             Owner::Local => {
@@ -75,26 +72,45 @@ impl Group {
         }
     }
 
+    /// Whether a value of this length may be set here.
+    pub(crate) fn check_value(&self, length: usize) -> Result<(), WriteError> {
+        let (length, limit) = (length as u64, self.shared.around.limits.value.as_u64());
+        if length <= limit {
+            return Ok(());
+        }
+        self.shared.stats.refusals.add(Refusal::Value);
+        Err(WriteError::TooLarge { length, limit })
+    }
+
     /// Keeps a value that was set, in the place of whatever is there or on its way.
     pub(crate) fn keep_as_owner(&self, key: &[u8], value: Bytes, ttl: Option<Duration>) {
         let ttl = ttl.or(self.shared.settings.ttl);
+        // Whatever becomes of the new value, the old one is gone.
         self.forget(key);
         let arrival = Arrival { value, age: Duration::ZERO, ttl, region: Region::Owned };
-        self.shared.store.keep(key, arrival, || true);
+        // Once more, under the entry's lock: a load that began since then may not land on top of what is set.
+        self.shared.store.keep(key, arrival, || {
+            self.detach(key);
+            true
+        });
     }
 
     /// Drops what this node holds of `key`, and what is on its way here.
     ///
     /// Flights are detached first: one that lands in between is not kept, or is kept and removed next.
     pub(crate) fn forget(&self, key: &[u8]) {
+        self.detach(key);
+        self.shared.store.remove(key);
+    }
+
+    fn detach(&self, key: &[u8]) {
         self.shared.loads.detach(key);
         self.shared.fetches.detach(key);
-        self.shared.store.remove(key);
     }
 
     async fn tell(&self, owner: &Member, what: Request) -> Result<(), WriteError> {
         let owner_name = owner.name.clone();
-        let deadline = clock::now() + self.shared.settings.load_deadline + HOP;
+        let deadline = clock::after(clock::now(), self.shared.settings.fetch_deadline());
         match self.shared.around.peers.ask(owner, what, deadline).await {
             Ok(Reply::Done) => Ok(()),
             Ok(Reply::Unsupported) => Err(WriteError::Unsupported { owner: owner_name }),
