@@ -96,8 +96,6 @@
 //!   their ttl or 60 s.
 
 #![forbid(unsafe_code)]
-// README's example is a doc test as well.
-#![cfg_attr(all(doctest, feature = "http"), doc = include_str!("../../../README.md"))]
 // Without a wire nobody asks this node, and the half of it that answers peers is idle.
 #![cfg_attr(not(feature = "http"), allow(dead_code, reason = "only a wire calls what answers peers"))]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
@@ -122,7 +120,7 @@ mod node;
 mod open;
 mod peers;
 pub mod placement;
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "http"))]
 mod readme;
 mod stats;
 mod store;
