@@ -42,7 +42,7 @@ async fn ninety_nine_fetches_in_a_minute_and_as_many_in_a_later_one_do_not_make_
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_that_share_one_fetch_do_not_make_a_key_hot() {
+async fn callers_that_share_one_fetch_show_how_hot_the_key_is() {
     let (town, groups, key) = two(&Settings::default(), &Origin::taking(A_SECOND));
     let callers: Vec<_> = (0..500)
         .map(|_| {
@@ -53,7 +53,8 @@ async fn callers_that_share_one_fetch_do_not_make_a_key_hot() {
     for caller in callers {
         caller.await.unwrap().unwrap();
     }
-    assert_eq!((groups[0].stats().mirrors, town.gets_of("b")), (0, 1));
+    assert_eq!((groups[0].stats().mirrors, town.gets_of("b")), (1, 1));
+    assert_eq!(source(&groups[0], &key).await, Source::Mirror);
 }
 
 #[tokio::test(start_paused = true)]
