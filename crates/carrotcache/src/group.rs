@@ -205,7 +205,7 @@ impl Group {
         self.shared.stats.gets.add(1);
         let local = self.is_local(key);
         if let Some(entry) = self.lookup(local, key) {
-            return Ok(self.from_memory(entry));
+            return Ok(self.remembered(entry));
         }
         if ask.cached_only {
             return self.ask_memory(key, ask.deadline).await;
@@ -273,7 +273,7 @@ impl Group {
         let view = self.shared.around.views.current();
         let place = view.place(self.shared.seed, key.as_bytes());
         if let Some(entry) = self.look_again(place.is_local(), &key) {
-            return Ok(self.from_memory(entry));
+            return Ok(self.remembered(entry));
         }
         let owner = match place.owner() {
             Owner::Local => return self.loading(key.as_bytes(), Purpose::Answer).await,
@@ -366,7 +366,7 @@ impl Group {
     async fn load(self, key: Key, keep: Keep<Landed>, purpose: Purpose) -> Landed {
         self.take_off()?;
         if let Some(entry) = self.look_again(self.is_local(key.as_bytes()), &key) {
-            return Ok(self.from_memory(entry));
+            return Ok(self.remembered(entry));
         }
         let loaded = self.shared.origin.load(&key).await?;
         Ok(self.fill(key.as_bytes(), &keep, purpose, loaded))
@@ -401,7 +401,7 @@ impl Group {
         let key = self.checked(key)?;
         self.shared.stats.gets.add(1);
         if let Some(entry) = self.lookup(self.is_local(key), key) {
-            return Ok(self.from_memory(entry));
+            return Ok(self.remembered(entry));
         }
         if cached_only {
             return Err(GetError::NotCached { key: Key::new(key) });
@@ -486,7 +486,7 @@ impl Group {
         self.shared.store.lookup(local, key.as_bytes())
     }
 
-    fn from_memory(&self, entry: Entry) -> Answer {
+    fn remembered(&self, entry: Entry) -> Answer {
         let now = self.shared.around.clock.now();
         Answer {
             source: match entry.region {
