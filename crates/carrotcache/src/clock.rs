@@ -24,7 +24,10 @@ impl Clock {
         Self(carrot_engine::Clock::manual())
     }
 
-    /// Moves a manual clock on. Does nothing to the machine's clock.
+    /// Moves a manual clock on.
+    ///
+    /// # Panics
+    /// On the machine's clock: nobody moves that one.
     pub fn advance(&self, by: Duration) {
         self.0.advance(by);
     }

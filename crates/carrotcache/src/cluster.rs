@@ -142,7 +142,8 @@ impl Cluster {
     /// Stops taking requests, and waits until those in flight are answered and loads have landed.
     ///
     /// # Errors
-    /// [`LeaveError`] if some had not after [`ClusterBuilder::drain`]; they are cut off.
+    /// [`LeaveError`] if some had not after [`ClusterBuilder::drain`]: connections of peers are cut off then, loads run on
+    /// to their deadline.
     pub async fn leave(&self) -> Result<(), LeaveError> {
         let Running { node, drain, .. } = &*self.running;
         node.start_leaving();
@@ -282,7 +283,8 @@ impl ClusterBuilder {
             let node = node.clone();
             Box::pin(async move { node.answer(request).await })
         });
-        *lock(&running.port) = Some(server::serve(listener, answer, &limits));
+        *lock(&running.port) =
+            Some(server::serve(listener, answer, &limits, running.node.around.stats.clone()));
         Ok(running)
     }
 

@@ -280,7 +280,8 @@ pub enum StartError {
     Settings(&'static str),
 }
 
-/// A node left before all it had begun was finished. What was left is cut off.
+/// A node left before all it had begun was finished. Its connections are closed; loads under way run on to their
+/// deadline, and end with the runtime at the latest.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("requests or loads were still under way after {drain:?}")]
 pub struct LeaveError {

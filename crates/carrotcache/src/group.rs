@@ -2,12 +2,12 @@
 //!
 //! `get` looks into memory and, on a miss, joins or begins a flight. There are two kinds of flight, in two tables,
 //! and this is why two nodes whose lists disagree cannot hang a key: a *fetch* may ask a peer and may wait for a
-//! load; a *load* asks the origin and waits for nobody. What a peer asks of us joins loads only.
+//! load (`fetch.rs`); a *load* asks the origin and waits for nobody (`load.rs`). What a peer asks of us joins loads only.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -15,26 +15,24 @@ use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, Ask, Source};
 use crate::clock::{self, Clock};
-use crate::error::{GetError, KeyError, PeerError};
+use crate::error::{GetError, KeyError};
 use crate::fault::{Fault, Faults};
 use crate::flight::{self, Flights, Flown, Keep};
 use crate::hot::{Hot, HotKeys};
 use crate::limits::Limits;
 use crate::load::Origin;
 use crate::loader::{Loaded, Loader};
-use crate::message::{Found, Reply, Request};
 use crate::peers::Peers;
 use crate::placement::GroupHash;
-use crate::stats::{FetchOutcome, Gauges, GroupSnapshot, GroupStats, HitSource, NodeStats, Refusal, Region};
+use crate::stats::{Gauges, GroupSnapshot, GroupStats, HitSource, NodeStats, Refusal, Region};
 use crate::store::{Arrival, Entry, Store};
 use crate::sync::{Mutex, lock};
 use crate::units::{ByteSize, GroupName, Key};
 use crate::value::Value;
-use crate::view::{Member, Owner, Place};
 use crate::views::Views;
 
 /// What the way to the owner and back may take on top of the load it waits for.
-const HOP: Duration = Duration::from_secs(1);
+pub(crate) const HOP: Duration = Duration::from_secs(1);
 
 /// Keys whose rate is watched, for each group; the rest are too cold to matter.
 const WATCHED_KEYS: usize = 1024;
@@ -105,36 +103,21 @@ pub(crate) struct Shared {
     pub(crate) fetches: Flights<Landed>,
     /// Errands to the origin.
     pub(crate) loads: Flights<Landed>,
-    origin: Origin,
+    pub(crate) origin: Origin,
     /// Keys that this node fetches from their owners, and how often.
-    wanted: Mutex<HotKeys>,
+    pub(crate) wanted: Mutex<HotKeys>,
     /// Keys that peers ask of this node, and how often.
     asked: Mutex<HotKeys>,
 }
 
 /// Who a load is for, which decides whether its value is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
+pub(crate) enum Purpose {
     /// For callers of this node, or a peer that holds us for the owner: kept if we own the key.
     Answer,
     /// For a peer that could not reach the owner: kept for a short while, so that a dead owner costs the origin
     /// one load a minute for each key and not one for each get.
     StandIn,
-}
-
-/// As whom a peer is asked, and until when.
-#[derive(Clone, Copy)]
-struct Asked {
-    stand_in: bool,
-    deadline: Instant,
-}
-
-/// How asking a peer for a key ended.
-enum Fetched {
-    /// With its answer, good or bad.
-    Landed(Landed),
-    /// Nobody can say whether there is a value: ask somebody else.
-    Unreachable,
 }
 
 impl Group {
@@ -205,7 +188,7 @@ impl Group {
         self.shared.stats.gets.add(1);
         let local = self.is_local(key);
         if let Some(entry) = self.lookup(local, key) {
-            return Ok(self.in_memory(entry));
+            return Ok(self.remembered(entry));
         }
         if ask.cached_only {
             return self.ask_memory(key, ask.deadline).await;
@@ -234,7 +217,7 @@ impl Group {
     }
 
     /// Joins the key's load on this node, or begins it.
-    async fn loading(&self, key: &[u8], purpose: Purpose) -> Landed {
+    pub(crate) async fn loading(&self, key: &[u8], purpose: Purpose) -> Landed {
         let flown =
             self.shared.loads.fly(key, self.spawn(), |key, keep| self.clone().load(key, keep, purpose));
         self.landing(flown.await)
@@ -260,7 +243,7 @@ impl Group {
     }
 
     /// Whether a flight may do more than look into memory.
-    fn take_off(&self) -> Result<(), GetError> {
+    pub(crate) fn take_off(&self) -> Result<(), GetError> {
         if self.shared.around.leaving.load(Ordering::Relaxed) {
             self.shared.stats.refusals.add(Refusal::Leaving);
             return Err(GetError::Leaving);
@@ -268,106 +251,11 @@ impl Group {
         Ok(())
     }
 
-    /// The errand to the owner.
-    async fn fetch(self, key: Key, keep: Keep<Landed>) -> Landed {
-        self.take_off()?;
-        // A flight may have landed, or the view changed, between our lookup and our take-off.
-        let view = self.shared.around.views.current();
-        let place = view.place(self.shared.seed, key.as_bytes());
-        if let Some(entry) = self.look_again(place.is_local(), &key) {
-            return Ok(self.in_memory(entry));
-        }
-        let owner = match place.owner() {
-            Owner::Local => return self.loading(key.as_bytes(), Purpose::Answer).await,
-            Owner::Remote(member) => member,
-        };
-        let deadline = clock::after(clock::now(), self.shared.settings.fetch_deadline());
-        match self.ask_for(owner, &key, &keep, Asked { stand_in: false, deadline }).await {
-            Fetched::Landed(landed) => landed,
-            // Availability over balance: a dead owner costs extra loads, not an outage.
-            Fetched::Unreachable => self.stand_in(place, &key, &keep, deadline).await,
-        }
-    }
-
-    /// The errand when the owner cannot be reached: its stand-in, then a load here that is not kept.
-    async fn stand_in(&self, place: Place<'_>, key: &Key, keep: &Keep<Landed>, deadline: Instant) -> Landed {
-        self.shared.stats.stand_ins.add(1);
-        match place.stand_in() {
-            Some(Owner::Local) => self.loading(key.as_bytes(), Purpose::StandIn).await,
-            Some(Owner::Remote(member)) => {
-                match self.ask_for(member, key, keep, Asked { stand_in: true, deadline }).await {
-                    Fetched::Landed(landed) => landed,
-                    Fetched::Unreachable => self.loading(key.as_bytes(), Purpose::Answer).await,
-                }
-            }
-            None => self.loading(key.as_bytes(), Purpose::Answer).await,
-        }
-    }
-
-    /// Asks `member` for the key of this flight.
-    async fn ask_for(&self, member: &Member, key: &Key, keep: &Keep<Landed>, asked: Asked) -> Fetched {
-        let Asked { stand_in, deadline } = asked;
-        let shared = &*self.shared;
-        let what =
-            Request::Get { group: shared.name.clone(), key: key.clone(), stand_in, cached_only: false };
-        match self.ask(member, what, deadline).await {
-            Ok(Reply::Found(found)) => Fetched::Landed(self.arrived(member, key, keep, found)),
-            // It is starting, or older than this group.
-            Ok(Reply::NoGroup) => Fetched::Unreachable,
-            // The owner tried; a second load by every asking node would be the herd we exist to stop.
-            Ok(refusal) => Fetched::Landed(Err(self.refused(member, key, refusal))),
-            Err(lost) if lost.is_unreachable() => {
-                tracing::debug!(group = %shared.name, peer = %member.name, error = %lost, "peer is unreachable");
-                Fetched::Unreachable
-            }
-            Err(PeerError::Busy(limit)) => Fetched::Landed(Err(GetError::busy("waiting_per_peer", limit))),
-            Err(_) => Fetched::Landed(Err(GetError::Deadline { waited: shared.settings.fetch_deadline() })),
-        }
-    }
-
-    /// One request to a peer for a value, counted.
-    async fn ask(&self, member: &Member, what: Request, deadline: Instant) -> Result<Reply, PeerError> {
-        let shared = &*self.shared;
-        let began = clock::now();
-        let answer = shared.around.peers.ask(member, what, deadline).await;
-        shared.stats.fetch_seconds.observe(clock::now() - began);
-        shared.stats.fetches.add(outcome_of(&answer, shared.around.limits.value));
-        answer
-    }
-
-    /// A value from a peer, for a flight: mirrored where it is hot, handed on in any case.
-    fn arrived(&self, from: &Member, key: &Key, keep: &Keep<Landed>, found: Found) -> Landed {
-        let shared = &*self.shared;
-        let answer = self.received(from, key, found)?;
-        if !self.is_hot(key) {
-            return Ok(answer);
-        }
-        let Answer { value, age, ttl, .. } = answer;
-        let arrival = Arrival { value: value.into(), age, ttl, region: Region::Mirrors };
-        let (value, kept) = shared.store.keep(key.as_bytes(), arrival, || keep.holds());
-        shared.stats.mirrors.add(u64::from(kept));
-        Ok(Answer { value, ..answer })
-    }
-
-    /// A value from a peer, if it is of a size that is taken. Takes note of the giver's view.
-    fn received(&self, from: &Member, key: &Key, found: Found) -> Landed {
-        let shared = &*self.shared;
-        shared.origin.check_size(key, found.value.len())?;
-        if shared.around.views.note(from, found.view) {
-            let (around, from) = (shared.around.clone(), from.clone());
-            shared.around.runtime.spawn(async move { around.views.explain(&around.peers, &from).await });
-        }
-        let Found { value, ttl, age, loaded, node, .. } = found;
-        let source = if loaded { Source::Origin } else { Source::Owner };
-        let node = if node.is_empty() { from.name.clone() } else { node };
-        Ok(Answer { value, source, age, ttl, stale: false, node })
-    }
-
     /// The errand to the origin.
     async fn load(self, key: Key, keep: Keep<Landed>, purpose: Purpose) -> Landed {
         self.take_off()?;
         if let Some(entry) = self.look_again(self.is_local(key.as_bytes()), &key) {
-            return Ok(self.in_memory(entry));
+            return Ok(self.remembered(entry));
         }
         let loaded = self.shared.origin.load(&key).await?;
         Ok(self.fill(key.as_bytes(), &keep, purpose, loaded))
@@ -402,7 +290,7 @@ impl Group {
         let key = self.checked(key)?;
         self.shared.stats.gets.add(1);
         if let Some(entry) = self.lookup(self.is_local(key), key) {
-            return Ok(self.in_memory(entry));
+            return Ok(self.remembered(entry));
         }
         if cached_only {
             return Err(GetError::NotCached { key: Key::new(key) });
@@ -414,35 +302,6 @@ impl Group {
     /// Counts one request of a peer's for `key`, and gives how many there are a second over the last minute.
     pub(crate) fn minute_qps(&self, key: &[u8]) -> f64 {
         lock(&self.shared.asked).record(key, self.now()) / 60.0
-    }
-
-    /// Memory only: here there was nothing, so the owner's.
-    async fn ask_memory(&self, key: &[u8], within: Option<Duration>) -> Landed {
-        let shared = &*self.shared;
-        let key = Key::new(key);
-        let view = shared.around.views.current();
-        let Owner::Remote(owner) = view.place(shared.seed, key.as_bytes()).owner() else {
-            return Err(GetError::NotCached { key });
-        };
-        let what =
-            Request::Get { group: shared.name.clone(), key: key.clone(), stand_in: false, cached_only: true };
-        let limit = within.unwrap_or(HOP);
-        let deadline = clock::after(clock::now(), limit.max(HOP));
-        // A caller who waits for less than a hop drops the request: his haste says nothing of the peer.
-        let Ok(answer) = clock::timeout(limit, self.ask(owner, what, deadline)).await else {
-            shared.stats.fetches.add(FetchOutcome::Deadline);
-            return Err(GetError::Deadline { waited: limit });
-        };
-        match answer {
-            Ok(Reply::Found(found)) => self.received(owner, &key, found),
-            // A family's peer knows no such question.
-            Ok(Reply::NotCached | Reply::NoGroup | Reply::Unsupported) => Err(GetError::NotCached { key }),
-            Ok(refusal) => Err(self.refused(owner, &key, refusal)),
-            Err(PeerError::Timeout(waited)) => Err(GetError::Deadline { waited }),
-            Err(PeerError::Busy(limit)) => Err(GetError::busy("waiting_per_peer", limit)),
-            // Nobody who can be reached holds it.
-            Err(_) => Err(GetError::NotCached { key }),
-        }
     }
 
     /// Forgets what this node kept as the owner of keys that it does not own in the view in force.
@@ -480,14 +339,14 @@ impl Group {
         Some(entry)
     }
 
-    fn look_again(&self, local: bool, key: &Key) -> Option<Entry> {
+    pub(crate) fn look_again(&self, local: bool, key: &Key) -> Option<Entry> {
         if self.shared.around.faults.has(Fault::NoSecondLookup) {
             return None;
         }
         self.shared.store.lookup(local, key.as_bytes())
     }
 
-    fn in_memory(&self, entry: Entry) -> Answer {
+    pub(crate) fn remembered(&self, entry: Entry) -> Answer {
         let now = self.shared.around.clock.now();
         Answer {
             source: match entry.region {
@@ -506,7 +365,7 @@ impl Group {
         self.shared.around.views.load().place(self.shared.seed, key).is_local()
     }
 
-    fn is_hot(&self, key: &Key) -> bool {
+    pub(crate) fn is_hot(&self, key: &Key) -> bool {
         let rate = lock(&self.shared.wanted).rate(key.as_bytes(), self.now());
         self.shared.settings.hot.holds(rate)
     }
@@ -526,24 +385,6 @@ impl Group {
         self.shared.stats.refusals.add(Refusal::Key);
         Err(refused)
     }
-
-    /// A peer's refusal, in the words of a get.
-    fn refused(&self, owner: &Member, key: &Key, refusal: Reply) -> GetError {
-        match refusal {
-            Reply::NotFound => GetError::NotFound { group: self.shared.name.clone(), key: key.clone() },
-            Reply::LoadFailed(cause) => {
-                GetError::load(&self.shared.name, key, Box::new(AtOwner { owner: owner.name.clone(), cause }))
-            }
-            Reply::Busy(limit) => GetError::Busy { limit: format!("{limit} (at {})", owner.name).into() },
-            Reply::Deadline => GetError::Deadline { waited: self.shared.settings.load_deadline },
-            Reply::NotCached => GetError::NotCached { key: key.clone() },
-            other => GetError::Refused {
-                owner: owner.name.clone(),
-                key: key.clone(),
-                answer: other.to_string().into(),
-            },
-        }
-    }
 }
 
 /// A random number, from the seed that the standard library draws for a hash map.
@@ -551,34 +392,7 @@ fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
 
-/// A load that failed on another node.
-#[derive(Debug, thiserror::Error)]
-#[error("at {owner}: {cause}")]
-struct AtOwner {
-    owner: Arc<str>,
-    cause: Arc<str>,
-}
-
 /// What waiters get when their flight's task ended without landing.
 fn abandoned(group: &GroupName, key: &Key) -> GetError {
     GetError::load(group, key, "the load's task ended before the load did".into())
-}
-
-/// How a fetch counts. `limit` is that of a value.
-fn outcome_of(answer: &Result<Reply, PeerError>, limit: ByteSize) -> FetchOutcome {
-    match answer {
-        Ok(Reply::Found(found)) if found.value.len() as u64 > limit.as_u64() => FetchOutcome::TooLarge,
-        Ok(Reply::Found(_)) => FetchOutcome::Found,
-        Ok(Reply::NotFound) => FetchOutcome::NotFound,
-        Ok(Reply::NotCached) => FetchOutcome::NotCached,
-        Ok(Reply::NoGroup) => FetchOutcome::NoGroup,
-        Ok(Reply::LoadFailed(_)) => FetchOutcome::LoadFailed,
-        Ok(Reply::TooLarge(_)) => FetchOutcome::TooLarge,
-        Ok(Reply::Busy(_)) | Err(PeerError::Busy(_)) => FetchOutcome::Busy,
-        Ok(Reply::Deadline) | Err(PeerError::Timeout(_)) => FetchOutcome::Deadline,
-        Err(PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Resting { .. }) => {
-            FetchOutcome::Unreachable
-        }
-        Ok(_) => FetchOutcome::Refused,
-    }
 }

@@ -106,6 +106,7 @@ mod clock;
 mod cluster;
 mod error;
 mod fault;
+mod fetch;
 mod flight;
 mod group;
 mod hot;

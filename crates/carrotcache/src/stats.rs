@@ -138,6 +138,8 @@ labels! {
         NoGroup = "no_group",
         /// A request that makes no sense.
         Malformed = "malformed",
+        /// A value that memory has no room for: heavier than the capacity, or than the mirrors' share of it.
+        Room = "room",
         /// Anything, while the node leaves.
         Leaving = "leaving",
     }

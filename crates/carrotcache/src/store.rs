@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use carrot_engine::{Cache, Cause, Time, Weight};
+use carrot_engine::{Cache, Cause, Refused, Time, Weight};
 
 use crate::clock::Clock;
-use crate::stats::{EvictionCause, GroupStats, Region};
+use crate::stats::{EvictionCause, GroupStats, Refusal, Region};
 use crate::units::ByteSize;
 use crate::value::{Meta, Value};
 
@@ -56,20 +56,22 @@ pub(crate) struct Arrival {
 pub(crate) struct Store {
     cache: Cache<Meta>,
     clock: Clock,
+    stats: Arc<GroupStats>,
 }
 
 impl Store {
     pub(crate) fn new(capacity: ByteSize, clock: Clock, stats: Arc<GroupStats>) -> Self {
         let capacity = capacity.as_u64();
+        let told = stats.clone();
         let cache = Cache::builder()
             .capacity(capacity)
             .region(capacity / MIRROR_SHARE, |meta: &Meta| meta.mirror)
             .clock(clock.engine().clone())
             .listener(Arc::new(move |_, cause| {
-                stats.evictions.add(eviction(cause));
+                told.evictions.add(eviction(cause));
             }))
             .build();
-        Self { cache, clock }
+        Self { cache, clock, stats }
     }
 
     /// The entry of `key`, if this node may serve it: what is its own only where the key is `local`, mirrors
@@ -109,7 +111,12 @@ impl Store {
         let expires: Option<Time> = ttl.map(|ttl| now + ttl);
         match self.cache.insert_if(key, &value, meta, Weight::Real, expires, still_true) {
             Ok(hit) => (Value::from(hit), true),
-            Err(_) => (Value::from(value), false),
+            Err(Refused::Unwanted) => (Value::from(value), false),
+            // It is too heavy, or its room cannot be made.
+            Err(_) => {
+                self.stats.refusals.add(Refusal::Room);
+                (Value::from(value), false)
+            }
         }
     }
 

@@ -21,6 +21,7 @@ use crate::net::listen::{Listener, Serving};
 use crate::net::reply::{self, Subject};
 use crate::net::wire;
 use crate::peers::BoxFuture;
+use crate::stats::{NodeStats, Refusal};
 use crate::units::{GroupName, Key};
 
 /// How the node is reached. Called once for each request that makes sense; dropped when the asking peer goes away.
@@ -29,16 +30,17 @@ pub(crate) type Answer = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send
 /// What a body may hold beside its value, in bytes.
 const SLACK: u64 = 64 << 10;
 
-/// Answers peers on `listener`, through `answer`, within `limits`.
+/// Answers peers on `listener`, through `answer`, within `limits`. What is refused here is counted in `stats`.
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub(crate) fn serve(listener: Listener, answer: Answer, limits: &Limits) -> Serving {
+pub(crate) fn serve(listener: Listener, answer: Answer, limits: &Limits, stats: Arc<NodeStats>) -> Serving {
     let port = Arc::new(PeerPort {
         answer,
         // More permits than a semaphore holds are as good as all it holds.
         in_flight: Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS)),
         limits: limits.clone(),
+        stats,
     });
     listener.serve(move |request| {
         let port = port.clone();
@@ -50,6 +52,7 @@ struct PeerPort {
     answer: Answer,
     in_flight: Semaphore,
     limits: Limits,
+    stats: Arc<NodeStats>,
 }
 
 /// A request's path and method, found to be in order.
@@ -66,7 +69,7 @@ impl PeerPort {
         match route(head.uri.path().as_bytes()) {
             Route::Nowhere => reply::nowhere(),
             Route::Malformed { row, why } => {
-                reply::encode(row, Subject { group: b"", key: b"" }, Reply::BadRequest(Arc::from(why)))
+                reply::encode(row, Subject { group: b"", key: b"" }, self.malformed(why))
             }
             Route::Id => self.about_us(native, &head, Request::Id).await,
             Route::Members => self.about_us(native, &head, Request::Members).await,
@@ -93,6 +96,7 @@ impl PeerPort {
         // A name outside the alphabet is a group that nobody can have.
         let Some(group) = std::str::from_utf8(&call.group).ok().and_then(|name| GroupName::new(name).ok())
         else {
+            self.stats.refusals.add(Refusal::NoGroup);
             return Reply::NoGroup;
         };
         let key = Key::new(&call.key);
@@ -112,8 +116,10 @@ impl PeerPort {
     fn refuse_key(&self, key: &[u8]) -> Option<Reply> {
         let limit = self.limits.key.as_u64();
         if key.is_empty() {
+            self.stats.refusals.add(Refusal::Key);
             Some(Reply::BadRequest(Arc::from("key is required")))
         } else if length(key) > limit {
+            self.stats.refusals.add(Refusal::Key);
             let why = format!("key of {} bytes is over the limit of {limit}", key.len());
             Some(Reply::TooLarge(Arc::from(why)))
         } else {
@@ -127,10 +133,10 @@ impl PeerPort {
         let body = match clock::timeout(self.limits.idle_timeout, self.read(body)).await {
             Ok(Ok(body)) => body,
             Ok(Err(refused)) => return refused,
-            Err(clock::Elapsed) => return Reply::BadRequest(Arc::from("the body did not come in time")),
+            Err(clock::Elapsed) => return self.malformed("the body did not come in time"),
         };
         let Ok(set) = wire::SetRequest::decode(body) else {
-            return Reply::BadRequest(Arc::from("the body is no SetRequest"));
+            return self.malformed("the body is no SetRequest");
         };
         if length(&set.value) > self.limits.value.as_u64() {
             return self.value_too_large(length(&set.value));
@@ -167,12 +173,11 @@ impl PeerPort {
     }
 
     async fn next_frame(&self, body: &mut Incoming) -> Result<Option<Bytes>, Reply> {
-        let bad = |why: &str| Reply::BadRequest(Arc::from(why));
         match clock::timeout(self.limits.header_timeout, body.frame()).await {
             Ok(None) => Ok(None),
             Ok(Some(Ok(frame))) => Ok(Some(frame.into_data().unwrap_or_default())),
-            Ok(Some(Err(_))) => Err(bad("the body broke off")),
-            Err(clock::Elapsed) => Err(bad("the body did not come in time")),
+            Ok(Some(Err(_))) => Err(self.malformed("the body broke off")),
+            Err(clock::Elapsed) => Err(self.malformed("the body did not come in time")),
         }
     }
 
@@ -184,10 +189,17 @@ impl PeerPort {
     }
 
     fn busy(&self) -> Reply {
+        self.stats.refusals.add(Refusal::InFlight);
         Reply::Busy(Arc::from(format!("{} requests from peers in flight", self.limits.in_flight)))
     }
 
+    fn malformed(&self, why: &str) -> Reply {
+        self.stats.refusals.add(Refusal::Malformed);
+        Reply::BadRequest(Arc::from(why))
+    }
+
     fn value_too_large(&self, length: u64) -> Reply {
+        self.stats.refusals.add(Refusal::Value);
         let limit = self.limits.value.as_u64();
         Reply::TooLarge(Arc::from(format!("value of {length} bytes is over the limit of {limit}")))
     }

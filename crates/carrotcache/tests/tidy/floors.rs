@@ -30,7 +30,6 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "clock",
                 "error",
                 "fault",
-                "freshness",
                 "hot",
                 "limits",
                 "listed",
@@ -47,7 +46,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "view",
             ],
             &["flight", "load", "loader", "peers", "store", "views"],
-            &["group"],
+            &["fetch", "group"],
             &["write"],
             &["node", "typed"],
             &[

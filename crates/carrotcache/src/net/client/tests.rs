@@ -60,7 +60,7 @@ async fn port(limits: &Limits, answer: impl Fn(Request) -> Reply + Send + Sync +
         let reply = answer(request);
         Box::pin(async move { reply })
     });
-    serve(listener, answer, limits)
+    serve(listener, answer, limits, Arc::default())
 }
 
 mod with_our_own_peer_port {

@@ -17,7 +17,7 @@ fn limits() -> Limits {
 
 async fn port(limits: &Limits, answer: Answer) -> Serving {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), ListenLimits::from(limits)).await.unwrap();
-    serve(listener, answer, limits)
+    serve(listener, answer, limits, Arc::default())
 }
 
 /// A node with the group `scores`, in which Tom has 630, the empty key is unheard of, and every other key is missing.
@@ -232,6 +232,27 @@ async fn keys_and_values_over_the_limit_are_refused_by_their_size_and_at_the_lim
             let seen = client.response().await.unwrap();
             assert_eq!(seen.status, status, "{length} {:?}", String::from_utf8_lossy(&seen.body));
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_at_the_door_is_counted_by_its_cause() {
+    let (limits, stats) = (Limits { in_flight: 0, ..limits() }, Arc::<NodeStats>::default());
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), ListenLimits::from(&limits)).await.unwrap();
+    let port = serve(listener, node(), &limits, stats.clone());
+    let mut client = Raw::connect(port.address()).await;
+    for (target, cause) in [
+        ("/_carrot/scores/".to_owned(), Refusal::Key),
+        (format!("/_carrot/scores/{}", "k".repeat(101)), Refusal::Key),
+        ("/_carrot/sc%20ores/k".to_owned(), Refusal::NoGroup),
+        ("/_carrot/scores/%zz".to_owned(), Refusal::Malformed),
+        ("/_carrot/scores/Tom".to_owned(), Refusal::InFlight),
+    ] {
+        let before = stats.refusals.snapshot();
+        client.ask(get(&target)).await.unwrap();
+        let after = stats.refusals.snapshot();
+        assert_eq!(after.get(cause), before.get(cause) + 1, "{target}");
+        assert_eq!(after.total(), before.total() + 1, "{target}");
     }
 }
 

@@ -1,0 +1,204 @@
+//! A fetch: asking the owner of a key, or its stand-in, on behalf of a flight.
+//!
+//! Runs inside a flight's own task; `group.rs` begins it and shares what it lands with. May wait for a load on this
+//! node, and is never waited for by one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::answer::{Answer, Source};
+use crate::clock;
+use crate::error::{GetError, PeerError};
+use crate::flight::Keep;
+use crate::group::{Group, HOP, Landed, Purpose};
+use crate::message::{Found, Reply, Request};
+use crate::stats::{FetchOutcome, Region};
+use crate::store::Arrival;
+use crate::units::{ByteSize, Key};
+use crate::view::{Member, Owner, Place};
+
+/// As whom a peer is asked, and until when.
+#[derive(Clone, Copy)]
+struct Asked {
+    stand_in: bool,
+    deadline: Instant,
+}
+
+/// How asking a peer for a key ended.
+enum Fetched {
+    /// With its answer, good or bad.
+    Landed(Landed),
+    /// Nobody can say whether there is a value: ask somebody else.
+    Unreachable,
+}
+
+impl Group {
+    /// The errand to the owner.
+    pub(crate) async fn fetch(self, key: Key, keep: Keep<Landed>) -> Landed {
+        self.take_off()?;
+        // A flight may have landed, or the view changed, between our lookup and our take-off.
+        let view = self.shared.around.views.current();
+        let place = view.place(self.shared.seed, key.as_bytes());
+        if let Some(entry) = self.look_again(place.is_local(), &key) {
+            return Ok(self.remembered(entry));
+        }
+        let owner = match place.owner() {
+            Owner::Local => return self.loading(key.as_bytes(), Purpose::Answer).await,
+            Owner::Remote(member) => member,
+        };
+        let deadline = clock::after(clock::now(), self.shared.settings.fetch_deadline());
+        match self.ask_for(owner, &key, &keep, Asked { stand_in: false, deadline }).await {
+            Fetched::Landed(landed) => landed,
+            // Availability over balance: a dead owner costs extra loads, not an outage.
+            Fetched::Unreachable => self.stand_in(place, &key, &keep, deadline).await,
+        }
+    }
+
+    /// The errand when the owner cannot be reached: its stand-in, then a load here that is not kept.
+    async fn stand_in(&self, place: Place<'_>, key: &Key, keep: &Keep<Landed>, deadline: Instant) -> Landed {
+        self.shared.stats.stand_ins.add(1);
+        match place.stand_in() {
+            Some(Owner::Local) => self.loading(key.as_bytes(), Purpose::StandIn).await,
+            Some(Owner::Remote(member)) => {
+                match self.ask_for(member, key, keep, Asked { stand_in: true, deadline }).await {
+                    Fetched::Landed(landed) => landed,
+                    Fetched::Unreachable => self.loading(key.as_bytes(), Purpose::Answer).await,
+                }
+            }
+            None => self.loading(key.as_bytes(), Purpose::Answer).await,
+        }
+    }
+
+    /// Asks `member` for the key of this flight.
+    async fn ask_for(&self, member: &Member, key: &Key, keep: &Keep<Landed>, asked: Asked) -> Fetched {
+        let Asked { stand_in, deadline } = asked;
+        let shared = &*self.shared;
+        let what =
+            Request::Get { group: shared.name.clone(), key: key.clone(), stand_in, cached_only: false };
+        match self.ask(member, what, deadline).await {
+            Ok(Reply::Found(found)) => Fetched::Landed(self.arrived(member, key, keep, found)),
+            // It is starting, or older than this group.
+            Ok(Reply::NoGroup) => Fetched::Unreachable,
+            // The owner tried; a second load by every asking node would be the herd we exist to stop.
+            Ok(refusal) => Fetched::Landed(Err(self.refused(member, key, refusal))),
+            Err(lost) if lost.is_unreachable() => {
+                tracing::debug!(group = %shared.name, peer = %member.name, error = %lost, "peer is unreachable");
+                Fetched::Unreachable
+            }
+            Err(PeerError::Busy(limit)) => Fetched::Landed(Err(GetError::busy("waiting_per_peer", limit))),
+            Err(_) => Fetched::Landed(Err(GetError::Deadline { waited: shared.settings.fetch_deadline() })),
+        }
+    }
+
+    /// One request to a peer for a value, counted.
+    async fn ask(&self, member: &Member, what: Request, deadline: Instant) -> Result<Reply, PeerError> {
+        let shared = &*self.shared;
+        let began = clock::now();
+        let answer = shared.around.peers.ask(member, what, deadline).await;
+        shared.stats.fetch_seconds.observe(clock::now() - began);
+        shared.stats.fetches.add(outcome_of(&answer, shared.around.limits.value));
+        answer
+    }
+
+    /// A value from a peer, for a flight: mirrored where it is hot, handed on in any case.
+    fn arrived(&self, from: &Member, key: &Key, keep: &Keep<Landed>, found: Found) -> Landed {
+        let shared = &*self.shared;
+        let answer = self.received(from, key, found)?;
+        if !self.is_hot(key) {
+            return Ok(answer);
+        }
+        let Answer { value, age, ttl, .. } = answer;
+        let arrival = Arrival { value: value.into(), age, ttl, region: Region::Mirrors };
+        let (value, kept) = shared.store.keep(key.as_bytes(), arrival, || keep.holds());
+        shared.stats.mirrors.add(u64::from(kept));
+        Ok(Answer { value, ..answer })
+    }
+
+    /// A value from a peer, if it is of a size that is taken. Takes note of the giver's view.
+    fn received(&self, from: &Member, key: &Key, found: Found) -> Landed {
+        let shared = &*self.shared;
+        shared.origin.check_size(key, found.value.len())?;
+        if shared.around.views.note(from, found.view) {
+            let (around, from) = (shared.around.clone(), from.clone());
+            shared.around.runtime.spawn(async move { around.views.explain(&around.peers, &from).await });
+        }
+        let Found { value, ttl, age, loaded, node, .. } = found;
+        let source = if loaded { Source::Origin } else { Source::Owner };
+        let node = if node.is_empty() { from.name.clone() } else { node };
+        Ok(Answer { value, source, age, ttl, stale: false, node })
+    }
+
+    /// Memory only: here there was nothing, so the owner's.
+    pub(crate) async fn ask_memory(&self, key: &[u8], within: Option<Duration>) -> Landed {
+        let shared = &*self.shared;
+        let key = Key::new(key);
+        let view = shared.around.views.current();
+        let Owner::Remote(owner) = view.place(shared.seed, key.as_bytes()).owner() else {
+            return Err(GetError::NotCached { key });
+        };
+        let what =
+            Request::Get { group: shared.name.clone(), key: key.clone(), stand_in: false, cached_only: true };
+        let limit = within.unwrap_or(HOP);
+        let deadline = clock::after(clock::now(), limit.max(HOP));
+        // A caller who waits for less than a hop drops the request: his haste says nothing of the peer.
+        let Ok(answer) = clock::timeout(limit, self.ask(owner, what, deadline)).await else {
+            shared.stats.fetches.add(FetchOutcome::Deadline);
+            return Err(GetError::Deadline { waited: limit });
+        };
+        match answer {
+            Ok(Reply::Found(found)) => self.received(owner, &key, found),
+            // A family's peer knows no such question.
+            Ok(Reply::NotCached | Reply::NoGroup | Reply::Unsupported) => Err(GetError::NotCached { key }),
+            Ok(refusal) => Err(self.refused(owner, &key, refusal)),
+            Err(PeerError::Timeout(waited)) => Err(GetError::Deadline { waited }),
+            Err(PeerError::Busy(limit)) => Err(GetError::busy("waiting_per_peer", limit)),
+            // Nobody who can be reached holds it.
+            Err(_) => Err(GetError::NotCached { key }),
+        }
+    }
+
+    /// A peer's refusal, in the words of a get.
+    fn refused(&self, owner: &Member, key: &Key, refusal: Reply) -> GetError {
+        match refusal {
+            Reply::NotFound => GetError::NotFound { group: self.shared.name.clone(), key: key.clone() },
+            Reply::LoadFailed(cause) => {
+                GetError::load(&self.shared.name, key, Box::new(AtOwner { owner: owner.name.clone(), cause }))
+            }
+            Reply::Busy(limit) => GetError::Busy { limit: format!("{limit} (at {})", owner.name).into() },
+            Reply::Deadline => GetError::Deadline { waited: self.shared.settings.load_deadline },
+            Reply::NotCached => GetError::NotCached { key: key.clone() },
+            other => GetError::Refused {
+                owner: owner.name.clone(),
+                key: key.clone(),
+                answer: other.to_string().into(),
+            },
+        }
+    }
+}
+
+/// A load that failed on another node.
+#[derive(Debug, thiserror::Error)]
+#[error("at {owner}: {cause}")]
+struct AtOwner {
+    owner: Arc<str>,
+    cause: Arc<str>,
+}
+
+/// How a fetch counts. `limit` is that of a value.
+fn outcome_of(answer: &Result<Reply, PeerError>, limit: ByteSize) -> FetchOutcome {
+    match answer {
+        Ok(Reply::Found(found)) if found.value.len() as u64 > limit.as_u64() => FetchOutcome::TooLarge,
+        Ok(Reply::Found(_)) => FetchOutcome::Found,
+        Ok(Reply::NotFound) => FetchOutcome::NotFound,
+        Ok(Reply::NotCached) => FetchOutcome::NotCached,
+        Ok(Reply::NoGroup) => FetchOutcome::NoGroup,
+        Ok(Reply::LoadFailed(_)) => FetchOutcome::LoadFailed,
+        Ok(Reply::TooLarge(_)) => FetchOutcome::TooLarge,
+        Ok(Reply::Busy(_)) | Err(PeerError::Busy(_)) => FetchOutcome::Busy,
+        Ok(Reply::Deadline) | Err(PeerError::Timeout(_)) => FetchOutcome::Deadline,
+        Err(PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Resting { .. }) => {
+            FetchOutcome::Unreachable
+        }
+        Ok(_) => FetchOutcome::Refused,
+    }
+}
