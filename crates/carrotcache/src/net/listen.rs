@@ -4,7 +4,8 @@
 //! so that further ones wait in the system's queue instead of being broken. A connection has a deadline whenever its
 //! client is the one to act: until a request's header is whole, the first one's from the moment of accepting, and
 //! between two requests. hyper's own header deadline also runs between requests, so an idle connection could not be
-//! kept longer than a header may take; hence ours.
+//! kept longer than a header may take; hence ours. A client that is refused while it sends is heard out for as long
+//! as a header may take, so that it learns why.
 //! Owned by whoever started it, with one task for accepting and one for each connection. Never answers a request
 //! itself, save that hyper refuses a header that is malformed (400), a target over 64 KiB (414) and a header over
 //! `ListenLimits::head` (431).
@@ -14,7 +15,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -296,6 +297,7 @@ where
                 ended = clock::timeout_at(wake, connection.as_mut()) => if ended.is_ok() { return },
                 () = told(&mut stopped), if !is_stopping => {
                     is_stopping = true;
+                    turn.stop();
                     connection.as_mut().graceful_shutdown();
                 }
             }
@@ -325,7 +327,11 @@ fn buffer(limits: &ListenLimits) -> usize {
 ///
 /// A client that sends its next request before it has taken a long reply is timed as sending a header meanwhile.
 /// Peers and browsers wait for the reply, and one that does not is broken only if it is slow as well.
-struct Turn(Mutex<Whose>);
+struct Turn {
+    whose: Mutex<Whose>,
+    /// The listener stops: nobody is waited for who is not being answered.
+    is_stopping: AtomicBool,
+}
 
 #[derive(Clone, Copy)]
 enum Whose {
@@ -339,12 +345,13 @@ enum Whose {
 
 impl Turn {
     fn new() -> Self {
-        Self(Mutex::new(Whose::Header { since: clock::now() }))
+        let whose = Mutex::new(Whose::Header { since: clock::now() });
+        Self { whose, is_stopping: AtomicBool::new(false) }
     }
 
     // std Mutex: held for an assignment, by this connection's task alone.
     fn with<T>(&self, act: impl FnOnce(&mut Whose) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.whose.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn ours(&self) {
@@ -353,6 +360,10 @@ impl Turn {
 
     fn over(&self) {
         self.with(|whose| *whose = Whose::Idle { since: clock::now() });
+    }
+
+    fn stop(&self) {
+        self.is_stopping.store(true, Relaxed);
     }
 
     /// When to look again, or `None` when the deadline has passed.
@@ -378,6 +389,15 @@ impl Hear for Turn {
                 *whose = Whose::Header { since: clock::now() };
             }
         });
+    }
+
+    fn hears_out(&self) -> bool {
+        self.with(|whose| match whose {
+            Whose::Header { .. } => {}
+            // Its deadline is that of a header, from our last word on.
+            Whose::Ours | Whose::Idle { .. } => *whose = Whose::Header { since: clock::now() },
+        });
+        !self.is_stopping.load(Relaxed)
     }
 }
 

@@ -30,7 +30,17 @@ impl Raw {
 
     /// Sends what the other side will take; it may well have hung up.
     pub(super) async fn send(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes).await;
+        let _ = self.sends(bytes).await;
+    }
+
+    /// Sends, and says whether the other side has not hung up.
+    pub(super) async fn sends(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
+    /// Sends all of it: the other side has to take it.
+    pub(super) async fn send_all(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
     }
 
     /// The next response that tells its length, or `None` when the connection ends before it.

@@ -187,11 +187,46 @@ async fn targets_and_headers_without_end_are_refused_by_name() {
     ] {
         let shown = request[..request.len().min(60)].to_owned();
         let mut client = Raw::connect(serving.address()).await;
-        // Of ten megabytes the listener reads no more than it needs to say no, and its answer may be lost then.
-        let seen = client.ask(&request).await;
-        assert!(seen.as_ref().is_none_or(|seen| seen.status == status), "{shown} {seen:?}");
-        assert!(seen.is_some() || request.len() > 1 << 20, "{shown}");
+        assert_eq!(client.ask(&request).await.map(|seen| seen.status), Some(status), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_is_answered_while_it_still_sends_can_send_it_all_and_is_told() {
+    let (serving, _) = echo(limits()).await;
+    // More than the system's buffers hold, and the service reads none of it.
+    let body = "x".repeat(16 << 20);
+    for _ in 0..3 {
+        let mut client = Raw::connect(serving.address()).await;
+        let head = format!("PUT /refused HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        client.send_all(head.as_bytes()).await;
+        client.send_all(body.as_bytes()).await;
+        assert_eq!(client.response().await.unwrap().body, b"/refused");
+        assert!(client.end().await.is_empty(), "the rest of a body is no request");
+    }
+    until(&serving, |stats| stats.open == 0).await;
+    assert_eq!(serving.stats().overdue, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_without_end_is_heard_for_as_long_as_a_header_may_take() {
+    let limits = ListenLimits { header_timeout: Duration::from_millis(300), ..limits() };
+    let (serving, _) = echo(limits).await;
+    let mut client = Raw::connect(serving.address()).await;
+    client.send(b"PUT /refused HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    let chunk = [&b"10000\r\n"[..], &[b'x'; 0x10000], b"\r\n"].concat();
+    while client.sends(&chunk).await {}
+    until(&serving, |stats| stats.open == 0).await;
+    assert_eq!(serving.stats().overdue, 1, "it was cut off, and not at its deadline");
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_client_that_has_its_answer_and_still_sends() {
+    let (serving, _) = echo(limits()).await;
+    let mut client = Raw::connect(serving.address()).await;
+    let seen = client.ask("PUT /refused HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n").await;
+    assert_eq!(seen.unwrap().body, b"/refused");
+    assert_eq!(serving.stop(Duration::from_secs(60)).await, 0);
 }
 
 #[tokio::test]
