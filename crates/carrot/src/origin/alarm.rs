@@ -1,10 +1,10 @@
-//! What ends a query that does not end by itself: its deadline, or the closing of the origin.
+//! What ends a query that does not end by itself: its deadline, its caller's going away, or the closing of the origin.
 //!
 //! SQLite calls back while it computes and while it waits for a lock; each thread answers both from its own alarm.
 //! A busy timeout would know only the waiting, and only from its beginning, and would not hear that the origin closes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// The longest sleep between two tries for a lock.
@@ -40,18 +40,26 @@ impl Bell {
 pub struct Alarm {
     bell: Arc<Bell>,
     // Never contended; a mutex only because the callbacks must be `Send`.
-    deadline: Mutex<Instant>,
+    patience: Mutex<Patience>,
+}
+
+/// How long a query may run.
+#[derive(Debug)]
+struct Patience {
+    deadline: Instant,
+    /// Alive while somebody waits for the answer; `None`: what runs is nobody's, as when a file is opened at start.
+    caller: Option<Weak<()>>,
 }
 
 impl Alarm {
     /// An alarm that rings at `deadline`, or when the bell says that the origin closes.
     pub fn new(bell: Arc<Bell>, deadline: Instant) -> Self {
-        Self { bell, deadline: Mutex::new(deadline) }
+        Self { bell, patience: Mutex::new(Patience { deadline, caller: None }) }
     }
 
-    /// Rings at `deadline` from now on.
-    pub fn set(&self, deadline: Instant) {
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+    /// From now on rings at `deadline`, or when the caller is gone.
+    pub fn set(&self, deadline: Instant, caller: Weak<()>) {
+        *self.lock() = Patience { deadline, caller: Some(caller) };
     }
 
     /// Whether the origin is closing.
@@ -61,7 +69,7 @@ impl Alarm {
 
     /// Whether what runs has to end.
     pub fn rings(&self) -> bool {
-        self.is_closing() || self.left().is_zero()
+        self.is_closing() || self.is_alone() || self.left().is_zero()
     }
 
     /// Sleeps before the next try for a lock, `tries` having failed. False when the waiting is over.
@@ -76,9 +84,16 @@ impl Alarm {
         true
     }
 
+    fn is_alone(&self) -> bool {
+        self.lock().caller.as_ref().is_some_and(|caller| caller.strong_count() == 0)
+    }
+
     fn left(&self) -> Duration {
-        let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
-        deadline.saturating_duration_since(Instant::now())
+        self.lock().deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Patience> {
+        self.patience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,8 +127,19 @@ mod tests {
         assert!(alarm.wait_for_lock(0));
         assert!(alarm.wait_for_lock(1));
         assert_eq!(alarm.bell.lock_waits(), 1);
-        alarm.set(Instant::now());
+        alarm.set(Instant::now(), Weak::new());
         assert!(!alarm.wait_for_lock(2));
+    }
+
+    #[test]
+    fn an_alarm_rings_when_its_caller_is_gone() {
+        let alarm = alarm(Duration::from_secs(3600));
+        let caller = Arc::new(());
+        alarm.set(Instant::now() + Duration::from_secs(3600), Arc::downgrade(&caller));
+        assert!(!alarm.rings());
+        drop(caller);
+        assert!(alarm.rings());
+        assert!(!alarm.wait_for_lock(1));
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::origin::error::{BadOriginUrl, OpenError, OriginError};
 use crate::origin::sqlite::{Sqlite, SqliteSettings};
 use crate::origin::table::{Entries, Table};
 
+/// How much later an origin gives up than a group does.
+const LATER: Duration = Duration::from_secs(1);
+
 /// An origin that is open and can be asked.
 #[derive(Debug)]
 pub enum Origin {
@@ -78,19 +81,20 @@ impl FromStr for OriginUrl {
 }
 
 impl OriginUrl {
-    /// Opens the origin. `deadline` bounds every load from it, and the opening itself.
+    /// Opens the origin, for groups whose loads end within `load_deadline`. Their deadline also ends what they asked
+    /// of the origin; its own comes a moment later, lest one race the other for which error it is.
     ///
     /// Blocks while a database is opened and its query is checked: call it before the node serves anyone.
     ///
     /// # Errors
     /// See [`OpenError`]. Nothing is left running.
-    pub fn open(self, query: Option<String>, deadline: Duration) -> Result<Origin, OpenError> {
+    pub fn open(self, query: Option<String>, load_deadline: Duration) -> Result<Origin, OpenError> {
         match (self, query) {
             (Self::Table(entries), None) => Ok(Origin::Table(Table::new(entries))),
             (Self::Table(_), Some(_)) => Err(OpenError::UselessQuery),
             (Self::Sqlite(file), None) => Err(OpenError::NoQuery(file)),
             (Self::Sqlite(file), Some(query)) => {
-                let settings = SqliteSettings::new(file, query, deadline);
+                let settings = SqliteSettings::new(file, query, load_deadline.saturating_add(LATER));
                 Ok(Origin::Sqlite(Sqlite::open(&settings)?))
             }
         }

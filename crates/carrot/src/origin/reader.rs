@@ -10,7 +10,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -60,12 +60,18 @@ impl Reader {
 
     /// The value of `key`: the first column of the first row. No row, or NULL, is not found.
     ///
-    /// Text gives its UTF-8 bytes, a blob its bytes, a number its decimal text. Blocks until `deadline` at most.
+    /// Text gives its UTF-8 bytes, a blob its bytes, a number its decimal text. Blocks until `deadline` at most, and
+    /// not for longer than `caller` is alive.
     ///
     /// # Errors
     /// See [`OriginError`]. After a failure of the file the next load opens it anew.
-    pub fn load(&mut self, key: &Key, deadline: Instant) -> Result<Option<Bytes>, OriginError> {
-        self.alarm.set(deadline);
+    pub fn load(
+        &mut self,
+        key: &Key,
+        deadline: Instant,
+        caller: Weak<()>,
+    ) -> Result<Option<Bytes>, OriginError> {
+        self.alarm.set(deadline, caller);
         if let Err(refusal) = self.refresh() {
             return Err(self.not_reopened(refusal));
         }

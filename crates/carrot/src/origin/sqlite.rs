@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,8 @@ pub struct Sqlite {
 struct Job {
     key: Key,
     deadline: Instant,
+    /// Dead when the caller has gone.
+    caller: Weak<()>,
     answer: oneshot::Sender<Result<Option<Bytes>, OriginError>>,
 }
 
@@ -90,8 +92,7 @@ impl Sqlite {
 
     /// The value of `key`, or `None` where the query gives no row, or NULL.
     ///
-    /// Dropping the future abandons the answer: a load that still waits is not begun, one that runs ends by itself
-    /// or at its deadline.
+    /// Dropping the future abandons the load: one that still waits is not begun, one that runs is ended.
     ///
     /// # Errors
     /// See [`OriginError`]. The deadline is kept by the thread that runs the query, so a file system that hangs
@@ -99,7 +100,9 @@ impl Sqlite {
     pub async fn load(&self, key: Key) -> Result<Option<Bytes>, OriginError> {
         self.loads.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
-        self.send(Job { key, deadline: after(self.deadline), answer })?;
+        // Goes with this future, however it ends.
+        let here = Arc::new(());
+        self.send(Job { key, deadline: after(self.deadline), caller: Arc::downgrade(&here), answer })?;
         // A thread that ended without a word can only have been told to.
         answered.await.unwrap_or(Err(OriginError::Closing))
     }
@@ -170,7 +173,7 @@ type Queue = Arc<Mutex<Receiver<Job>>>;
 fn serve(mut reader: Reader, queue: &Queue) {
     while let Some(job) = next(queue) {
         if !job.answer.is_closed() {
-            let answer = reader.load(&job.key, job.deadline);
+            let answer = reader.load(&job.key, job.deadline, job.caller);
             // Nobody may be waiting any more.
             let _ = job.answer.send(answer);
         }

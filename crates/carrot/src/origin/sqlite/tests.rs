@@ -344,6 +344,26 @@ async fn a_caller_that_goes_away_leaves_its_thread_to_the_next() {
     assert_eq!(home(&sqlite).await, "first");
 }
 
+#[tokio::test]
+async fn a_query_is_ended_when_its_caller_goes_away() {
+    let pages = Pages::new("delete");
+    let sqlite = Sqlite::open(&SqliteSettings { threads: 1, queue: 1, ..pages.settings(ENDLESS) }).unwrap();
+    let mut endless = Box::pin(sqlite.load(Key::from("forever")));
+    assert!(look(endless.as_mut()).is_pending());
+    // Behind the first, which its thread has most likely begun. Either way it would be a minute until this one's turn.
+    let mut next = loop {
+        let mut load = Box::pin(sqlite.load(Key::from("home")));
+        if look(load.as_mut()).is_pending() {
+            break load;
+        }
+        std::thread::yield_now();
+    };
+    drop(endless);
+    let deadline = Duration::from_secs(20);
+    let loaded = tokio::time::timeout(deadline, next.as_mut()).await.expect("the query runs on");
+    assert_eq!(text(loaded.unwrap()), "3");
+}
+
 #[test]
 fn dropping_the_origin_ends_its_queries_and_its_threads() {
     let pages = Pages::new("delete");
