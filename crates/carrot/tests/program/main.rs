@@ -1,0 +1,21 @@
+//! The program as its users meet it: real processes, asked over real sockets, killed and stopped by their ids.
+//!
+//! One binary for all of it, since each one links the program's dependencies anew. How a process is started and
+//! watched is in process.rs, how it is asked in client.rs; every other file is one side of what the program promises.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod awaiting;
+mod broken_peers;
+mod client;
+mod database;
+mod demo;
+mod fronts;
+mod hostile_bytes;
+mod lost_nodes;
+mod origin_changes;
+mod page;
+mod process;
+mod refusals;
+mod start;
+mod three_nodes;

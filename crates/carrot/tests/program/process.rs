@@ -1,0 +1,210 @@
+//! Processes of the program: started on free ports, watched, and ended by their ids, whatever becomes of the test.
+//!
+//! Whatever a process wrote is kept. One that wrote of a panic fails its test when it ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::awaiting::{LONG, eventually};
+use crate::client::{Reply, get};
+use crate::page::Page;
+
+/// A process of the program. Dropping it kills it.
+pub(crate) struct Process {
+    child: Child,
+    // In a mutex so that threads of a test can share a node.
+    lines: Mutex<Receiver<String>>,
+    errors: Option<JoinHandle<String>>,
+}
+
+/// A node, once it has said where it listens.
+pub(crate) struct Node {
+    pub(crate) process: Process,
+    pub(crate) peer: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+/// What a process wrote and how it ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) lines: Vec<String>,
+    pub(crate) errors: String,
+}
+
+impl Process {
+    /// Starts the program in `directory`, with nothing in its environment but a place for temporary files.
+    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_carrot"))
+            .args(arguments)
+            .current_dir(directory)
+            .env_clear()
+            .env("TMPDIR", directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = Mutex::new(lines_of(child.stdout.take().unwrap()));
+        let mut stderr = child.stderr.take().unwrap();
+        let errors = std::thread::spawn(move || {
+            let mut written = Vec::new();
+            stderr.read_to_end(&mut written).unwrap();
+            String::from_utf8_lossy(&written).into_owned()
+        });
+        Self { child, lines, errors: Some(errors) }
+    }
+
+    /// The next line on standard output; `None` when there is no more.
+    pub(crate) fn line(&self) -> Option<String> {
+        match self.lines.lock().unwrap().recv_timeout(LONG) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("no line within {LONG:?}"),
+        }
+    }
+
+    /// Asks it to stop, as an operator's `kill` does.
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks it to stop, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Not waited for yet, so the id is still this process's.
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Ends it as the system does when there is no memory left: without a word.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
+    /// Waits for its end, and gives what it wrote that was not read yet.
+    pub(crate) fn end(mut self) -> Ended {
+        let status = eventually("the process ends", || self.child.try_wait().unwrap());
+        let lines = std::iter::from_fn(|| self.line()).collect();
+        Ended { status, lines, errors: self.errors() }
+    }
+
+    fn errors(&mut self) -> String {
+        let errors = self.errors.take().map(|errors| errors.join().unwrap()).unwrap_or_default();
+        assert!(!errors.contains("panicked"), "{errors}");
+        errors
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail where the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let written = self.errors.take().map(|errors| errors.join());
+            eprintln!("the process wrote: {written:?}");
+        } else {
+            self.errors();
+        }
+    }
+}
+
+fn lines_of(stdout: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines() {
+            // The test may have lost its interest; the process must be able to write on all the same.
+            let _ = sender.send(line.unwrap());
+        }
+    });
+    lines
+}
+
+impl Node {
+    /// One node alone, in front of `origin`.
+    pub(crate) fn alone(directory: &Path, arguments: &[&str]) -> Self {
+        let ports = ["--peer", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        Self::try_start(directory, &[&["serve"], &ports[..], arguments].concat())
+            .unwrap_or_else(|ended| panic!("{}", ended.errors))
+    }
+
+    /// A node for each name. Its peers are these, and `others`, which listen somewhere already.
+    ///
+    /// Peers must be known before they start, so their ports are free ones that were bound and let go. Where another
+    /// program takes one in between, all of them are tried anew.
+    pub(crate) fn cluster(
+        directory: &Path,
+        names: &[&str],
+        others: &[SocketAddr],
+        arguments: &[&str],
+    ) -> Vec<Self> {
+        eventually("nobody takes our ports", || {
+            let ports = free_ports(names.len());
+            let peers: Vec<String> = ports.iter().chain(others).map(|a| format!("http://{a}")).collect();
+            let peers = peers.join(",");
+            let start = |(name, port): (&&str, &SocketAddr)| {
+                let peer = port.to_string();
+                let own = ["serve", "--name", name, "--peer", &peer, "--peers", &peers];
+                let fronts = ["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+                Self::try_start(directory, &[&own[..], &fronts, arguments].concat())
+            };
+            match names.iter().zip(&ports).map(start).collect::<Result<Vec<_>, _>>() {
+                Ok(nodes) => Some(nodes),
+                Err(ended) if ended.errors.contains("cannot listen on") => None,
+                Err(ended) => panic!("{}", ended.errors),
+            }
+        })
+    }
+
+    fn try_start(directory: &Path, arguments: &[&str]) -> Result<Self, Ended> {
+        let process = Process::start(directory, arguments);
+        match Self::listening(&process) {
+            Some([peer, http, admin]) => Ok(Self { process, peer, http, admin }),
+            None => Err(process.end()),
+        }
+    }
+
+    /// Where the process says that it listens; `None` if it ends without a word.
+    pub(crate) fn listening(process: &Process) -> Option<[SocketAddr; 3]> {
+        let first = process.line()?;
+        let mut line = Some(first);
+        Some(["peer", "http", "admin"].map(|kind| {
+            let line = line.take().or_else(|| process.line()).unwrap();
+            let (said, address) = line.split_once(' ').unwrap();
+            assert_eq!(said, kind, "{line}");
+            address.parse().unwrap()
+        }))
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Reply {
+        get(self.http, target)
+    }
+
+    /// What the node counts now.
+    pub(crate) fn page(&self) -> Page {
+        Page::read(self.admin)
+    }
+
+    /// Ends it as an operator does, and gives what it wrote.
+    pub(crate) fn stop(self) -> Ended {
+        self.process.terminate();
+        self.process.end()
+    }
+}
+
+/// Ports that were free a moment ago.
+pub(crate) fn free_ports(count: usize) -> Vec<SocketAddr> {
+    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let bound: Vec<TcpListener> = (0..count).map(bind).collect();
+    bound.iter().map(|listener| listener.local_addr().unwrap()).collect()
+}
