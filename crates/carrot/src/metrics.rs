@@ -32,7 +32,7 @@ struct Page(Stats);
 impl Collector for Page {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut sheet = Sheet { encoder, groups: &self.0.groups };
-        sheet.count("carrot_gets", "Gets of callers", |group| group.gets)?;
+        sheet.count("carrot_gets", "Gets of callers and of peers", |group| group.gets)?;
         sheet.counts("carrot_hits", "Gets answered from this node's memory", "source", |group| {
             labelled(&group.hits, HitSource::as_str)
         })?;

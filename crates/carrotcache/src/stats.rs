@@ -352,7 +352,7 @@ impl GroupStats {
 pub struct GroupSnapshot {
     /// The group.
     pub group: GroupName,
-    /// Calls of `get` and `answer` by this node's own callers.
+    /// Calls of `get` and `answer` by this node's own callers, and gets of its peers.
     pub gets: u64,
     /// Gets that were answered from this node's memory.
     pub hits: Counts<HitSource>,
