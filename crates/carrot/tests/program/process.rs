@@ -105,13 +105,14 @@ impl Process {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "a test that fails shows what its process wrote")]
 impl Drop for Process {
     fn drop(&mut self) {
         // Both fail where the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let written = self.errors.take().map(|errors| errors.join());
+            let written = self.errors.take().map(JoinHandle::join);
             eprintln!("the process wrote: {written:?}");
         } else {
             self.errors();
