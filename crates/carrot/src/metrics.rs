@@ -36,6 +36,7 @@ impl Collector for Page {
         sheet.counts("carrot_hits", "Gets answered from this node's memory", "source", |group| {
             labelled(&group.hits, HitSource::as_str)
         })?;
+        sheet.count("carrot_stale", "Answers marked stale, past their ttl", |group| group.stale)?;
         sheet.count("carrot_shares", "Gets that joined another's flight", |group| group.shares)?;
         sheet.counts("carrot_fetches", "Requests to other nodes", "outcome", |group| {
             labelled(&group.fetches, FetchOutcome::as_str)

@@ -207,7 +207,9 @@ impl Group {
             lock(&self.shared.wanted).record(key, self.now());
             clock::timeout(limit, self.fetching(key)).await
         };
-        landed.unwrap_or(Err(GetError::Deadline { waited: limit }))
+        let answer = landed.unwrap_or(Err(GetError::Deadline { waited: limit }))?;
+        self.shared.stats.stale.add(u64::from(answer.stale));
+        Ok(answer)
     }
 
     /// Joins the key's fetch, or begins it.

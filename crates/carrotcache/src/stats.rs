@@ -280,6 +280,7 @@ pub struct HistogramSnapshot {
 pub(crate) struct GroupStats {
     pub(crate) gets: Counter,
     pub(crate) hits: Tally<HitSource>,
+    pub(crate) stale: Counter,
     pub(crate) shares: Counter,
     pub(crate) fetches: Tally<FetchOutcome>,
     pub(crate) loads: Tally<LoadOutcome>,
@@ -306,6 +307,7 @@ impl Default for GroupStats {
         Self {
             gets: Counter::default(),
             hits: Tally::new(HitSource::ALL),
+            stale: Counter::default(),
             shares: Counter::default(),
             fetches: Tally::new(FetchOutcome::ALL),
             loads: Tally::new(LoadOutcome::ALL),
@@ -326,6 +328,7 @@ impl GroupStats {
             group,
             gets: self.gets.get(),
             hits: self.hits.snapshot(),
+            stale: self.stale.get(),
             shares: self.shares.get(),
             fetches: self.fetches.snapshot(),
             loads: self.loads.snapshot(),
@@ -356,6 +359,8 @@ pub struct GroupSnapshot {
     pub gets: u64,
     /// Gets that were answered from this node's memory.
     pub hits: Counts<HitSource>,
+    /// Answers that were marked stale. None is, as long as no setting allows values past their ttl.
+    pub stale: u64,
     /// Gets that joined a flight another get had begun.
     pub shares: u64,
     /// Requests to other nodes, by how they ended.

@@ -149,6 +149,7 @@ fn operators_are_told_whether_it_lives_whether_it_is_ready_and_what_it_counts() 
         (r#"carrot_fetches_total{group="pages",outcome="found"}"#, 0.0),
         (r#"carrot_loads_total{group="pages",outcome="found"}"#, 1.0),
         (r#"carrot_loads_total{group="pages",outcome="not_found"}"#, 1.0),
+        (r#"carrot_stale_total{group="pages"}"#, 0.0),
         (r#"carrot_shares_total{group="pages"}"#, 0.0),
         (r#"carrot_evictions_total{group="pages",cause="room"}"#, 0.0),
         (r#"carrot_weight_bytes{group="pages",region="mirrors"}"#, 0.0),
