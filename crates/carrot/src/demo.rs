@@ -19,6 +19,7 @@ const SLOWED: Duration = Duration::from_millis(20);
 /// How long a name is served: short enough to wait for.
 const CHARS_TTL: Duration = Duration::from_secs(10);
 const LOAD_DEADLINE: Duration = Duration::from_secs(10);
+const MAX_LOADS: usize = 256;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The table of the first carrotCache's example.
@@ -54,9 +55,9 @@ struct Origins {
 
 impl Origins {
     fn open(data: &DemoData) -> anyhow::Result<Self> {
-        let scores = SCORES.parse::<OriginUrl>()?.open(None, LOAD_DEADLINE)?;
+        let scores = SCORES.parse::<OriginUrl>()?.open(None, LOAD_DEADLINE, MAX_LOADS)?;
         let chars = OriginUrl::Sqlite(data.file().to_owned());
-        let chars = chars.open(Some(CHARS_QUERY.to_owned()), LOAD_DEADLINE)?;
+        let chars = chars.open(Some(CHARS_QUERY.to_owned()), LOAD_DEADLINE, 3 * MAX_LOADS)?;
         Ok(Self { scores: Arc::new(scores), chars: Arc::new(chars) })
     }
 
@@ -96,7 +97,7 @@ fn group(name: &str, ttl: Option<Duration>, origin: &Arc<Origin>) -> anyhow::Res
         capacity: ByteSize::mib(8),
         ttl,
         load_deadline: LOAD_DEADLINE,
-        max_loads: 256,
+        max_loads: MAX_LOADS,
         max_waiters: 100_000,
         hot: Hot::default(),
         origin: origin.clone(),

@@ -49,13 +49,14 @@ fn limits_of(settings: LimitSettings) -> Limits {
 }
 
 fn group_of(settings: GroupSettings) -> anyhow::Result<GroupPlan> {
-    let origin = settings.origin.open(settings.query, settings.load_deadline)?;
+    let max_loads = settings.max_loads.get() as usize;
+    let origin = settings.origin.open(settings.query, settings.load_deadline, max_loads)?;
     Ok(GroupPlan {
         name: settings.name,
         capacity: settings.capacity,
         ttl: settings.ttl,
         load_deadline: settings.load_deadline,
-        max_loads: settings.max_loads.get() as usize,
+        max_loads,
         max_waiters: settings.max_waiters.get() as usize,
         hot: settings.hot,
         origin: Arc::new(origin),

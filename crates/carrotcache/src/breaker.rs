@@ -71,21 +71,24 @@ impl Breaker {
         }
     }
 
-    /// The peer replied, whatever it said.
-    pub(crate) fn on_success(&mut self) {
+    /// The peer replied, whatever it said. Gives true if it had been left alone: it is back.
+    pub(crate) fn on_success(&mut self) -> bool {
+        let was_resting = self.failures >= FAILURES;
         *self = Self::default();
+        was_resting
     }
 
-    /// The peer could not be reached.
-    pub(crate) fn on_failure(&mut self, now: Duration) {
+    /// The peer could not be reached. Gives true if that is news: its first rest begins.
+    pub(crate) fn on_failure(&mut self, now: Duration) -> bool {
         match self.state {
             // A request that was under way when the rest began: it tells nothing that is not known.
-            State::Resting { .. } => {}
+            State::Resting { .. } => false,
             State::Closed | State::Trying { .. } => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= FAILURES {
                     self.state = State::Resting { until: now.saturating_add(rest_after(self.failures)) };
                 }
+                self.failures == FAILURES
             }
         }
     }
@@ -103,6 +106,20 @@ mod tests {
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
+    }
+
+    #[test]
+    fn the_first_rest_and_the_return_are_news_and_nothing_between_is() {
+        let mut breaker = Breaker::default();
+        assert!(!breaker.on_success(), "it never rested");
+        let news: Vec<bool> = (0..3).map(|n| breaker.on_failure(ms(n))).collect();
+        assert_eq!(news, [false, false, true]);
+        assert!(!breaker.on_failure(ms(3)), "a latecomer");
+        breaker.admit(ms(1000)).unwrap();
+        assert!(!breaker.on_failure(ms(1001)), "a trial that failed");
+        breaker.admit(ms(9000)).unwrap();
+        assert!(breaker.on_success());
+        assert!(!breaker.on_success());
     }
 
     fn resting(failures: u32, wait_ms: u64) -> Result<(), Rest> {

@@ -112,9 +112,15 @@ impl Trial<'_> {
         let mut breakers = lock(&self.peers.breakers);
         let Some(breaker) = breakers.get_mut(&self.authority) else { return };
         match answer {
-            Ok(_) => breaker.on_success(),
-            Err(PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Timeout(_)) => {
-                breaker.on_failure(self.peers.clock.elapsed());
+            Ok(_) => {
+                if breaker.on_success() {
+                    tracing::info!(peer = %self.authority, "a peer is back");
+                }
+            }
+            Err(error @ (PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Timeout(_))) => {
+                if breaker.on_failure(self.peers.clock.elapsed()) {
+                    tracing::warn!(peer = %self.authority, %error, "a peer is left alone for now: its keys go to stand-ins");
+                }
             }
             // Our own doing.
             Err(PeerError::Busy(_) | PeerError::Resting { .. }) => {}

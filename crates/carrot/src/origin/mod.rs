@@ -81,20 +81,27 @@ impl FromStr for OriginUrl {
 }
 
 impl OriginUrl {
-    /// Opens the origin, for groups whose loads end within `load_deadline`. Their deadline also ends what they asked
+    /// Opens the origin, for groups whose loads end within `load_deadline` and are `max_loads` at once. Their deadline also ends what they asked
     /// of the origin; its own comes a moment later, lest one race the other for which error it is.
     ///
     /// Blocks while a database is opened and its query is checked: call it before the node serves anyone.
     ///
     /// # Errors
     /// See [`OpenError`]. Nothing is left running.
-    pub fn open(self, query: Option<String>, load_deadline: Duration) -> Result<Origin, OpenError> {
+    pub fn open(
+        self,
+        query: Option<String>,
+        load_deadline: Duration,
+        max_loads: usize,
+    ) -> Result<Origin, OpenError> {
         match (self, query) {
             (Self::Table(entries), None) => Ok(Origin::Table(Table::new(entries))),
             (Self::Table(_), Some(_)) => Err(OpenError::UselessQuery),
             (Self::Sqlite(file), None) => Err(OpenError::NoQuery(file)),
             (Self::Sqlite(file), Some(query)) => {
-                let settings = SqliteSettings::new(file, query, load_deadline.saturating_add(LATER));
+                let mut settings = SqliteSettings::new(file, query, load_deadline.saturating_add(LATER));
+                // No load that a group lets through is refused here.
+                settings.queue = settings.queue.max(max_loads);
                 Ok(Origin::Sqlite(Sqlite::open(&settings)?))
             }
         }
@@ -129,17 +136,17 @@ mod tests {
     #[test]
     fn a_query_belongs_to_a_database_and_to_nothing_else() {
         let table: OriginUrl = "table:a=b".parse().unwrap();
-        let line = table.open(Some("select 1".into()), DEADLINE).unwrap_err().to_string();
+        let line = table.open(Some("select 1".into()), DEADLINE, 256).unwrap_err().to_string();
         assert_eq!(line, "a query is for origins of kind sqlite alone");
 
         let sqlite: OriginUrl = "sqlite:app.db".parse().unwrap();
-        let line = sqlite.open(None, DEADLINE).unwrap_err().to_string();
+        let line = sqlite.open(None, DEADLINE, 256).unwrap_err().to_string();
         assert!(line.starts_with("origin sqlite:app.db needs a query"), "{line}");
     }
 
     #[tokio::test]
     async fn an_open_table_answers_and_counts() {
-        let origin = "table:Tom=630".parse::<OriginUrl>().unwrap().open(None, DEADLINE).unwrap();
+        let origin = "table:Tom=630".parse::<OriginUrl>().unwrap().open(None, DEADLINE, 256).unwrap();
         assert_eq!(origin.load(Key::from("Tom")).await.unwrap().as_deref(), Some(&b"630"[..]));
         assert_eq!(origin.load(Key::from("Tim")).await.unwrap(), None);
         assert_eq!(origin.loads(), 2);

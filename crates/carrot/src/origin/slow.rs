@@ -42,7 +42,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_answer_is_the_origins_and_comes_later_by_the_delay() {
         let table = "table:Tom=630".parse::<OriginUrl>().unwrap();
-        let origin = Arc::new(table.open(None, Duration::from_secs(10)).unwrap());
+        let origin = Arc::new(table.open(None, Duration::from_secs(10), 256).unwrap());
         let slow = Slow::new(Arc::clone(&origin), Duration::from_millis(20));
         let start = tokio::time::Instant::now();
         assert_eq!(slow.load(Key::from("Tom")).await.unwrap().as_deref(), Some(&b"630"[..]));
