@@ -9,7 +9,8 @@ use crate::value::Value;
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Ask {
-    /// How long the caller waits; `None`: as long as the group's load deadline makes it, at most.
+    /// How long the caller waits; `None`: twice the group's load deadline and a second each, which only a loader that
+    /// blocks its thread can exhaust.
     pub deadline: Option<Duration>,
     /// Ask memory only, here and at the owner, and start no load.
     pub cached_only: bool,

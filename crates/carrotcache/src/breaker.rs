@@ -2,9 +2,9 @@
 //! a timeout now and then, not one for each get.
 //!
 //! The rest doubles with each failed trial up to a bound, and is ended by one trial request, not by the crowd that
-//! waited for it. The usual three states (Nygard, "Release It!"), with two additions: a trial that reports nothing
-//! is forgotten after a while, since its caller may have gone; and any success closes the breaker, also a late one
-//! of a request sent before the rest, for it proves that the peer lives.
+//! waited for it. The usual three states (Nygard, "Release It!"), with two additions: a trial that is given up makes
+//! way for another at once, and a success counts whenever it comes, also of a request sent before the rest, for it
+//! proves that the peer lives.
 //!
 //! Pure: time comes in as the span since some start, which requests are sent is the caller's business. What counts
 //! as a failure is his too: a peer that is slow or busy is not dead.
@@ -20,9 +20,6 @@ const FIRST_REST: Duration = Duration::from_millis(500);
 /// The longest rest, and so the longest that a peer which came back stays unasked.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
-/// A trial of which nothing was heard for so long has been abandoned by its caller.
-const TRIAL: Duration = LONGEST_REST;
-
 /// What is known of one peer's failures.
 #[derive(Clone, Debug)]
 pub(crate) struct Breaker {
@@ -37,8 +34,8 @@ enum State {
     Closed,
     /// None is, until then.
     Resting { until: Duration },
-    /// One is on its way. If nothing is heard of it until then, another may go.
-    Trying { until: Duration },
+    /// One is on its way, and no other goes until something is heard of it, or it is given up.
+    Trying,
 }
 
 /// The peer is left alone: ask its stand-in.
@@ -61,11 +58,12 @@ impl Breaker {
     pub(crate) fn admit(&mut self, now: Duration) -> Result<(), Rest> {
         match self.state {
             State::Closed => Ok(()),
-            State::Resting { until } | State::Trying { until } if now < until => {
+            State::Resting { until } if now < until => {
                 Err(Rest { failures: self.failures, wait: until - now })
             }
-            State::Resting { .. } | State::Trying { .. } => {
-                self.state = State::Trying { until: now.saturating_add(TRIAL) };
+            State::Trying => Err(Rest { failures: self.failures, wait: rest_after(self.failures) }),
+            State::Resting { .. } => {
+                self.state = State::Trying;
                 Ok(())
             }
         }
@@ -78,12 +76,28 @@ impl Breaker {
         was_resting
     }
 
+    /// A request that was let through ended, and says nothing of the peer: its caller went away, or it was too slow.
+    /// If it was the trial, another may go at once.
+    pub(crate) fn on_silence(&mut self, now: Duration) {
+        if matches!(self.state, State::Trying) {
+            self.state = State::Resting { until: now };
+        }
+    }
+
+    /// The peer was asked whether it lives, and did not say so: three failures at once. Gives true if that is news.
+    pub(crate) fn on_death(&mut self, now: Duration) -> bool {
+        let is_news = self.failures < FAILURES;
+        self.failures = self.failures.max(FAILURES - 1);
+        self.on_failure(now);
+        is_news
+    }
+
     /// The peer could not be reached. Gives true if that is news: its first rest begins.
     pub(crate) fn on_failure(&mut self, now: Duration) -> bool {
         match self.state {
             // A request that was under way when the rest began: it tells nothing that is not known.
             State::Resting { .. } => false,
-            State::Closed | State::Trying { .. } => {
+            State::Closed | State::Trying => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= FAILURES {
                     self.state = State::Resting { until: now.saturating_add(rest_after(self.failures)) };
@@ -129,7 +143,9 @@ mod tests {
     /// A breaker that opened at 0 ms.
     fn open() -> Breaker {
         let mut breaker = Breaker::default();
-        (0..3).for_each(|_| breaker.on_failure(ms(0)));
+        for _ in 0..3 {
+            breaker.on_failure(ms(0));
+        }
         breaker
     }
 
@@ -160,8 +176,8 @@ mod tests {
     fn when_the_rest_is_over_one_request_goes_and_the_others_wait_for_it() {
         let mut breaker = open();
         assert_eq!(breaker.admit(ms(500)), Ok(()));
-        assert_eq!(breaker.admit(ms(500)), resting(3, 10_000));
-        assert_eq!(breaker.admit(ms(700)), resting(3, 9_800));
+        assert_eq!(breaker.admit(ms(500)), resting(3, 500));
+        assert_eq!(breaker.admit(ms(700)), resting(3, 500));
     }
 
     #[test]
@@ -191,7 +207,9 @@ mod tests {
     #[test]
     fn failures_that_come_late_do_not_lengthen_the_rest() {
         let mut breaker = open();
-        (0..100).for_each(|_| breaker.on_failure(ms(400)));
+        for _ in 0..100 {
+            breaker.on_failure(ms(400));
+        }
         assert_eq!(breaker.admit(ms(499)), resting(3, 1));
         assert_eq!(breaker.admit(ms(500)), Ok(()));
     }
@@ -204,12 +222,31 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_of_which_nothing_is_heard_is_followed_by_another() {
+    fn a_trial_that_is_given_up_makes_way_for_another_at_once_and_until_then_for_none() {
         let mut breaker = open();
         assert_eq!(breaker.admit(ms(500)), Ok(()));
-        assert_eq!(breaker.admit(ms(10_499)), resting(3, 1));
-        assert_eq!(breaker.admit(ms(10_500)), Ok(()));
-        assert_eq!(breaker.admit(ms(10_500)), resting(3, 10_000));
+        assert_eq!(breaker.admit(ms(600_000)), resting(3, 500));
+        breaker.on_silence(ms(600_000));
+        assert_eq!(breaker.admit(ms(600_000)), Ok(()));
+    }
+
+    #[test]
+    fn silence_says_nothing_of_a_peer_that_is_asked_as_ever() {
+        let mut breaker = Breaker::default();
+        (0..100).for_each(|n| breaker.on_silence(ms(n)));
+        assert_eq!(breaker.admit(ms(100)), Ok(()));
+        breaker.on_failure(ms(100));
+        breaker.on_failure(ms(100));
+        breaker.on_silence(ms(100));
+        assert!(breaker.on_failure(ms(100)), "three in a row, silence or not");
+    }
+
+    #[test]
+    fn a_peer_that_does_not_say_that_it_lives_rests_at_once() {
+        let mut breaker = Breaker::default();
+        assert!(breaker.on_death(ms(0)));
+        assert_eq!(breaker.admit(ms(0)), resting(3, 500));
+        assert!(!breaker.on_death(ms(1)), "it is known");
     }
 
     #[test]

@@ -128,6 +128,8 @@ impl Cluster {
     /// Where this node's address is not in the list as it is spelled here, each listed peer is asked who it is,
     /// for a second at most.
     ///
+    /// Dropping the future abandons the wait; the list is put in force all the same.
+    ///
     /// # Errors
     /// See [`StartError`]; the old list stays in force.
     pub async fn set_peers<I>(&self, peers: I) -> Result<(), StartError>
@@ -136,22 +138,34 @@ impl Cluster {
         I::Item: Into<String>,
     {
         let peers: Vec<String> = peers.into_iter().map(Into::into).collect();
-        self.running.put_in_force(&peers).await
+        // In a task of its own: given up half-way, it could leave entries that a later list brings back.
+        let running = self.running.clone();
+        let done = self.running.node.around.runtime.spawn(async move { running.put_in_force(&peers).await });
+        done.await.unwrap_or(Err(StartError::Settings("the runtime of this node is gone")))
     }
 
-    /// Stops taking requests, and waits until those in flight are answered and loads have landed.
+    /// Stops taking requests, and waits until those in flight are answered and loads have landed. Dropping the future
+    /// abandons the wait, not the leaving.
     ///
     /// # Errors
     /// [`LeaveError`] if some had not after [`ClusterBuilder::drain`]: connections of peers are cut off then, loads run on
     /// to their deadline.
     pub async fn leave(&self) -> Result<(), LeaveError> {
-        let Running { node, drain, .. } = &*self.running;
-        node.start_leaving();
-        let finished = async {
-            self.running.close_port(*drain).await;
-            node.landed().await;
-        };
-        clock::timeout(*drain, finished).await.map_err(|_| LeaveError { drain: *drain })
+        let running = self.running.clone();
+        let drain = running.drain;
+        running.node.start_leaving();
+        // In a task of its own: given up half-way, it would break what it promised to finish.
+        let leaving = self.running.node.around.runtime.spawn(async move {
+            let finished = async {
+                running.close_port(drain).await;
+                running.node.landed().await;
+            };
+            clock::timeout(drain, finished).await
+        });
+        match leaving.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(clock::Elapsed)) | Err(_) => Err(LeaveError { drain }),
+        }
     }
 }
 
@@ -236,6 +250,9 @@ impl ClusterBuilder {
         if self.limits.key.as_u64() > Limits::KEY_MAX.as_u64() {
             return Err(StartError::Settings("a key may be at most 16KiB: it travels in a request's target"));
         }
+        if self.name.as_ref().is_some_and(|name| !is_fit_for_a_name(name)) {
+            return Err(StartError::Settings("a node's name has 1 to 255 bytes and no control characters"));
+        }
         let peers = self.peers.clone();
         let running = match self.wire {
             Wire::None => self.assemble(Parts::alone())?,
@@ -299,7 +316,7 @@ impl ClusterBuilder {
         let stats = Arc::new(NodeStats::default());
         let around = Surroundings {
             node: name,
-            // Owns nothing yet: until it has found itself in its list it answers peers from loads.
+            // Nobody's, until the node has found itself in its list: no group is open before.
             views: Views::new(View::new(Vec::new(), None, placement)?, stats.clone()),
             stats,
             peers: Peers::new(transport, self.clock.clone()),
@@ -413,6 +430,11 @@ impl Running {
 
     #[cfg(not(feature = "http"))]
     async fn close_port(&self, _: Duration) {}
+}
+
+/// Names travel beside values, into headers, logs and metrics.
+fn is_fit_for_a_name(name: &str) -> bool {
+    (1..=255).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 /// 128 random bits, from the seeds that the standard library draws for its hash maps.

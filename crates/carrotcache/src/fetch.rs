@@ -57,6 +57,8 @@ impl Group {
     /// The errand when the owner cannot be reached: its stand-in, then a load here that is not kept.
     async fn stand_in(&self, place: Place<'_>, key: &Key, keep: &Keep<Landed>, deadline: Instant) -> Landed {
         self.shared.stats.stand_ins.add(1);
+        // However late the owner was lost: time to go there and back.
+        let deadline = deadline.max(clock::after(clock::now(), HOP));
         match place.stand_in() {
             Some(Owner::Local) => self.loading(key.as_bytes(), Purpose::StandIn).await,
             Some(Owner::Remote(member)) => {
@@ -85,7 +87,7 @@ impl Group {
                 tracing::debug!(group = %shared.name, peer = %member.name, error = %lost, "peer is unreachable");
                 Fetched::Unreachable
             }
-            Err(PeerError::Busy(limit)) => Fetched::Landed(Err(GetError::busy("waiting_per_peer", limit))),
+            Err(busy @ PeerError::Busy(_)) => Fetched::Landed(Err(busy_with(member, &busy))),
             Err(_) => Fetched::Landed(Err(GetError::Deadline { waited: shared.settings.fetch_deadline() })),
         }
     }
@@ -93,10 +95,13 @@ impl Group {
     /// One request to a peer for a value, counted.
     async fn ask(&self, member: &Member, what: Request, deadline: Instant) -> Result<Reply, PeerError> {
         let shared = &*self.shared;
-        let began = clock::now();
-        let answer = shared.around.peers.ask(member, what, deadline).await;
+        let (began, sent) = (clock::now(), self.now());
+        let mut answer = shared.around.peers.ask(member, what, deadline).await;
         shared.stats.fetch_seconds.observe(clock::now() - began);
         shared.stats.fetches.add(outcome_of(&answer, shared.around.limits.value));
+        if let Ok(Reply::Found(found)) = &mut answer {
+            found.travelled(self.now().saturating_sub(sent));
+        }
         answer
     }
 
@@ -119,13 +124,18 @@ impl Group {
         let shared = &*self.shared;
         shared.origin.check_size(key, found.value.len())?;
         if shared.around.views.note(from, found.view) {
-            let (around, from) = (shared.around.clone(), from.clone());
-            shared.around.runtime.spawn(async move { around.views.explain(&around.peers, &from).await });
+            self.explain(from);
         }
         let Found { value, ttl, age, loaded, node, .. } = found;
         let source = if loaded { Source::Origin } else { Source::Owner };
         let node = if node.is_empty() { from.name.clone() } else { node };
         Ok(Answer { value, source, age, ttl, stale: false, node })
+    }
+
+    /// Has the log told, in its own time, how `peer`'s list differs from ours.
+    pub(crate) fn explain(&self, peer: &Member) {
+        let (around, peer) = (self.shared.around.clone(), peer.clone());
+        self.shared.around.runtime.spawn(async move { around.views.explain(&around.peers, &peer).await });
     }
 
     /// Memory only: here there was nothing, so the owner's.
@@ -151,7 +161,7 @@ impl Group {
             Ok(Reply::NotCached | Reply::NoGroup | Reply::Unsupported) => Err(GetError::NotCached { key }),
             Ok(refusal) => Err(self.refused(owner, &key, refusal)),
             Err(PeerError::Timeout(waited)) => Err(GetError::Deadline { waited }),
-            Err(PeerError::Busy(limit)) => Err(GetError::busy("waiting_per_peer", limit)),
+            Err(busy @ PeerError::Busy(_)) => Err(busy_with(owner, &busy)),
             // Nobody who can be reached holds it.
             Err(_) => Err(GetError::NotCached { key }),
         }
@@ -174,6 +184,11 @@ impl Group {
             },
         }
     }
+}
+
+/// This node has as much on its way to a peer as it allows itself.
+fn busy_with(peer: &Member, busy: &PeerError) -> GetError {
+    GetError::Busy { limit: format!("{busy} ({})", peer.name).into() }
 }
 
 /// A load that failed on another node.

@@ -169,6 +169,9 @@ impl Group {
     ///
     /// # Errors
     /// See [`GetError`]; nothing is stored where there is one.
+    ///
+    /// # Panics
+    /// On a miss, outside a tokio runtime: the wait has a deadline.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Value, GetError> {
         let key = self.checked(key.as_ref())?;
         self.shared.stats.gets.add(1);
@@ -363,7 +366,7 @@ impl Group {
         }
     }
 
-    fn is_local(&self, key: &[u8]) -> bool {
+    pub(crate) fn is_local(&self, key: &[u8]) -> bool {
         self.shared.around.views.load().place(self.shared.seed, key).is_local()
     }
 
@@ -372,7 +375,7 @@ impl Group {
         self.shared.settings.hot.holds(rate)
     }
 
-    fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.shared.around.clock.elapsed()
     }
 

@@ -65,7 +65,8 @@ impl From<&'static [u8]> for Loaded<Bytes> {
 
 /// Asks the origin. Implemented for every async closure from a [`Key`] to `Result<Option<T>, E>`.
 ///
-/// It is called at most once at a time for one key on one node, and at most `max_loads` times at once for a group,
+/// It is called at most once at a time for one key on one node, save that a load which a `remove` or `set` of its key
+/// has overtaken does not keep the next one waiting; and at most `max_loads` times at once for a group,
 /// each call in a task of its own. At the group's load deadline the future is dropped. A panic is an error to
 /// those who wait, and to nobody else.
 pub trait Loader: Send + Sync + 'static {

@@ -64,6 +64,8 @@ pub(crate) enum Reply {
     NotCached,
     /// This node has no such group (yet).
     NoGroup,
+    /// By this node's list another owns the key: it has forgotten the key, and kept nothing.
+    NotOwner,
     /// The loader failed; what it said.
     LoadFailed(Arc<str>),
     /// A limit is reached; which.
@@ -91,6 +93,7 @@ impl fmt::Display for Reply {
             Self::NotFound => f.write_str("not found"),
             Self::NotCached => f.write_str("not cached"),
             Self::NoGroup => f.write_str("no such group"),
+            Self::NotOwner => f.write_str("not the owner by its own list"),
             Self::LoadFailed(cause) => write!(f, "load failed: {cause}"),
             Self::Busy(limit) => write!(f, "busy: {limit}"),
             Self::Deadline => f.write_str("deadline"),
@@ -99,6 +102,18 @@ impl fmt::Display for Reply {
             Self::Unsupported => f.write_str("unsupported"),
             Self::Id(_) => f.write_str("an id"),
             Self::Members(_) => f.write_str("a list of members"),
+        }
+    }
+}
+
+impl Found {
+    /// The spans are the giver's, of some moment after the request was sent: what has passed since then may have to
+    /// come off the ttl, so all of it does. A value from memory is older by as much; one that was loaded for this
+    /// answer is as old as its way back, which nobody knows.
+    pub(crate) fn travelled(&mut self, took: Duration) {
+        self.ttl = self.ttl.map(|ttl| ttl.saturating_sub(took));
+        if !self.loaded {
+            self.age = self.age.saturating_add(took);
         }
     }
 }

@@ -60,16 +60,14 @@ impl Node {
             },
             Request::Set { group, key, value, ttl } => {
                 self.write(&group, &key, |group| match group.check_value(value.len()) {
-                    Ok(()) => {
-                        group.keep_as_owner(key.as_bytes(), value, ttl);
-                        Reply::Done
-                    }
+                    Ok(()) if group.keep_as_owner(key.as_bytes(), value, ttl) => Reply::Done,
+                    Ok(()) => Reply::NotOwner,
                     Err(error) => Reply::TooLarge(error.to_string().into()),
                 })
             }
             Request::Remove { group, key } => self.write(&group, &key, |group| {
                 group.forget(key.as_bytes());
-                Reply::Done
+                if group.is_local(key.as_bytes()) { Reply::Done } else { Reply::NotOwner }
             }),
             Request::Id => Reply::Id(self.id.clone()),
             Request::Members => {

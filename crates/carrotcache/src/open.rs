@@ -55,7 +55,8 @@ impl<C> GroupBuilder<C> {
         self
     }
 
-    /// Callers that may wait at once on this node; past it they get `GetError::Busy`. Default 100,000.
+    /// Callers that may wait at once on this node for loads, and as many for fetches; past it they get
+    /// `GetError::Busy`. Default 100,000.
     pub fn max_waiters(mut self, waiters: usize) -> Self {
         self.settings.max_waiters = waiters;
         self

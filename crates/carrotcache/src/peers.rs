@@ -8,14 +8,17 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::breaker::Breaker;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::error::PeerError;
 use crate::message::{Reply, Request};
 use crate::sync::{Mutex, lock};
 use crate::view::{Member, View};
+
+/// For a silent peer to say that it lives. It answers from its connection's task, whatever its loads do.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// A future that owns what it needs.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -50,26 +53,44 @@ impl Transport for NoPeers {
 /// A transport, with a breaker for each peer.
 pub(crate) struct Peers {
     transport: Arc<dyn Transport>,
+    health: Arc<Health>,
+}
+
+/// What is known of the peers' lives.
+struct Health {
     clock: Clock,
     /// By authority; bounded by the view, see `retain`.
-    breakers: Mutex<HashMap<Arc<str>, Breaker>>,
+    known: Mutex<HashMap<Arc<str>, Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    breaker: Breaker,
+    /// It is being asked whether it lives.
+    is_probed: bool,
 }
 
 impl Peers {
     pub(crate) fn new(transport: Arc<dyn Transport>, clock: Clock) -> Self {
-        Self { transport, clock, breakers: Mutex::new(HashMap::new()) }
+        Self { transport, health: Arc::new(Health { clock, known: Mutex::new(HashMap::new()) }) }
     }
 
     /// Asks `to` unless it rests. Cancel-safe: an abandoned ask says nothing of the peer.
+    ///
+    /// A reply that does not come in time says nothing either, since the peer may be hard at work on it; but it is
+    /// asked then whether it lives, in a task of its own.
     pub(crate) async fn ask(
         &self,
         to: &Member,
         what: Request,
         deadline: Instant,
     ) -> Result<Reply, PeerError> {
-        let trial = self.admit(to)?;
+        let trial = self.health.admit(to)?;
         let answer = self.transport.ask(to, what, deadline).await;
         trial.ends(&answer);
+        if matches!(answer, Err(PeerError::Timeout(_))) && self.health.begin_probe(to) {
+            tokio::spawn(probe(self.transport.clone(), self.health.clone(), to.clone()));
+        }
         answer
     }
 
@@ -86,44 +107,91 @@ impl Peers {
     /// Forgets what is known of peers that are in no view any more.
     pub(crate) fn retain(&self, view: &View) {
         self.transport.retain(view.members());
-        lock(&self.breakers)
+        lock(&self.health.known)
             .retain(|authority, _| view.members().iter().any(|member| member.authority == *authority));
     }
+}
 
+/// Asks a peer that was silent whether it lives.
+async fn probe(transport: Arc<dyn Transport>, health: Arc<Health>, peer: Member) {
+    let answer = transport.ask(&peer, Request::Id, clock::now() + PROBE).await;
+    health.end_probe(&peer.authority, &answer);
+}
+
+impl Health {
     fn admit(&self, to: &Member) -> Result<Trial<'_>, PeerError> {
-        let mut breakers = lock(&self.breakers);
-        let breaker = breakers.entry(to.authority.clone()).or_default();
-        match breaker.admit(self.clock.elapsed()) {
-            Ok(()) => Ok(Trial { peers: self, authority: to.authority.clone() }),
+        let mut known = lock(&self.known);
+        match known.entry(to.authority.clone()).or_default().breaker.admit(self.clock.elapsed()) {
+            Ok(()) => Ok(Trial { health: self, authority: to.authority.clone(), is_over: false }),
             Err(rest) => Err(PeerError::Resting { failures: rest.failures, wait: rest.wait }),
+        }
+    }
+
+    /// Whether a probe is to be sent now: one at a time is enough.
+    fn begin_probe(&self, to: &Member) -> bool {
+        let mut known = lock(&self.known);
+        known.get_mut(&to.authority).is_some_and(|peer| !std::mem::replace(&mut peer.is_probed, true))
+    }
+
+    fn end_probe(&self, authority: &Arc<str>, answer: &Result<Reply, PeerError>) {
+        let mut known = lock(&self.known);
+        let Some(peer) = known.get_mut(authority) else { return };
+        peer.is_probed = false;
+        match answer {
+            // A family's peer is never asked who it is, and a full pool of ours asks nobody.
+            Ok(Reply::Unsupported) | Err(PeerError::Busy(_) | PeerError::Resting { .. }) => {}
+            Ok(_) => back(authority, peer.breaker.on_success()),
+            Err(error) => gone(authority, error, peer.breaker.on_death(self.clock.elapsed())),
         }
     }
 }
 
 /// One request that the breaker let through.
 struct Trial<'a> {
-    peers: &'a Peers,
+    health: &'a Health,
     authority: Arc<str>,
+    is_over: bool,
 }
 
 impl Trial<'_> {
-    /// Whatever a peer replies, it is alive; of a timeout or a broken connection nobody can say so.
-    fn ends(self, answer: &Result<Reply, PeerError>) {
-        let mut breakers = lock(&self.peers.breakers);
-        let Some(breaker) = breakers.get_mut(&self.authority) else { return };
+    /// Whatever a peer replies, it is alive.
+    fn ends(mut self, answer: &Result<Reply, PeerError>) {
+        self.is_over = true;
+        let now = self.health.clock.elapsed();
+        let mut known = lock(&self.health.known);
+        let Some(peer) = known.get_mut(&self.authority) else { return };
         match answer {
-            Ok(_) => {
-                if breaker.on_success() {
-                    tracing::info!(peer = %self.authority, "a peer is back");
-                }
+            Ok(_) => back(&self.authority, peer.breaker.on_success()),
+            Err(error @ (PeerError::Connect(_) | PeerError::Broken(_))) => {
+                gone(&self.authority, error, peer.breaker.on_failure(now));
             }
-            Err(error @ (PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Timeout(_))) => {
-                if breaker.on_failure(self.peers.clock.elapsed()) {
-                    tracing::warn!(peer = %self.authority, %error, "a peer is left alone for now: its keys go to stand-ins");
-                }
+            Err(PeerError::Timeout(_) | PeerError::Busy(_) | PeerError::Resting { .. }) => {
+                peer.breaker.on_silence(now);
             }
-            // Our own doing.
-            Err(PeerError::Busy(_) | PeerError::Resting { .. }) => {}
         }
+    }
+}
+
+/// The caller went away.
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        if let Some(peer) = lock(&self.health.known).get_mut(&self.authority) {
+            peer.breaker.on_silence(self.health.clock.elapsed());
+        }
+    }
+}
+
+fn back(peer: &str, is_news: bool) {
+    if is_news {
+        tracing::info!(peer, "a peer is back");
+    }
+}
+
+fn gone(peer: &str, error: &PeerError, is_news: bool) {
+    if is_news {
+        tracing::warn!(peer, %error, "a peer is left alone for now: its keys go to stand-ins");
     }
 }

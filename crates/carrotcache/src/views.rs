@@ -24,7 +24,7 @@ const ASK: Duration = Duration::from_secs(5);
 pub(crate) struct Views {
     current: ArcSwap<View>,
     /// The last foreign hash seen from each peer, by authority; bounded by the view, see `replace`.
-    foreign: Mutex<HashMap<Arc<str>, u64>>,
+    foreign: Mutex<HashMap<Arc<str>, Option<u64>>>,
     stats: Arc<NodeStats>,
 }
 
@@ -55,6 +55,11 @@ impl Views {
         if hash == self.load().hash() {
             return false;
         }
+        self.disagrees(from, Some(hash))
+    }
+
+    /// Takes note that `from` goes by another list, whose hash may not be known. Gives true if that is news.
+    pub(crate) fn disagrees(&self, from: &Member, hash: Option<u64>) -> bool {
         self.stats.view_mismatches.add(1);
         lock(&self.foreign).insert(from.authority.clone(), hash) != Some(hash)
     }

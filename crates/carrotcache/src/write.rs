@@ -32,18 +32,19 @@ impl Group {
         let key = self.checked(key.as_ref())?;
         let Loaded { value, ttl } = value.into();
         self.check_value(value.len())?;
-        let view = self.shared.around.views.current();
-        match view.place(self.shared.seed, key).owner() {
-            Owner::Local => {
-                self.keep_as_owner(key, value, ttl);
-                Ok(())
-            }
-            Owner::Remote(owner) => {
-                let what = Request::Set { group: self.name().clone(), key: Key::new(key), value, ttl };
-                let told = self.tell(owner, what).await;
-                self.forget(key);
-                told
-            }
+        loop {
+            let view = self.shared.around.views.current();
+            let Owner::Remote(owner) = view.place(self.shared.seed, key).owner() else {
+                if self.keep_as_owner(key, value.clone(), ttl) {
+                    return Ok(());
+                }
+                // The list changed between our look at it and the entry's lock.
+                continue;
+            };
+            let what = Request::Set { group: self.name().clone(), key: Key::new(key), value, ttl };
+            let told = self.tell(owner, what).await;
+            self.forget(key);
+            return told;
         }
     }
 
@@ -57,18 +58,20 @@ impl Group {
     /// See [`WriteError`]. A key that was not cached is no error.
     pub async fn remove(&self, key: impl AsRef<[u8]>) -> Result<(), WriteError> {
         let key = self.checked(key.as_ref())?;
-        let view = self.shared.around.views.current();
-        match view.place(self.shared.seed, key).owner() {
-            Owner::Local => {
+        loop {
+            let view = self.shared.around.views.current();
+            let Owner::Remote(owner) = view.place(self.shared.seed, key).owner() else {
                 self.forget(key);
-                Ok(())
-            }
-            Owner::Remote(owner) => {
-                let what = Request::Remove { group: self.name().clone(), key: Key::new(key) };
-                let told = self.tell(owner, what).await;
-                self.forget(key);
-                told
-            }
+                if self.is_local(key) {
+                    return Ok(());
+                }
+                // The list changed meanwhile, and another owns the key now.
+                continue;
+            };
+            let what = Request::Remove { group: self.name().clone(), key: Key::new(key) };
+            let told = self.tell(owner, what).await;
+            self.forget(key);
+            return told;
         }
     }
 
@@ -82,17 +85,22 @@ impl Group {
         Err(WriteError::TooLarge { length, limit })
     }
 
-    /// Keeps a value that was set, in the place of whatever is there or on its way.
-    pub(crate) fn keep_as_owner(&self, key: &[u8], value: Bytes, ttl: Option<Duration>) {
+    /// Keeps a value that was set, in the place of whatever is there or on its way; where there is no room for it,
+    /// the key is forgotten all the same. Gives false if this node does not own the key: then it is only forgotten.
+    pub(crate) fn keep_as_owner(&self, key: &[u8], value: Bytes, ttl: Option<Duration>) -> bool {
         let ttl = ttl.or(self.shared.settings.ttl);
         // Whatever becomes of the new value, the old one is gone.
         self.forget(key);
         let arrival = Arrival { value, age: Duration::ZERO, ttl, region: Region::Owned };
         // Once more, under the entry's lock: a load that began since then may not land on top of what is set.
+        // And the owner's: else an entry that nobody may read would come back with the next list.
+        let mut is_owner = true;
         self.shared.store.keep(key, arrival, || {
             self.detach(key);
-            true
+            is_owner = self.is_local(key);
+            is_owner
         });
+        is_owner
     }
 
     /// Drops what this node holds of `key`, and what is on its way here.
@@ -114,6 +122,12 @@ impl Group {
         match self.shared.around.peers.ask(owner, what, deadline).await {
             Ok(Reply::Done) => Ok(()),
             Ok(Reply::Unsupported) => Err(WriteError::Unsupported { owner: owner_name }),
+            Ok(refusal @ Reply::NotOwner) => {
+                if self.shared.around.views.disagrees(owner, None) {
+                    self.explain(owner);
+                }
+                Err(WriteError::Refused { owner: owner_name, answer: refusal.to_string().into() })
+            }
             Ok(refusal) => Err(WriteError::Refused { owner: owner_name, answer: refusal.to_string().into() }),
             Err(source) => Err(unconfirmed(owner_name, source)),
         }

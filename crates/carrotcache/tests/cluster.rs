@@ -406,3 +406,26 @@ async fn a_group_needs_a_name_of_its_own_in_the_alphabet() {
     assert_eq!(first.get("Tom").await.unwrap(), "630");
     assert_eq!(node.stats().groups.len(), 1);
 }
+
+#[tokio::test]
+async fn a_name_that_cannot_travel_beside_values_is_refused_at_the_start() {
+    for name in ["", "a\nb", &"n".repeat(256)] {
+        let refused = any_port().name(name).start().await.map(|_| ());
+        assert!(matches!(refused, Err(StartError::Settings(_))), "{name:?}: {refused:?}");
+    }
+    any_port().name("n".repeat(255)).start().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_list_whose_caller_goes_away_is_put_in_force_all_the_same() {
+    let node = any_port().start().await.unwrap();
+    let peers = [url(&node), "http://127.0.0.1:1".to_owned()];
+    let given_up = tokio::time::timeout(Duration::ZERO, node.set_peers(peers)).await;
+    let in_force = async {
+        while node.members().len() != 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), in_force).await.unwrap();
+    drop(given_up);
+}

@@ -77,8 +77,8 @@ impl HttpTransport {
         pool
     }
 
-    async fn exchange(&self, to: &Member, call: &Call) -> Result<Reply, PeerError> {
-        let (head, body) = self.pool(to).exchange(call).await?;
+    async fn exchange(&self, pool: &Pool, call: &Call) -> Result<Reply, PeerError> {
+        let (head, body) = pool.exchange(call).await?;
         reply::decode(self.row, call.verb, &head, body, self.limits.value.as_u64())
     }
 }
@@ -93,7 +93,13 @@ impl Transport for HttpTransport {
         Box::pin(async move {
             let Some(call) = Call::new(self.row, what) else { return Ok(Reply::Unsupported) };
             let allowed = deadline.saturating_duration_since(clock::now());
-            match clock::timeout_at(deadline, self.exchange(to, &call)).await {
+            let pool = self.pool(to);
+            // A wait for a connection of ours says nothing of the peer, however long it was.
+            let Ok(place) = clock::timeout_at(deadline, pool.place()).await else {
+                return Err(PeerError::Busy(self.limits.connections_per_peer));
+            };
+            let _place = place?;
+            match clock::timeout_at(deadline, self.exchange(&pool, &call)).await {
                 Ok(result) => result,
                 Err(clock::Elapsed) => Err(PeerError::Timeout(allowed)),
             }
@@ -190,8 +196,8 @@ impl Pool {
         }
     }
 
+    /// By whoever has a place.
     async fn exchange(&self, call: &Call) -> Result<(response::Parts, Bytes), PeerError> {
-        let _place = self.place().await?;
         if let Some(kept) = self.take().await {
             match self.exchange_on(kept, call).await {
                 Err(Failure::Unanswered) => {}

@@ -130,6 +130,7 @@ pub(super) enum Outcome {
     NotFound,
     NotCached,
     NoGroup,
+    NotOwner,
     LoadFailed,
     Busy,
     Deadline,
@@ -139,10 +140,11 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::NotFound,
         Self::NotCached,
         Self::NoGroup,
+        Self::NotOwner,
         Self::LoadFailed,
         Self::Busy,
         Self::Deadline,
@@ -157,6 +159,7 @@ impl Outcome {
             Self::NotFound => "not_found",
             Self::NotCached => "not_cached",
             Self::NoGroup => "no_group",
+            Self::NotOwner => "not_owner",
             Self::LoadFailed => "load_failed",
             Self::Busy => "busy",
             Self::Deadline => "deadline",
@@ -174,6 +177,8 @@ impl Outcome {
 fn native_status(outcome: Outcome) -> u16 {
     match outcome {
         Outcome::NotFound | Outcome::NotCached | Outcome::NoGroup => 404,
+        // Misdirected Request.
+        Outcome::NotOwner => 421,
         Outcome::LoadFailed => 502,
         Outcome::Busy => 503,
         Outcome::Deadline => 504,
@@ -202,6 +207,7 @@ fn family_status(outcome: Outcome) -> u16 {
         Outcome::TooLarge => 413,
         Outcome::NotFound
         | Outcome::NotCached
+        | Outcome::NotOwner
         | Outcome::LoadFailed
         | Outcome::Deadline
         | Outcome::Unsupported => 500,

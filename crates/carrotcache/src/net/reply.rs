@@ -53,6 +53,7 @@ pub(super) fn encode(row: &Row, about: Subject<'_>, reply: Reply) -> Response<By
         Reply::NotFound => refusal(row, Outcome::NotFound, &format!("no such key: {}", shown(about.key))),
         Reply::NotCached => refusal(row, Outcome::NotCached, &format!("not cached: {}", shown(about.key))),
         Reply::NoGroup => refusal(row, Outcome::NoGroup, &format!("no such group: {}", shown(about.group))),
+        Reply::NotOwner => refusal(row, Outcome::NotOwner, "another owns the key by this node's list"),
         Reply::LoadFailed(why) => refusal(row, Outcome::LoadFailed, &why),
         Reply::Busy(why) => refusal(row, Outcome::Busy, &why),
         Reply::Deadline => refusal(row, Outcome::Deadline, "the load did not end in time"),
@@ -155,7 +156,7 @@ pub(super) fn decode(
 fn decode_value(row: &Row, head: &response::Parts, body: Bytes, limit: u64) -> Result<Reply, PeerError> {
     check_type(row, head)?;
     let found = match row.dialect {
-        Dialect::Native => wire::Response::decode(body).map_err(malformed)?.into_found().map_err(broken)?,
+        Dialect::Native => wire::Response::decode(body).map_err(malformed)?.into_found(),
         Dialect::Carrot => wire::bare(wire::CarrotResponse::decode(body).map_err(malformed)?.value, None),
         Dialect::Golang => {
             let response = wire::GetResponse::decode(body).map_err(malformed)?;
@@ -212,6 +213,7 @@ fn decode_refusal(row: &Row, head: &response::Parts, body: &[u8]) -> Result<Repl
         Outcome::NotFound => Reply::NotFound,
         Outcome::NotCached => Reply::NotCached,
         Outcome::NoGroup => Reply::NoGroup,
+        Outcome::NotOwner => Reply::NotOwner,
         Outcome::LoadFailed => Reply::LoadFailed(why()),
         Outcome::Busy => Reply::Busy(why()),
         Outcome::Deadline => Reply::Deadline,

@@ -83,20 +83,18 @@ impl From<Found> for Response {
 }
 
 impl Response {
-    /// What the message says, unless the name of the node is absurd.
-    pub(super) fn into_found(self) -> Result<Found, &'static str> {
-        if self.node.len() > LONGEST_NAME {
-            return Err("the node's name is too long");
-        }
-        Ok(Found {
+    /// What the message says; of a name that no node may have, nothing.
+    pub(super) fn into_found(self) -> Found {
+        let name = if self.node.len() > LONGEST_NAME { "" } else { &self.node };
+        Found {
             value: self.value.into(),
             ttl: self.ttl_ms.map(span),
             age: span(self.age_ms),
             loaded: self.loaded,
-            node: Arc::from(self.node),
+            node: Arc::from(name),
             minute_qps: rate(self.minute_qps),
             view: self.view,
-        })
+        }
     }
 }
 
@@ -302,7 +300,7 @@ mod tests {
     #[test]
     fn times_that_a_peer_makes_up_can_still_be_added_to_an_instant() {
         let response = Response { ttl_ms: Some(u64::MAX), age_ms: u64::MAX, ..Response::default() };
-        let found = response.into_found().unwrap();
+        let found = response.into_found();
         let now = std::time::Instant::now();
         assert!(now.checked_add(found.ttl.unwrap()).is_some());
         assert!(now.checked_sub(found.age).is_some());
@@ -317,13 +315,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rate_is_dropped_and_a_node_name_without_end_is_refused() {
+    fn what_is_no_rate_is_dropped_and_a_node_name_without_end_too() {
         for bad in [f64::NAN, f64::INFINITY, -1.0] {
             assert_eq!(bare(Bytes::new(), Some(bad)).minute_qps, None);
         }
         let named = |length| Response { node: "n".repeat(length), ..Response::default() };
-        assert!(named(255).into_found().is_ok());
-        assert!(named(256).into_found().is_err());
+        assert_eq!(named(255).into_found().node.len(), 255);
+        assert_eq!(&*named(256).into_found().node, "");
     }
 
     proptest! {

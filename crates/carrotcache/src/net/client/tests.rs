@@ -89,6 +89,7 @@ mod with_our_own_peer_port {
             Reply::Deadline,
             Reply::TooLarge(why()),
             Reply::BadRequest(why()),
+            Reply::NotOwner,
             Reply::Unsupported,
         ];
         let next = Arc::new(Mutex::new(Reply::Done));

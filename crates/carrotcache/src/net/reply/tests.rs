@@ -43,7 +43,7 @@ fn response(status: u16, headers: &[(&'static str, &'static str)], body: &'stati
     builder.body(Bytes::from_static(body)).unwrap()
 }
 
-fn every_refusal() -> [Reply; 9] {
+fn every_refusal() -> [Reply; 10] {
     let why = || Arc::from("why");
     [
         Reply::NotFound,
@@ -54,6 +54,7 @@ fn every_refusal() -> [Reply; 9] {
         Reply::Deadline,
         Reply::TooLarge(why()),
         Reply::BadRequest(why()),
+        Reply::NotOwner,
         Reply::Unsupported,
     ]
 }
@@ -109,9 +110,10 @@ fn refusals_have_these_statuses_outcomes_and_lines_in_each_row() {
         (504, "deadline", "the load did not end in time\n"),
         (413, "too_large", "why\n"),
         (400, "bad_request", "why\n"),
+        (421, "not_owner", "another owns the key by this node's list\n"),
         (501, "unsupported", "not supported\n"),
     ];
-    let family = [500, 500, 404, 500, 503, 500, 413, 400, 500];
+    let family = [500, 500, 404, 500, 503, 500, 413, 400, 500, 500];
     let text = "text/plain; charset=utf-8";
     for ((reply, (status, outcome, line)), family) in every_refusal().into_iter().zip(native).zip(family) {
         let expected = (status, text.to_owned(), outcome.to_owned(), line.as_bytes().to_vec());
@@ -191,6 +193,7 @@ fn the_family_rows_say_what_they_can_and_are_read_no_further() {
             r#"LoadFailed("the load did not end in time")"#,
             r#"TooLarge("why")"#,
             r#"BadRequest("why")"#,
+            r#"LoadFailed("another owns the key by this node's list")"#,
             r#"LoadFailed("not supported")"#,
         ]) {
             let back = read(dialect, Verb::Get, encode(dialect.row(), TOM, reply)).unwrap();

@@ -152,3 +152,26 @@ async fn a_value_without_a_ttl_is_kept_without_end() {
     let old = answer(&group, "Tom").await;
     assert_eq!((old.source, old.age), (Source::Memory, secs(100 * 365 * 86_400)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_reply_took_comes_off_the_ttl_of_a_mirror_and_onto_the_age_of_what_was_in_memory() {
+    let (town, groups, key) = two_clocks(&with_hot(Hot::Always), &Origin::prompt());
+    let a = town.nodes[0].around.clock.clone();
+    let mut found = Found {
+        value: Bytes::from_static(b"630").into(),
+        ttl: Some(secs(6)),
+        age: secs(1),
+        loaded: false,
+        node: "b".into(),
+        minute_qps: None,
+        view: None,
+    };
+    found.travelled(secs(5));
+    assert_eq!((found.ttl, found.age), (Some(secs(1)), secs(6)));
+    town.wires.set("b", Health::Says(Reply::Found(found)));
+    assert_eq!(answer(&groups[0], &key).await.ttl, Some(secs(1)));
+    a.advance(Duration::from_millis(999));
+    assert_eq!(answer(&groups[0], &key).await.source, Source::Mirror);
+    a.advance(Duration::from_millis(1));
+    assert_eq!(answer(&groups[0], &key).await.source, Source::Owner, "its time was up");
+}

@@ -132,6 +132,50 @@ async fn an_owner_that_hangs_costs_a_deadline_and_no_second_load() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_is_slow_but_says_that_it_lives_is_asked_as_ever() {
+    let origin = Origin::prompt();
+    let (town, groups, _) = three(&origin);
+    town.wires.set("b", Health::Toils);
+    for (n, key) in keys(&groups[0], &["b", "c"]).take(5).enumerate() {
+        let error = groups[0].get(&key).await.unwrap_err();
+        assert!(matches!(error, GetError::Deadline { .. }), "{error:?}");
+        settle().await;
+        assert_eq!((town.gets_of("b"), town.gets_of("c"), origin.calls()), (n + 1, 0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_silent_and_does_not_say_that_it_lives_rests() {
+    let origin = Origin::prompt();
+    let (town, groups, _) = three(&origin);
+    town.wires.set("b", Health::Hangs);
+    let keys: Vec<String> = keys(&groups[0], &["b", "c"]).take(3).collect();
+    groups[0].get(&keys[0]).await.unwrap_err();
+    clock::sleep(2 * A_SECOND).await;
+    for key in &keys[1..] {
+        assert_eq!(from(&groups[0], key).await, (Source::Origin, "c".into()));
+    }
+    assert_eq!(town.gets_of("b"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_whose_caller_goes_away_does_not_keep_a_living_peer_unasked() {
+    let origin = Origin::prompt();
+    let (town, groups, _) = three(&origin);
+    let keys: Vec<String> = keys(&groups[0], &["b", "c"]).take(6).collect();
+    town.wires.set("b", Health::Down);
+    for key in &keys[..3] {
+        groups[0].get(key).await.unwrap();
+    }
+    town.pass(A_SECOND);
+    town.wires.set("b", Health::Toils);
+    let hasty = Ask::default().cached_only().within(Duration::from_millis(10));
+    groups[0].answer(&keys[3], hasty).await.unwrap_err();
+    town.wires.set("b", Health::Up);
+    assert_eq!(from(&groups[0], &keys[4]).await, (Source::Origin, "b".into()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_failed_three_times_rests_and_is_tried_again() {
     let origin = Origin::prompt();
     let (town, groups, _) = three(&origin);

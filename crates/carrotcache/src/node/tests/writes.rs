@@ -248,3 +248,30 @@ async fn a_set_without_time_to_live_leaves_nothing_behind() {
         assert_eq!(groups[1].stats().weight_bytes.total(), 0);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_not_the_owner_by_its_own_list_forgets_and_refuses_a_write() {
+    let clock = Clock::manual();
+    let of = |list: &[&'static str]| Plan { clock: clock.clone(), ..Plan::of(list) };
+    let town =
+        Town::with(vec![("a", of(&["a", "b"])), ("b", of(&["a", "b", "c"])), ("c", of(&["a", "b", "c"]))]);
+    let groups = town.open(&Settings::default(), &Origin::numbered());
+    // b's by a's list, c's by the others'.
+    let is_cs = |key: &String| {
+        let view = groups[1].shared.around.views.current();
+        matches!(view.place(groups[1].shared.seed, key.as_bytes()).owner(), Owner::Remote(m) if &*m.name == "c")
+    };
+    let key = keys(&groups[0], &["b"]).find(is_cs).unwrap();
+    let error = groups[0].set(&key, "set").await.unwrap_err();
+    assert!(matches!(&error, WriteError::Refused { owner, .. } if &**owner == "b"), "{error:?}");
+    let error = groups[0].remove(&key).await.unwrap_err();
+    assert!(matches!(error, WriteError::Refused { .. }), "{error:?}");
+    settle().await;
+    assert_eq!(town.nodes[0].stats().view_mismatches, 2);
+    let members = town.wires.asked("b").iter().filter(|what| matches!(what, Request::Members)).count();
+    assert_eq!(members, 1, "how the lists differ is asked once");
+    // And nothing of it comes back when b takes the list by which it is the owner.
+    let view = View::new(vec![member("a"), member("b")], Some("b"), PlacementKind::Slots).unwrap();
+    town.nodes[1].around.views.replace(view);
+    assert_eq!(groups[1].get(&key).await.unwrap(), "1");
+}
