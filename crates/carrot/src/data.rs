@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use carrotcache::{Answer, Ask, ByteSize, Group, Loaded, Source, Span, Value};
+use carrotcache::{Answer, Ask, ByteSize, Cluster, Group, Loaded, Source, Span, Value};
 use http::header::{AGE, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -26,6 +26,8 @@ const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 /// The groups of one node, as clients see them.
 pub struct DataFront {
+    /// Where refusals are counted.
+    cluster: Cluster,
     groups: HashMap<String, Group>,
     /// The largest value a PUT may bring.
     value_max: ByteSize,
@@ -41,10 +43,10 @@ enum Voice {
 }
 
 impl DataFront {
-    /// A front for these groups.
-    pub fn new(groups: impl IntoIterator<Item = Group>, value_max: ByteSize) -> Arc<Self> {
+    /// A front for these groups of the node.
+    pub fn new(cluster: Cluster, groups: impl IntoIterator<Item = Group>, value_max: ByteSize) -> Arc<Self> {
         let groups = groups.into_iter().map(|group| (group.name().to_string(), group)).collect();
-        Arc::new(Self { groups, value_max })
+        Arc::new(Self { cluster, groups, value_max })
     }
 
     /// The response to one request. Never fails, never panics on what a client sends.
@@ -61,7 +63,12 @@ impl DataFront {
                     (if api { Voice::Api } else { Voice::V1 }, Err(Refusal::bad_request(why)))
                 }
             };
-        answered.unwrap_or_else(|refusal| voice.refuse(&refusal))
+        answered.unwrap_or_else(|refusal| {
+            if let Some(cause) = refusal.counted {
+                self.cluster.count_refusal(cause);
+            }
+            voice.refuse(&refusal)
+        })
     }
 
     async fn entry(
@@ -115,7 +122,9 @@ impl DataFront {
         let limit = self.value_max.as_u64();
         let claimed = body.size_hint().lower();
         if claimed > limit {
-            return Err(Refusal::too_large(format!("value of {claimed} bytes is over the limit of {limit}")));
+            return Err(Refusal::large_value(format!(
+                "value of {claimed} bytes is over the limit of {limit}"
+            )));
         }
         let mut value = BytesMut::new();
         let reading = async {
@@ -125,7 +134,9 @@ impl DataFront {
                 if let Ok(data) = frame.into_data() {
                     value.extend_from_slice(&data);
                     if value.len() as u64 > limit {
-                        return Err(Refusal::too_large(format!("value is over the limit of {limit} bytes")));
+                        return Err(Refusal::large_value(format!(
+                            "value is over the limit of {limit} bytes"
+                        )));
                     }
                 }
             }

@@ -90,7 +90,7 @@ impl RunningNode {
         let groups: Vec<Group> =
             plan.groups.iter().map(|group| open_group(&cluster, group)).collect::<Result<_, _>>()?;
         let ready = Arc::new(AtomicBool::new(true));
-        let front = DataFront::new(groups, plan.limits.value);
+        let front = DataFront::new(cluster.clone(), groups, plan.limits.value);
         let operators = Admin::new(cluster.clone(), ready.clone());
         Ok(Self {
             data: data.serve(move |request| {
