@@ -52,17 +52,16 @@ impl DataFront {
     /// The response to one request. Never fails, never panics on what a client sends.
     pub async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        let (voice, answered) =
-            match Target::parse(head.uri.path().as_bytes(), head.uri.query().unwrap_or("")) {
-                Ok(Target::Entry { group, key, ttl }) => {
-                    (Voice::V1, self.entry(&head.method, &group, &key, ttl.as_deref(), body).await)
-                }
-                Ok(Target::Api { group, key }) => (Voice::Api, self.api(&head.method, &group, &key).await),
-                Ok(Target::Nowhere) => (Voice::V1, Err(Refusal::no_such_path())),
-                Err(Bad { api, why }) => {
-                    (if api { Voice::Api } else { Voice::V1 }, Err(Refusal::bad_request(why)))
-                }
-            };
+        let (voice, answered) = match Target::parse(head.uri.path().as_bytes(), head.uri.query()) {
+            Ok(Target::Entry { group, key, ttl }) => {
+                (Voice::V1, self.entry(&head.method, &group, &key, ttl.as_deref(), body).await)
+            }
+            Ok(Target::Api { group, key }) => (Voice::Api, self.api(&head.method, &group, &key).await),
+            Ok(Target::Nowhere) => (Voice::V1, Err(Refusal::no_such_path())),
+            Err(Bad { api, why }) => {
+                (if api { Voice::Api } else { Voice::V1 }, Err(Refusal::bad_request(why)))
+            }
+        };
         answered.unwrap_or_else(|refusal| {
             if let Some(cause) = refusal.counted {
                 self.cluster.count_refusal(cause);
@@ -81,18 +80,18 @@ impl DataFront {
     ) -> Result<Response<Full<Bytes>>, Refusal> {
         let group = self.group(group)?;
         match *method {
+            Method::GET | Method::HEAD | Method::DELETE if ttl.is_some() => {
+                Err(Refusal::bad_request("ttl goes with PUT alone"))
+            }
             Method::GET | Method::HEAD => {
                 let answer =
                     group.answer(key, Ask::default()).await.map_err(|error| Refusal::of_get(&error))?;
                 Ok(found(answer))
             }
             Method::PUT => {
-                let ttl = ttl
-                    .map(str::parse::<Span>)
-                    .transpose()
-                    .map_err(|bad| Refusal::bad_request(bad.to_string()))?;
+                let ttl = ttl.map(some_time).transpose()?;
                 let mut loaded = Loaded::new(self.value(body).await?);
-                loaded.ttl = ttl.map(|span| span.0);
+                loaded.ttl = ttl;
                 group.set(key, loaded).await.map_err(|error| Refusal::of_write(&error))?;
                 Ok(empty(StatusCode::NO_CONTENT))
             }
@@ -145,6 +144,14 @@ impl DataFront {
         let read = tokio::time::timeout(BODY_TIMEOUT, reading).await;
         read.unwrap_or_else(|_| Err(Refusal::bad_request(format!("no whole body within {BODY_TIMEOUT:?}"))))?;
         Ok(value.freeze())
+    }
+}
+
+fn some_time(ttl: &str) -> Result<Duration, Refusal> {
+    match ttl.parse::<Span>() {
+        Ok(span) if span.0.is_zero() => Err(Refusal::bad_request("ttl has to be longer than nothing")),
+        Ok(span) => Ok(span.0),
+        Err(bad) => Err(Refusal::bad_request(bad.to_string())),
     }
 }
 

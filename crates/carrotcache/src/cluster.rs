@@ -20,7 +20,7 @@ use crate::message::{Reply, Request};
 use crate::net::{
     client::HttpTransport,
     dialect::Dialect,
-    listen::{Listener, Serving},
+    listen::{ListenStats, Listener, Serving},
     server,
 };
 use crate::node::Node;
@@ -121,6 +121,12 @@ impl Cluster {
     /// What this node counted so far. Costs a few microseconds a group.
     pub fn stats(&self) -> Stats {
         self.running.node.stats()
+    }
+
+    /// What has happened on the port where peers ask; `None` for [`Cluster::local`], and once this node has left.
+    #[cfg(feature = "http")]
+    pub fn port_stats(&self) -> Option<ListenStats> {
+        lock(&self.running.port).as_ref().map(Serving::stats)
     }
 
     /// Counts a request that a front of a program refused before a group saw it, beside those that this node refused
