@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use carrotcache::Cluster;
+use carrotcache::net::listen::{ListenStats, Meter};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -20,13 +21,20 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// Answers operators.
 pub struct Admin {
     cluster: Cluster,
+    /// Of the data front's port; the cluster has its own.
+    data: Meter,
     ready: Arc<AtomicBool>,
 }
 
 impl Admin {
-    /// An admin front of this node. `ready` is true while the node may be sent traffic.
-    pub fn new(cluster: Cluster, ready: Arc<AtomicBool>) -> Arc<Self> {
-        Arc::new(Self { cluster, ready })
+    /// An admin front of this node, whose data front `data` counts. `ready` is true while the node may be sent traffic.
+    pub fn new(cluster: Cluster, data: Meter, ready: Arc<AtomicBool>) -> Arc<Self> {
+        Arc::new(Self { cluster, data, ready })
+    }
+
+    fn listeners(&self) -> Vec<(&'static str, ListenStats)> {
+        let peer = self.cluster.port_stats().map(|stats| ("peer", stats));
+        peer.into_iter().chain([("http", self.data.stats())]).collect()
     }
 
     /// The response to one request.
@@ -44,7 +52,7 @@ impl Admin {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            _ => match metrics::encode(self.cluster.stats()) {
+            _ => match metrics::encode(self.cluster.stats(), self.listeners()) {
                 Ok(page) => typed(StatusCode::OK, OPENMETRICS, page),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("no metrics: {error}\n")),
             },

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use carrotcache::{Answer, Ask, ByteSize, Group, Loaded, Source, Span, Value};
+use carrotcache::{Answer, Ask, ByteSize, Cluster, Group, Loaded, Source, Span, Value};
 use http::header::{AGE, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -26,6 +26,8 @@ const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 /// The groups of one node, as clients see them.
 pub struct DataFront {
+    /// Where refusals are counted.
+    cluster: Cluster,
     groups: HashMap<String, Group>,
     /// The largest value a PUT may bring.
     value_max: ByteSize,
@@ -41,27 +43,31 @@ enum Voice {
 }
 
 impl DataFront {
-    /// A front for these groups.
-    pub fn new(groups: impl IntoIterator<Item = Group>, value_max: ByteSize) -> Arc<Self> {
+    /// A front for these groups of the node.
+    pub fn new(cluster: Cluster, groups: impl IntoIterator<Item = Group>, value_max: ByteSize) -> Arc<Self> {
         let groups = groups.into_iter().map(|group| (group.name().to_string(), group)).collect();
-        Arc::new(Self { groups, value_max })
+        Arc::new(Self { cluster, groups, value_max })
     }
 
     /// The response to one request. Never fails, never panics on what a client sends.
     pub async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        let (voice, answered) =
-            match Target::parse(head.uri.path().as_bytes(), head.uri.query().unwrap_or("")) {
-                Ok(Target::Entry { group, key, ttl }) => {
-                    (Voice::V1, self.entry(&head.method, &group, &key, ttl.as_deref(), body).await)
-                }
-                Ok(Target::Api { group, key }) => (Voice::Api, self.api(&head.method, &group, &key).await),
-                Ok(Target::Nowhere) => (Voice::V1, Err(Refusal::no_such_path())),
-                Err(Bad { api, why }) => {
-                    (if api { Voice::Api } else { Voice::V1 }, Err(Refusal::bad_request(why)))
-                }
-            };
-        answered.unwrap_or_else(|refusal| voice.refuse(&refusal))
+        let (voice, answered) = match Target::parse(head.uri.path().as_bytes(), head.uri.query()) {
+            Ok(Target::Entry { group, key, ttl }) => {
+                (Voice::V1, self.entry(&head.method, &group, &key, ttl.as_deref(), body).await)
+            }
+            Ok(Target::Api { group, key }) => (Voice::Api, self.api(&head.method, &group, &key).await),
+            Ok(Target::Nowhere) => (Voice::V1, Err(Refusal::no_such_path())),
+            Err(Bad { api, why }) => {
+                (if api { Voice::Api } else { Voice::V1 }, Err(Refusal::bad_request(why)))
+            }
+        };
+        answered.unwrap_or_else(|refusal| {
+            if let Some(cause) = refusal.counted {
+                self.cluster.count_refusal(cause);
+            }
+            voice.refuse(&refusal)
+        })
     }
 
     async fn entry(
@@ -74,18 +80,18 @@ impl DataFront {
     ) -> Result<Response<Full<Bytes>>, Refusal> {
         let group = self.group(group)?;
         match *method {
+            Method::GET | Method::HEAD | Method::DELETE if ttl.is_some() => {
+                Err(Refusal::bad_request("ttl goes with PUT alone"))
+            }
             Method::GET | Method::HEAD => {
                 let answer =
                     group.answer(key, Ask::default()).await.map_err(|error| Refusal::of_get(&error))?;
                 Ok(found(answer))
             }
             Method::PUT => {
-                let ttl = ttl
-                    .map(str::parse::<Span>)
-                    .transpose()
-                    .map_err(|bad| Refusal::bad_request(bad.to_string()))?;
+                let ttl = ttl.map(some_time).transpose()?;
                 let mut loaded = Loaded::new(self.value(body).await?);
-                loaded.ttl = ttl.map(|span| span.0);
+                loaded.ttl = ttl;
                 group.set(key, loaded).await.map_err(|error| Refusal::of_write(&error))?;
                 Ok(empty(StatusCode::NO_CONTENT))
             }
@@ -115,7 +121,9 @@ impl DataFront {
         let limit = self.value_max.as_u64();
         let claimed = body.size_hint().lower();
         if claimed > limit {
-            return Err(Refusal::too_large(format!("value of {claimed} bytes is over the limit of {limit}")));
+            return Err(Refusal::large_value(format!(
+                "value of {claimed} bytes is over the limit of {limit}"
+            )));
         }
         let mut value = BytesMut::new();
         let reading = async {
@@ -125,7 +133,9 @@ impl DataFront {
                 if let Ok(data) = frame.into_data() {
                     value.extend_from_slice(&data);
                     if value.len() as u64 > limit {
-                        return Err(Refusal::too_large(format!("value is over the limit of {limit} bytes")));
+                        return Err(Refusal::large_value(format!(
+                            "value is over the limit of {limit} bytes"
+                        )));
                     }
                 }
             }
@@ -134,6 +144,14 @@ impl DataFront {
         let read = tokio::time::timeout(BODY_TIMEOUT, reading).await;
         read.unwrap_or_else(|_| Err(Refusal::bad_request(format!("no whole body within {BODY_TIMEOUT:?}"))))?;
         Ok(value.freeze())
+    }
+}
+
+fn some_time(ttl: &str) -> Result<Duration, Refusal> {
+    match ttl.parse::<Span>() {
+        Ok(span) if span.0.is_zero() => Err(Refusal::bad_request("ttl has to be longer than nothing")),
+        Ok(span) => Ok(span.0),
+        Err(bad) => Err(Refusal::bad_request(bad.to_string())),
     }
 }
 

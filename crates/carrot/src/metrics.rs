@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use carrotcache::net::listen::ListenStats;
 use carrotcache::{
     Counts, EvictionCause, FetchOutcome, GroupSnapshot, HistogramSnapshot, HitSource, LoadOutcome, Region,
     Stats,
@@ -18,20 +19,24 @@ use prometheus_client::registry::{Registry, Unit};
 ///
 /// # Errors
 /// Never in practice: it is written into memory.
-pub fn encode(stats: Stats) -> Result<String, fmt::Error> {
+pub fn encode(stats: Stats, listeners: Vec<(&'static str, ListenStats)>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Page(stats)));
+    registry.register_collector(Box::new(Page { stats, listeners }));
     let mut page = String::new();
     text::encode(&mut page, &registry)?;
     Ok(page)
 }
 
 #[derive(Debug)]
-struct Page(Stats);
+struct Page {
+    stats: Stats,
+    /// Each by its name.
+    listeners: Vec<(&'static str, ListenStats)>,
+}
 
 impl Collector for Page {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut sheet = Sheet { encoder, groups: &self.0.groups };
+        let mut sheet = Sheet { encoder, groups: &self.stats.groups };
         sheet.count("carrot_gets", "Gets of callers and of peers", |group| group.gets)?;
         sheet.counts("carrot_hits", "Gets answered from this node's memory", "source", |group| {
             labelled(&group.hits, HitSource::as_str)
@@ -50,7 +55,7 @@ impl Collector for Page {
         sheet.counts("carrot_evictions", "Entries that left memory", "cause", |group| {
             labelled(&group.evictions, EvictionCause::as_str)
         })?;
-        sheet.refusals(&self.0)?;
+        sheet.refusals(&self.stats)?;
         sheet.gauges("carrot_weight", Some(&Unit::Bytes), "What entries are charged", "region", |group| {
             labelled(&group.weight_bytes, Region::as_str)
         })?;
@@ -64,10 +69,21 @@ impl Collector for Page {
         sheet.node_count(
             "carrot_view_mismatches",
             "Replies of peers whose list of members is another",
-            self.0.view_mismatches,
-        )
+            self.stats.view_mismatches,
+        )?;
+        sheet.connections(&self.listeners)
     }
 }
+
+/// A family of counters: its name, what it says, and its number for one listener.
+type OfListener = (&'static str, &'static str, fn(&ListenStats) -> u64);
+
+const CONNECTIONS: [OfListener; 4] = [
+    ("carrot_connections_accepted", "Connections accepted", |stats| stats.accepted),
+    ("carrot_connections_full", "Times that the limit of connections was reached", |stats| stats.full),
+    ("carrot_connections_overdue", "Connections closed because a deadline passed", |stats| stats.overdue),
+    ("carrot_connections_broken", "Connections broken by a panic", |stats| stats.panics),
+];
 
 /// Pairs of a label's name and its number.
 type Labelled = Vec<(&'static str, u64)>;
@@ -119,6 +135,26 @@ impl Sheet<'_, '_> {
         for (cause, of_node) in stats.refusals.iter() {
             let of_groups: u64 = stats.groups.iter().map(|group| group.refusals.get(cause)).sum();
             add_counter(family.encode_family(&[("cause", cause.as_str())])?, of_node + of_groups)?;
+        }
+        Ok(())
+    }
+
+    /// What happened on each listener.
+    fn connections(&mut self, listeners: &[(&'static str, ListenStats)]) -> fmt::Result {
+        let mut family = self.encoder.encode_descriptor(
+            "carrot_connections",
+            "Connections open now",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (name, stats) in listeners {
+            family.encode_family(&[("listener", *name)])?.encode_gauge(&(stats.open as u64))?;
+        }
+        for (family, help, of) in CONNECTIONS {
+            let mut family = self.encoder.encode_descriptor(family, help, None, MetricType::Counter)?;
+            for (name, stats) in listeners {
+                add_counter(family.encode_family(&[("listener", *name)])?, of(stats))?;
+            }
         }
         Ok(())
     }
@@ -219,7 +255,7 @@ mod tests {
             scores.get("Tom").await.unwrap();
         }
         scores.get("Tim").await.unwrap_err();
-        let page = encode(cluster.stats()).unwrap();
+        let page = encode(cluster.stats(), vec![("http", ListenStats::default())]).unwrap();
         for (name, expected) in [
             (r#"carrot_gets_total{group="scores"}"#, 4.0),
             (r#"carrot_hits_total{group="scores",source="memory"}"#, 2.0),
@@ -236,6 +272,8 @@ mod tests {
             (r#"carrot_load_seconds_bucket{le="+Inf",group="scores"}"#, 2.0),
             (r#"carrot_load_seconds_bucket{le="10.0",group="scores"}"#, 2.0),
             ("carrot_view_mismatches_total", 0.0),
+            (r#"carrot_connections{listener="http"}"#, 0.0),
+            (r#"carrot_connections_broken_total{listener="http"}"#, 0.0),
         ] {
             assert!(
                 (number(&page, name) - expected).abs() < f64::EPSILON,

@@ -90,13 +90,14 @@ impl RunningNode {
         let groups: Vec<Group> =
             plan.groups.iter().map(|group| open_group(&cluster, group)).collect::<Result<_, _>>()?;
         let ready = Arc::new(AtomicBool::new(true));
-        let front = DataFront::new(groups, plan.limits.value);
-        let operators = Admin::new(cluster.clone(), ready.clone());
+        let front = DataFront::new(cluster.clone(), groups, plan.limits.value);
+        let data = data.serve(move |request| {
+            let front = front.clone();
+            async move { front.respond(request).await }
+        });
+        let operators = Admin::new(cluster.clone(), data.meter(), ready.clone());
         Ok(Self {
-            data: data.serve(move |request| {
-                let front = front.clone();
-                async move { front.respond(request).await }
-            }),
+            data,
             admin: admin.serve(move |request| {
                 let response = operators.respond(&request);
                 async move { response }

@@ -2,7 +2,7 @@
 //!
 //! The only place where errors of the library meet HTTP's numbers.
 
-use carrotcache::{GetError, KeyError, WriteError, with_causes};
+use carrotcache::{GetError, KeyError, Refusal as Cause, WriteError, with_causes};
 use http::StatusCode;
 use serde_json::json;
 
@@ -19,11 +19,13 @@ pub struct Refusal {
     pub members: Vec<String>,
     /// The methods that would be answered.
     pub allow: Option<&'static str>,
+    /// What the front counts it as; `None` where it is no refusal, or the group has counted it.
+    pub counted: Option<Cause>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
-        Self { status, error, message: message.into(), members: Vec::new(), allow: None }
+        Self { status, error, message: message.into(), members: Vec::new(), allow: None, counted: None }
     }
 
     /// Nothing is answered at that path.
@@ -34,16 +36,21 @@ impl Refusal {
     /// No group of that name is open.
     pub fn no_such_group(name: &str) -> Self {
         let shown: String = name.chars().take(80).collect();
-        Self::new(StatusCode::NOT_FOUND, "no_such_group", format!("no such group: {}", shown.escape_debug()))
+        let message = format!("no such group: {}", shown.escape_debug());
+        Self { counted: Some(Cause::NoGroup), ..Self::new(StatusCode::NOT_FOUND, "no_such_group", message) }
     }
 
     /// The request makes no sense.
     pub fn bad_request(why: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad_request", why)
+        Self { counted: Some(Cause::Malformed), ..Self::new(StatusCode::BAD_REQUEST, "bad_request", why) }
     }
 
-    /// The key or the value is over a limit.
-    pub fn too_large(why: impl Into<String>) -> Self {
+    /// The value is over the limit, and no group has seen it.
+    pub fn large_value(why: impl Into<String>) -> Self {
+        Self { counted: Some(Cause::Value), ..Self::too_large(why) }
+    }
+
+    fn too_large(why: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", why)
     }
 
@@ -55,7 +62,7 @@ impl Refusal {
 
     fn key(error: KeyError) -> Self {
         match error {
-            KeyError::Empty => Self::bad_request(error.to_string()),
+            KeyError::Empty => Self::new(StatusCode::BAD_REQUEST, "bad_request", error.to_string()),
             // A key that is too long, and whatever limit on keys comes next.
             _ => Self::too_large(error.to_string()),
         }

@@ -39,28 +39,44 @@ pub struct Bad {
     /// It began with `/api`.
     pub api: bool,
     /// What is wrong with it.
-    pub why: &'static str,
+    pub why: Cow<'static, str>,
 }
 
 impl Target {
-    /// Reads a path and a query.
+    /// Reads a path, and the query if there is one.
     ///
     /// # Errors
-    /// On an escape that is none, and on a group that is not text.
-    pub fn parse(path: &[u8], query: &str) -> Result<Self, Bad> {
+    /// On an escape that is none, on a group that is not text, and under `/v1/` on a parameter that is not known.
+    pub fn parse(path: &[u8], query: Option<&str>) -> Result<Self, Bad> {
         if path == b"/api" {
-            return api(query).map_err(|why| Bad { api: true, why });
+            return api(query.unwrap_or_default()).map_err(|why| Bad { api: true, why: why.into() });
         }
         let Some(rest) = path.strip_prefix(b"/v1/") else { return Ok(Self::Nowhere) };
         entry(rest, query).map_err(|why| Bad { api: false, why })
     }
 }
 
-fn entry(rest: &[u8], query: &str) -> Result<Target, &'static str> {
+fn entry(rest: &[u8], query: Option<&str>) -> Result<Target, Cow<'static, str>> {
     let slash = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
     let (group, key) = (&rest[..slash], rest.get(slash + 1..).unwrap_or_default());
-    let ttl = parameter(query, "ttl")?.map(|ttl| String::from_utf8_lossy(&ttl).into_owned());
+    let ttl = query.map(only_ttl).transpose()?;
     Ok(Target::Entry { group: text(&unescape(group)?)?, key: unescape(key)?.into_owned(), ttl })
+}
+
+/// The ttl of a query that holds nothing else. Whatever else is there may be the rest of a key whose `?` was not
+/// escaped, and without it the request would be about another key.
+fn only_ttl(query: &str) -> Result<String, Cow<'static, str>> {
+    match query.split_once('=') {
+        Some(("ttl", ttl)) if !ttl.contains('&') => {
+            Ok(String::from_utf8_lossy(&unescape(ttl.replace('+', " ").as_bytes())?).into_owned())
+        }
+        _ => {
+            let name = query.split('&').find(|pair| !pair.starts_with("ttl=")).unwrap_or("a second ttl");
+            let name: String = name.split('=').next().unwrap_or_default().chars().take(80).collect();
+            let shown = name.escape_debug();
+            Err(format!("unknown parameter: {shown}; a ? that belongs to a key is written %3F").into())
+        }
+    }
 }
 
 fn api(query: &str) -> Result<Target, &'static str> {
@@ -102,7 +118,7 @@ mod tests {
     use super::*;
 
     fn entry(path: &str) -> (String, Vec<u8>) {
-        match Target::parse(path.as_bytes(), "") {
+        match Target::parse(path.as_bytes(), None) {
             Ok(Target::Entry { group, key, .. }) => (group, key),
             other => panic!("{path}: {other:?}"),
         }
@@ -131,19 +147,19 @@ mod tests {
     fn what_is_no_escape_is_refused_wherever_it_stands() {
         for path in ["/v1/g/%", "/v1/g/%2", "/v1/g/%zz", "/v1/%/k", "/v1/g/a%%20"] {
             assert_eq!(
-                Target::parse(path.as_bytes(), ""),
-                Err(Bad { api: false, why: "bad percent-escape" }),
+                Target::parse(path.as_bytes(), None),
+                Err(Bad { api: false, why: "bad percent-escape".into() }),
                 "{path}"
             );
         }
-        assert!(Target::parse(b"/v1/%FF/k", "").is_err(), "a group is text");
-        assert!(matches!(Target::parse(b"/api", "key=%"), Err(Bad { api: true, .. })));
-        assert!(Target::parse(b"/v1/g/k", "ttl=%").is_err());
+        assert!(Target::parse(b"/v1/%FF/k", None).is_err(), "a group is text");
+        assert!(matches!(Target::parse(b"/api", Some("key=%")), Err(Bad { api: true, .. })));
+        assert!(Target::parse(b"/v1/g/k", Some("ttl=%")).is_err());
     }
 
     #[test]
     fn the_api_of_the_first_carrotcache_asks_scores_by_default() {
-        let api = |query| Target::parse(b"/api", query).unwrap();
+        let api = |query| Target::parse(b"/api", Some(query)).unwrap();
         let asked = |group: &str, key: &[u8]| Target::Api { group: group.to_owned(), key: key.to_vec() };
         assert_eq!(api("key=Tom"), asked("scores", b"Tom"));
         assert_eq!(api("x=1&key=a+b%2B&group=chars"), asked("chars", b"a b+"));
@@ -152,14 +168,40 @@ mod tests {
 
     #[test]
     fn a_ttl_is_handed_on_as_written() {
-        let Ok(Target::Entry { ttl, .. }) = Target::parse(b"/v1/g/k", "ttl=30s") else { panic!("no entry") };
-        assert_eq!(ttl.as_deref(), Some("30s"));
+        for (query, expected) in
+            [(None, None), (Some("ttl=30s"), Some("30s")), (Some("ttl=3%30s"), Some("30s"))]
+        {
+            let Ok(Target::Entry { ttl, .. }) = Target::parse(b"/v1/g/k", query) else { panic!("{query:?}") };
+            assert_eq!(ttl.as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_known_is_refused_by_its_name() {
+        for (query, named) in [
+            ("", ""),
+            ("x=1", "x"),
+            ("ttl", "ttl"),
+            ("TTL=30s", "TTL"),
+            ("page=2&ttl=30s", "page"),
+            ("ttl=30s&page", "page"),
+            ("ttl=30s&", ""),
+            ("ttl=30s&ttl=40s", "a second ttl"),
+            ("\u{1b}[31m", "\\u{1b}[31m"),
+        ] {
+            let Err(Bad { api: false, why }) = Target::parse(b"/v1/g/k", Some(query)) else {
+                panic!("{query}")
+            };
+            assert_eq!(why, format!("unknown parameter: {named}; a ? that belongs to a key is written %3F"));
+        }
+        let Err(bad) = Target::parse(b"/v1/g/k", Some(&"x".repeat(5000))) else { panic!("it is long") };
+        assert!(bad.why.len() < 200, "{}", bad.why);
     }
 
     #[test]
     fn other_paths_are_nowhere() {
         for path in ["/", "/v1", "/v2/g/k", "/apis", "/api/", "*"] {
-            assert_eq!(Target::parse(path.as_bytes(), ""), Ok(Target::Nowhere), "{path}");
+            assert_eq!(Target::parse(path.as_bytes(), None), Ok(Target::Nowhere), "{path}");
         }
     }
 }

@@ -20,14 +20,14 @@ use crate::message::{Reply, Request};
 use crate::net::{
     client::HttpTransport,
     dialect::Dialect,
-    listen::{Listener, Serving},
+    listen::{ListenStats, Listener, Serving},
     server,
 };
 use crate::node::Node;
 use crate::open::GroupBuilder;
 use crate::peers::{NoPeers, Peers, Transport};
 use crate::placement::PlacementKind;
-use crate::stats::{NodeStats, Stats};
+use crate::stats::{NodeStats, Refusal, Stats};
 #[cfg(feature = "http")]
 use crate::sync::{Mutex, lock};
 use crate::view::{Member, View};
@@ -121,6 +121,18 @@ impl Cluster {
     /// What this node counted so far. Costs a few microseconds a group.
     pub fn stats(&self) -> Stats {
         self.running.node.stats()
+    }
+
+    /// What has happened on the port where peers ask; `None` for [`Cluster::local`], and once this node has left.
+    #[cfg(feature = "http")]
+    pub fn port_stats(&self) -> Option<ListenStats> {
+        lock(&self.running.port).as_ref().map(Serving::stats)
+    }
+
+    /// Counts a request that a front of a program refused before a group saw it, beside those that this node refused
+    /// itself. What a group refuses it counts by itself.
+    pub fn count_refusal(&self, cause: Refusal) {
+        self.running.node.around.stats.refusals.add(cause);
     }
 
     /// Puts another list of peers in force, whole. Gets in flight end under the list they began with.

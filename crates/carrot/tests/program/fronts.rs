@@ -112,7 +112,7 @@ fn keys_are_the_rest_of_the_path_unescaped_once() {
         ("%2525", "%25"),
         ("%D0%BA%D0%BB%D1%8E%D1%87", "ключ"),
         ("a%3fb", "a?b"),
-        ("a%23b?ttl=1s", "a#b"),
+        ("a%23b", "a#b"),
     ] {
         let reply = node.get(&format!("/v1/pages/{target}"));
         assert_eq!((reply.status, reply.text()), (200, name), "{target}");
@@ -168,6 +168,37 @@ fn operators_are_told_whether_it_lives_whether_it_is_ready_and_what_it_counts() 
     assert_eq!(get(node.http, "/metrics").status, 404);
     let refused = ask(node.admin, "POST", "/livez");
     assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+}
+
+#[test]
+fn connections_are_counted_for_each_listener_and_so_is_their_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = ["--group", "g", "--origin", "table:k=v", "--limit-connections", "2"];
+    let node = Node::alone(directory.path(), &flags);
+    let number = |name: &str, listener: &str| {
+        node.page().number(&format!(r#"carrot_connections{name}{{listener="{listener}"}}"#))
+    };
+    let mut clients = [Client::connect(node.http), Client::connect(node.http)];
+    for client in &mut clients {
+        assert_eq!(client.get("/v1/g/k").text(), "v");
+    }
+    // The third waits until one of the two is gone.
+    let mut third = Client::connect(node.http);
+    assert_eq!((number("", "http"), number("_accepted_total", "http")), (2.0, 2.0));
+    assert_eq!((number("_full_total", "http"), number("_full_total", "peer")), (1.0, 0.0));
+    let [_, second] = clients;
+    drop(second);
+    assert_eq!(third.get("/v1/g/k").text(), "v");
+    assert_eq!(number("_accepted_total", "http"), 3.0);
+
+    assert_eq!(number("_accepted_total", "peer"), 0.0);
+    assert_eq!(get(node.peer, "/_carrot/g/k").status, 200);
+    assert_eq!(number("_accepted_total", "peer"), 1.0);
+    until("it is gone again", || number("", "peer") == 0.0);
+    for listener in ["peer", "http"] {
+        assert_eq!(number("_overdue_total", listener), 0.0);
+        assert_eq!(number("_broken_total", listener), 0.0);
+    }
 }
 
 #[test]

@@ -33,6 +33,16 @@ fn a_request_that_makes_no_sense_is_told_what_is_wrong_with_it() {
         ("GET", "/v1/pages/a%zzb", 400, "bad_request", "bad percent-escape"),
         ("GET", "/v1/%fg/home", 400, "bad_request", "bad percent-escape"),
         ("GET", "/v1/%ff/home", 400, "bad_request", "the group is not UTF-8"),
+        (
+            "GET",
+            "/v1/pages/home?x=1",
+            400,
+            "bad_request",
+            "unknown parameter: x; a ? that belongs to a key is written %3F",
+        ),
+        ("GET", "/v1/pages/home?ttl=1s", 400, "bad_request", "ttl goes with PUT alone"),
+        ("DELETE", "/v1/pages/home?ttl=1s", 400, "bad_request", "ttl goes with PUT alone"),
+        ("PUT", "/v1/pages/home?ttl=0s", 400, "bad_request", "ttl has to be longer than nothing"),
         ("GET", "/v1/pages/none", 404, "not_found", "group pages has no key none"),
         ("GET", "/v1/none/home", 404, "no_such_group", "no such group: none"),
         ("PUT", "/v1/none/home", 404, "no_such_group", "no such group: none"),
@@ -164,6 +174,7 @@ fn a_client_that_sends_all_of_a_value_over_the_limit_is_told_so_in_the_end() {
 fn a_body_that_breaks_off_is_no_value() {
     let pages = Pages::new("delete", &[("home", "Hello")]);
     let node = Node::alone(pages.directory.path(), &SERVE);
+    let mut told = 0.0;
     for body in [
         &b"Content-Length: 100\r\n\r\nten bytes."[..],
         b"Transfer-Encoding: chunked\r\n\r\n64\r\nten bytes.",
@@ -176,7 +187,9 @@ fn a_body_that_breaks_off_is_no_value() {
         let answered = client.rest();
         let said = String::from_utf8_lossy(&answered);
         assert!(said.is_empty() || said.starts_with("HTTP/1.1 400 "), "{said}");
+        told += if said.is_empty() { 0.0 } else { 1.0 };
     }
+    assert_eq!(node.page().number(r#"carrot_refusals_total{cause="malformed"}"#), told);
     assert_eq!(weight(&node), 0.0);
     assert_eq!(node.get("/v1/pages/home").text(), "Hello");
 }
@@ -287,7 +300,19 @@ fn what_is_refused_is_counted_by_its_cause() {
     node.get(&format!("/v1/pages/{long}"));
     ask(node.http, "DELETE", &format!("/v1/pages/{long}"));
     get(node.peer, "/_carrot/none/home");
+    for target in ["/v1/none/home", "/api?key=home&group=none"] {
+        assert_eq!(node.get(target).status, 404, "{target}");
+    }
+    for target in ["/v1/pages/%", "/v1/%ff/home", "/api?key=%zz"] {
+        assert_eq!(node.get(target).status, 400, "{target}");
+    }
+    assert_eq!(put(node.http, "/v1/pages/home?ttl=soon", b"x").status, 400);
+    assert_eq!(put(node.http, "/v1/pages/home", &[7; 1025]).status, 413);
+    // Neither is counted: the one is a miss, the other is asked of the wrong path.
+    assert_eq!(node.get("/v1/pages/none").status, 404);
+    assert_eq!(ask(node.http, "POST", "/v1/pages/home").status, 405);
     let page = node.page();
-    assert_eq!(page.number(r#"carrot_refusals_total{cause="key"}"#), 3.0);
-    assert_eq!(page.number(r#"carrot_refusals_total{cause="no_group"}"#), 1.0);
+    for (cause, count) in [("key", 3.0), ("no_group", 3.0), ("malformed", 4.0), ("value", 1.0)] {
+        assert_eq!(page.number(&format!(r#"carrot_refusals_total{{cause="{cause}"}}"#)), count, "{cause}");
+    }
 }

@@ -129,6 +129,11 @@ impl Serving {
         self.counts.snapshot()
     }
 
+    /// The same numbers, for whoever reads them and does not own the listener.
+    pub fn meter(&self) -> Meter {
+        Meter(self.counts.clone())
+    }
+
     /// Accepts no more, closes what is idle, lets requests in flight end, and after `drain` breaks the rest.
     ///
     /// Gives the number of connections that were broken. Dropping the future breaks them all at once.
@@ -148,6 +153,17 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Reads what has happened on a listener; cheap to clone, and right also after the listener has stopped.
+#[derive(Clone, Debug)]
+pub struct Meter(Arc<Counts>);
+
+impl Meter {
+    /// What has happened so far.
+    pub fn stats(&self) -> ListenStats {
+        self.0.snapshot()
     }
 }
 
