@@ -87,7 +87,7 @@ impl Refusal {
         match error {
             WriteError::Key(error) => Self::key(*error),
             WriteError::TooLarge { .. } => Self::too_large(message),
-            WriteError::Unconfirmed { owner, .. } => Self {
+            WriteError::Unconfirmed { owner, .. } | WriteError::Refused { owner, .. } => Self {
                 members: vec![owner.to_string()],
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", message)
             },
