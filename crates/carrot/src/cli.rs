@@ -28,7 +28,12 @@ Then, from another terminal
 
 Setting and removing
   PUT and DELETE reach the node that owns the key and the node that was asked.
-  Copies mirrored on other nodes live on for at most their ttl or 60 s.
+  Two kinds of copies live on for at most their ttl or 60 s: those of hot keys,
+  mirrored on other nodes, and what a stand-in loaded while the owner was down.
+
+Dialects
+  The peers of --dialect carrot and golang cannot say whether a value was loaded:
+  X-Cache calls a load at such an owner a hit.
 
 Sizes are written as 512B, 4KiB, 64MiB, 1GiB; times as 250ms, 60s, 5m, 12h, 7d.
 The log goes to standard error; CARROT_LOG=debug says more, CARROT_LOG=warn less.
@@ -101,7 +106,7 @@ struct GroupArgs {
     /// Memory for the group's entries
     #[arg(long, env = "CARROT_CAPACITY", value_name = "SIZE", default_value = "64MiB")]
     capacity: ByteSize,
-    /// How long a load may take, waiting included
+    /// How long a load may take, waiting included; one that waits for its turn gives up after half of it
     #[arg(long, env = "CARROT_LOAD_DEADLINE", value_name = "TIME", default_value = "10s", value_parser = some_time)]
     load_deadline: Duration,
     /// Loads that may run at once
@@ -147,7 +152,7 @@ struct ClusterArgs {
     /// All nodes, this one included, with commas between [default: this node alone]
     #[arg(long, env = "CARROT_PEERS", value_name = "URLS", value_delimiter = ',')]
     peers: Vec<String>,
-    /// What this node speaks to the others: native, carrot or golang; it answers every dialect
+    /// What this node speaks to the others: native, carrot or golang; it answers every dialect (see below)
     #[arg(long, env = "CARROT_DIALECT", value_name = "DIALECT", default_value = "native")]
     dialect: Dialect,
     /// How keys are given to nodes: slots or ring [default: slots; ring with the dialects of Go]
@@ -357,6 +362,8 @@ mod tests {
                 "--peer=0.0.0.0:1",
                 "--peer 0.0.0.0:1 stands for every address of this machine: --url has to say",
             ),
+            ("--name=", "--name has to be 1 to 255 bytes, without control characters"),
+            ("--name=a\nb", "--name has to be 1 to 255 bytes, without control characters"),
             ("--dialect=mailgun", "invalid value 'mailgun' for '--dialect <DIALECT>'"),
             ("--placement=maglev", "'--placement <PLACEMENT>': \"maglev\" is not a placement"),
             ("--config=a.toml", "unexpected argument '--config' found"),

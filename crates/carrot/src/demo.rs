@@ -108,17 +108,23 @@ fn group(name: &str, ttl: Option<Duration>, origin: &Arc<Origin>) -> anyhow::Res
 fn banner(offset: u16, data: &DemoData) -> String {
     let (http, other, peer, admin) = (9999 + offset, 10_000 + offset, 8001 + offset, 9990 + offset);
     let file = data.file().display();
+    let commands = [
+        (format!("curl 'localhost:{http}/api?key=Tom'"), "630; the others are Jack Sam Lily Pity"),
+        (format!("curl -i localhost:{http}/v1/scores/Sam"), "twice: X-Cache says miss, then hit"),
+        (format!("curl -i localhost:{other}/v1/chars/1F955"), "CARROT, from a SQLite file, by node b"),
+        (
+            format!("curl -s localhost:{peer}/carrotCache/scores/Tom | xxd"),
+            "what a peer of the Go carrotCache would get",
+        ),
+        (format!("curl localhost:{admin}/metrics"), "what node a has counted"),
+    ];
+    let commands = commands.map(|(command, shows)| format!("  {command:<56}  {shows}\n")).concat();
     format!(
         "
 Three nodes, a, b and c, share two groups. Every load from an origin is slowed by {SLOWED:?}.
 Type in another terminal:
 
-  curl 'localhost:{http}/api?key=Tom'                        630; the others are Jack Sam Lily Pity
-  curl -i localhost:{http}/v1/scores/Sam                     twice: X-Cache says miss, then hit
-  curl -i localhost:{other}/v1/chars/1F955                   CARROT, from a SQLite file, by node b
-  curl -s localhost:{peer}/carrotCache/scores/Tom | xxd      what a peer of the Go carrotCache would get
-  curl localhost:{admin}/metrics                             what node a has counted
-
+{commands}
 Change a row, and see it served after {CHARS_TTL:?}, or at once after the DELETE:
 
   sqlite3 {file} \"update chars set name = 'ROOT' where code = '1F955'\"

@@ -93,6 +93,9 @@ pub struct GroupSettings {
 /// Settings that contradict each other, or that one alone cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSettings {
+    /// Answers carry the name in a header, and logs in a line.
+    #[error("--name has to be 1 to 255 bytes, without control characters")]
+    Name,
     /// The peer address is no address that anybody can connect to.
     #[error("--peer {0} stands for every address of this machine: --url has to say how other nodes reach it")]
     NoUrl(SocketAddr),
@@ -128,6 +131,9 @@ impl Settings {
 
 impl NodeSettings {
     fn validate(&self) -> Result<(), BadSettings> {
+        if self.name.as_deref().is_some_and(|name| !is_name(name)) {
+            return Err(BadSettings::Name);
+        }
         if self.peer.ip().is_unspecified() && self.url.is_none() {
             return Err(BadSettings::NoUrl(self.peer));
         }
@@ -138,6 +144,10 @@ impl NodeSettings {
         }
         Ok(())
     }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=255).contains(&name.len()) && !name.contains(char::is_control)
 }
 
 impl ClusterSettings {
@@ -152,6 +162,17 @@ impl ClusterSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_short_and_shows_as_it_is() {
+        let longest = "n".repeat(255);
+        for name in ["a", "10.0.0.5:8001", "Möhre 1", &longest] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "a\nb", "a\r", "\u{1b}[31m", "a\u{7f}", "a\u{85}", &format!("{longest}n")] {
+            assert!(!is_name(name), "{name:?}");
+        }
+    }
 
     #[test]
     fn the_dialects_of_go_go_with_their_ring_alone() {

@@ -114,6 +114,18 @@ async fn at_the_cap_of_connections_the_next_one_waits_and_is_answered_later() {
 }
 
 #[tokio::test]
+async fn a_meter_reads_on_after_its_listener_has_stopped() {
+    let (serving, _) = echo(limits()).await;
+    let meter = serving.meter();
+    let mut client = Raw::connect(serving.address()).await;
+    assert_eq!(client.ask(get("/a")).await.unwrap().status, 200);
+    assert_eq!(meter.stats(), serving.stats());
+    assert_eq!((meter.stats().open, meter.stats().accepted), (1, 1));
+    assert_eq!(serving.stop(Duration::from_secs(60)).await, 0);
+    assert_eq!((meter.stats().open, meter.stats().accepted), (0, 1));
+}
+
+#[tokio::test]
 async fn a_stop_closes_what_is_idle_and_lets_what_is_in_flight_end() {
     let (serving, go) = echo(limits()).await;
     let address = serving.address();
