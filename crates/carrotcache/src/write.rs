@@ -23,8 +23,8 @@ impl Group {
     /// Puts a value into the cache, at the key's owner. The origin is not told: write it first.
     ///
     /// Until its ttl ends (the value's own, else the group's) gets see it, unless it is evicted, removed or set
-    /// anew. Other nodes' mirrors of the key keep the old value for at most their ttl or 60 s. Dropping the future
-    /// leaves it open whether the owner has done it.
+    /// anew. Copies on other nodes, mirrors of a hot key and what a stand-in kept while the owner was down, keep the old
+    /// value for at most their ttl or 60 s. Dropping the future leaves it open whether the owner has done it.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -50,8 +50,8 @@ impl Group {
 
     /// Forgets `key` at its owner and here, so that the next get asks the origin.
     ///
-    /// A load that is in the air is detached: its callers get what it brings, and it is not kept. Other nodes'
-    /// mirrors of the key live on for at most their ttl or 60 s. Dropping the future leaves it open whether the
+    /// A load that is in the air is detached: its callers get what it brings, and it is not kept. Copies on other nodes,
+    /// as of `set`, live on for at most their ttl or 60 s. Dropping the future leaves it open whether the
     /// owner has done it.
     ///
     /// # Errors
