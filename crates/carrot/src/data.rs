@@ -83,11 +83,7 @@ impl DataFront {
             Method::GET | Method::HEAD | Method::DELETE if ttl.is_some() => {
                 Err(Refusal::bad_request("ttl goes with PUT alone"))
             }
-            Method::GET | Method::HEAD => {
-                let answer =
-                    group.answer(key, Ask::default()).await.map_err(|error| Refusal::of_get(&error))?;
-                Ok(found(answer))
-            }
+            Method::GET | Method::HEAD => get(group, key).await,
             Method::PUT => {
                 let ttl = ttl.map(some_time).transpose()?;
                 let mut loaded = Loaded::new(self.value(body).await?);
@@ -107,9 +103,7 @@ impl DataFront {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return Err(Refusal::method("GET, HEAD"));
         }
-        let group = self.group(group)?;
-        let answer = group.answer(key, Ask::default()).await.map_err(|error| Refusal::of_get(&error))?;
-        Ok(found(answer))
+        get(self.group(group)?, key).await
     }
 
     fn group(&self, name: &str) -> Result<&Group, Refusal> {
@@ -153,6 +147,10 @@ fn some_time(ttl: &str) -> Result<Duration, Refusal> {
         Ok(span) => Ok(span.0),
         Err(bad) => Err(Refusal::bad_request(bad.to_string())),
     }
+}
+
+async fn get(group: &Group, key: &[u8]) -> Result<Response<Full<Bytes>>, Refusal> {
+    group.answer(key, Ask::default()).await.map(found).map_err(|error| Refusal::of_get(&error))
 }
 
 fn found(answer: Answer<Value>) -> Response<Full<Bytes>> {

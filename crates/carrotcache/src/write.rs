@@ -4,13 +4,12 @@
 //! nothing; one that begins later brings the new value. Copies that other nodes mirror live on until their ttl
 //! ends, a minute at most.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::clock;
-use crate::error::{PeerError, WriteError};
+use crate::error::WriteError;
 use crate::group::Group;
 use crate::loader::Loaded;
 use crate::message::{Reply, Request};
@@ -122,18 +121,13 @@ impl Group {
         match self.shared.around.peers.ask(owner, what, deadline).await {
             Ok(Reply::Done) => Ok(()),
             Ok(Reply::Unsupported) => Err(WriteError::Unsupported { owner: owner_name }),
-            Ok(refusal @ Reply::NotOwner) => {
-                if self.shared.around.views.disagrees(owner, None) {
+            Ok(refusal) => {
+                if matches!(refusal, Reply::NotOwner) && self.shared.around.views.disagrees(owner, None) {
                     self.explain(owner);
                 }
                 Err(WriteError::Refused { owner: owner_name, answer: refusal.to_string().into() })
             }
-            Ok(refusal) => Err(WriteError::Refused { owner: owner_name, answer: refusal.to_string().into() }),
-            Err(source) => Err(unconfirmed(owner_name, source)),
+            Err(source) => Err(WriteError::Unconfirmed { owner: owner_name, source }),
         }
     }
-}
-
-fn unconfirmed(owner: Arc<str>, source: PeerError) -> WriteError {
-    WriteError::Unconfirmed { owner, source }
 }
