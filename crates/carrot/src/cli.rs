@@ -13,8 +13,9 @@ use carrotcache::{ByteSize, GroupName, Hot, Span};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::origin::OriginUrl;
-use crate::settings::{BadSettings, ClusterSettings, GroupSettings, LimitSettings, NodeSettings, Settings};
+use crate::origin::error::OpenError;
+use crate::origin::url::OriginUrl;
+use crate::settings::{ClusterSettings, GroupSettings, LimitSettings, NodeSettings, Settings};
 
 const EXAMPLE: &str = "\
 Example: a database and a cache in front of it
@@ -94,7 +95,8 @@ struct GroupArgs {
     /// The group's name: 1 to 64 of A-Z a-z 0-9 _ . -
     #[arg(long, env = "CARROT_GROUP", value_name = "NAME")]
     group: GroupName,
-    /// Where values come from: sqlite:FILE, or table:k=v,k2=v2 (write %2C for a comma)
+    /// Where values come from: sqlite:FILE, http(s)://HOST/PATH/{key}, dir:PATH, or table:k=v,k2=v2
+    /// (write %2C for a comma)
     #[arg(long, env = "CARROT_ORIGIN", value_name = "URL")]
     origin: OriginUrl,
     /// For sqlite: one SELECT with one parameter, the key; its first column is the value
@@ -179,12 +181,12 @@ impl ServeArgs {
     ///
     /// # Errors
     /// When they do not go together.
-    pub fn settings(self) -> Result<Settings, BadSettings> {
+    pub fn settings(self) -> anyhow::Result<Settings> {
         let settings = Settings {
             node: self.node.settings(),
             cluster: self.cluster.settings(),
             limits: self.limits.settings(),
-            group: self.group.settings(),
+            groups: vec![self.group.settings()?],
         };
         settings.validate()?;
         Ok(settings)
@@ -192,9 +194,9 @@ impl ServeArgs {
 }
 
 impl GroupArgs {
-    fn settings(self) -> GroupSettings {
+    fn settings(self) -> Result<GroupSettings, OpenError> {
         let Self { group, origin, query, ttl, capacity, load_deadline, max_loads, max_waiters, hot } = self;
-        GroupSettings {
+        Ok(GroupSettings {
             name: group,
             capacity,
             ttl,
@@ -202,16 +204,26 @@ impl GroupArgs {
             max_loads,
             max_waiters,
             hot,
-            origin,
-            query,
-        }
+            origin: origin.settings(query)?,
+        })
     }
 }
 
 impl NodeArgs {
     fn settings(self) -> NodeSettings {
         let Self { name, url, peer, http, admin, insecure, drain } = self;
-        NodeSettings { name, url, peer, http, admin, drain, insecure }
+        NodeSettings {
+            name,
+            url,
+            peer,
+            http,
+            admin,
+            drain,
+            memory: None,
+            password: None,
+            hosts: Vec::new(),
+            insecure,
+        }
     }
 }
 
@@ -284,6 +296,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origin::OriginSettings;
 
     const NEEDED: [&str; 4] = ["--group", "pages", "--origin", "table:a=b"];
 
@@ -304,7 +317,8 @@ mod tests {
 
     #[test]
     fn without_flags_the_defaults_are_those_of_the_documentation() {
-        let Settings { node, cluster, limits, group } = serve(&[]).unwrap();
+        let Settings { node, cluster, limits, groups } = serve(&[]).unwrap();
+        let [group] = &groups[..] else { unreachable!("one group was asked for") };
         assert_eq!(node.peer.to_string(), "127.0.0.1:8001");
         assert_eq!(node.http.to_string(), "127.0.0.1:9999");
         assert_eq!(node.admin.to_string(), "127.0.0.1:9990");
@@ -316,7 +330,7 @@ mod tests {
         assert_eq!((group.max_loads.get(), group.max_waiters.get()), (256, 100_000));
         assert_eq!(group.load_deadline, Duration::from_secs(10));
         assert_eq!(group.hot, "100/min".parse().unwrap());
-        assert_eq!(group.query, None);
+        assert!(matches!(group.origin, OriginSettings::Table(_)));
     }
 
     #[test]
@@ -333,9 +347,9 @@ mod tests {
             "--drain=0s",
         ];
         let settings = serve(&flags).unwrap();
-        assert_eq!(settings.group.ttl, Some(Duration::from_secs(300)));
-        assert_eq!(settings.group.capacity, ByteSize::gib(1));
-        assert_eq!(settings.group.hot, Hot::Off);
+        assert_eq!(settings.groups[0].ttl, Some(Duration::from_secs(300)));
+        assert_eq!(settings.groups[0].capacity, ByteSize::gib(1));
+        assert_eq!(settings.groups[0].hot, Hot::Off);
         assert_eq!(settings.cluster.peers, ["http://a:1", "http://b:2"]);
         assert_eq!(settings.cluster.dialect, Dialect::Carrot);
         assert_eq!(settings.limits.value, ByteSize::mib(64));

@@ -10,7 +10,7 @@ use carrotcache::{ByteSize, GroupName, Hot, Limits};
 
 use crate::demo_data::DemoData;
 use crate::node::{GroupPlan, NodePlan, RunningNode};
-use crate::origin::{Origin, OriginUrl};
+use crate::origin::{Allowance, Origin, OriginSettings, table};
 use crate::serve::{Signals, print_lines, stop_on};
 
 /// What every load takes at least, so that a miss can be told from a hit by hand.
@@ -23,7 +23,7 @@ const MAX_LOADS: usize = 256;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The table of the first carrotCache's example.
-const SCORES: &str = "table:Tom=630,Jack=589,Sam=567,Lily=589,Pity=567";
+const SCORES: &str = "Tom=630,Jack=589,Sam=567,Lily=589,Pity=567";
 
 /// Unicode's names of some thousand characters, by code point; see `data/README.md`.
 const CHARS: &[u8] = include_bytes!("../data/chars.db");
@@ -55,15 +55,20 @@ struct Origins {
 
 impl Origins {
     fn open(data: &DemoData) -> anyhow::Result<Self> {
-        let scores = SCORES.parse::<OriginUrl>()?.open(None, LOAD_DEADLINE, MAX_LOADS)?;
-        let chars = OriginUrl::Sqlite(data.file().to_owned());
-        let chars = chars.open(Some(CHARS_QUERY.to_owned()), LOAD_DEADLINE, 3 * MAX_LOADS)?;
+        let scores = OriginSettings::Table(table::parse(SCORES)?);
+        let chars = OriginSettings::Sqlite { file: data.file().to_owned(), query: CHARS_QUERY.to_owned() };
+        let scores = Origin::open(scores, allowance(MAX_LOADS))?;
+        let chars = Origin::open(chars, allowance(3 * MAX_LOADS))?;
         Ok(Self { scores: Arc::new(scores), chars: Arc::new(chars) })
     }
 
     fn loads(&self) -> u64 {
         self.scores.loads() + self.chars.loads()
     }
+}
+
+fn allowance(max_loads: usize) -> Allowance {
+    Allowance { load_deadline: LOAD_DEADLINE, max_loads, value_max: Limits::default().value }
 }
 
 async fn start(offset: u16, origins: &Origins) -> anyhow::Result<Vec<RunningNode>> {
@@ -84,6 +89,8 @@ async fn start(offset: u16, origins: &Origins) -> anyhow::Result<Vec<RunningNode
             placement: None,
             limits: Limits::default(),
             drain: DRAIN,
+            password: None,
+            hosts: Vec::new(),
             groups,
         };
         nodes.push(RunningNode::start(plan).await?);

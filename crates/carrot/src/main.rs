@@ -17,6 +17,7 @@ mod metrics;
 mod node;
 mod origin;
 mod refusal;
+mod secret;
 mod serve;
 mod settings;
 mod target;

@@ -19,6 +19,7 @@ use crate::admin::Admin;
 use crate::data::DataFront;
 use crate::origin::Origin;
 use crate::origin::slow::Slow;
+use crate::secret::Secret;
 
 /// What a node is started with.
 pub struct NodePlan {
@@ -42,6 +43,10 @@ pub struct NodePlan {
     pub limits: Limits,
     /// How long a stop waits for what is in flight.
     pub drain: Duration,
+    /// What clients and operators have to know; `None`: nothing.
+    pub password: Option<Secret>,
+    /// Names under which the admin front may be called, beside addresses and localhost.
+    pub hosts: Vec<String>,
     /// The groups, each with its origin, which is open already.
     pub groups: Vec<GroupPlan>,
 }

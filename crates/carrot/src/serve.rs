@@ -9,6 +9,7 @@ use carrotcache::Limits;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::node::{GroupPlan, NodePlan, RunningNode};
+use crate::origin::{Allowance, Origin};
 use crate::settings::{GroupSettings, LimitSettings, Settings};
 
 /// Opens the origin, starts the node, prints its listeners, and waits for a signal.
@@ -24,7 +25,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 }
 
 fn plan(settings: Settings) -> anyhow::Result<NodePlan> {
-    let Settings { node, cluster, limits, group } = settings;
+    let Settings { node, cluster, limits, groups } = settings;
+    let limits = limits_of(limits);
     Ok(NodePlan {
         name: node.name.or_else(|| default_name(node.peer.port())),
         url: node.url,
@@ -34,9 +36,11 @@ fn plan(settings: Settings) -> anyhow::Result<NodePlan> {
         peers: cluster.peers,
         dialect: cluster.dialect,
         placement: cluster.placement,
-        limits: limits_of(limits),
+        groups: groups.into_iter().map(|group| group_of(group, &limits)).collect::<anyhow::Result<_>>()?,
+        limits,
         drain: node.drain,
-        groups: vec![group_of(group)?],
+        password: node.password,
+        hosts: node.hosts,
     })
 }
 
@@ -48,9 +52,10 @@ fn limits_of(settings: LimitSettings) -> Limits {
     limits
 }
 
-fn group_of(settings: GroupSettings) -> anyhow::Result<GroupPlan> {
+fn group_of(settings: GroupSettings, limits: &Limits) -> anyhow::Result<GroupPlan> {
     let max_loads = settings.max_loads.get() as usize;
-    let origin = settings.origin.open(settings.query, settings.load_deadline, max_loads)?;
+    let allowed = Allowance { load_deadline: settings.load_deadline, max_loads, value_max: limits.value };
+    let origin = Origin::open(settings.origin, allowed)?;
     Ok(GroupPlan {
         name: settings.name,
         capacity: settings.capacity,

@@ -11,7 +11,8 @@ use carrotcache::net::dialect::Dialect;
 use carrotcache::placement::PlacementKind;
 use carrotcache::{ByteSize, GroupName, Hot, Limits};
 
-use crate::origin::OriginUrl;
+use crate::origin::OriginSettings;
+use crate::secret::Secret;
 
 /// Everything `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ pub struct Settings {
     /// What it allows itself.
     pub limits: LimitSettings,
     /// What it serves.
-    pub group: GroupSettings,
+    pub groups: Vec<GroupSettings>,
 }
 
 /// The node and its listeners.
@@ -41,7 +42,13 @@ pub struct NodeSettings {
     pub admin: SocketAddr,
     /// How long a stop waits for answers in flight.
     pub drain: Duration,
-    /// Data and admin may be open to other machines.
+    /// Memory for all groups together; `None`: what they add up to.
+    pub memory: Option<ByteSize>,
+    /// What clients and operators have to know; `None`: nothing.
+    pub password: Option<Secret>,
+    /// Names under which the admin front may be called, beside addresses and localhost.
+    pub hosts: Vec<String>,
+    /// Data and admin may be open to other machines without a password.
     pub insecure: bool,
 }
 
@@ -85,9 +92,7 @@ pub struct GroupSettings {
     /// When another owner's key is mirrored here.
     pub hot: Hot,
     /// Where its values come from.
-    pub origin: OriginUrl,
-    /// What the origin is asked, where it is a database.
-    pub query: Option<String>,
+    pub origin: OriginSettings,
 }
 
 /// Settings that contradict each other, or that one alone cannot be.

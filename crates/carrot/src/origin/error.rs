@@ -14,14 +14,21 @@ use rusqlite::ffi;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadOriginUrl {
     /// There is no `kind:` in front.
-    #[error("origin {0:?} names no kind; known: sqlite:FILE, table:k=v,…")]
+    #[error(
+        "origin {0:?} names no kind; known: sqlite:FILE, http://…/{{key}}, https://…/{{key}}, dir:PATH, table:k=v,…"
+    )]
     NoKind(String),
     /// The kind is none that this program has.
-    #[error("origin kind {0} is not known; known: sqlite:FILE, table:k=v,…")]
+    #[error(
+        "origin kind {0} is not known; known: sqlite:FILE, http://…/{{key}}, https://…/{{key}}, dir:PATH, table:k=v,…"
+    )]
     UnknownKind(String),
     /// `sqlite:` without a file behind it.
     #[error("origin sqlite: names no file, as in sqlite:app.db")]
     NoFile,
+    /// `dir:` without a directory behind it.
+    #[error("origin dir: names no directory, as in dir:public")]
+    NoDirectory,
     /// One entry of a table is not `key=value`, or its key is empty.
     #[error("table entry {0:?} is not key=value")]
     Entry(String),
