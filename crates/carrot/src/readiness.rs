@@ -76,8 +76,12 @@ impl fmt::Display for NotReady {
             Self::Stopping => f.write_str("not ready: stopping"),
             Self::Waiting(groups) => {
                 let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
-                let verb = if names.len() == 1 { "has" } else { "have" };
-                write!(f, "not ready: origin of group {} {verb} not answered yet", names.join(", "))
+                match &names[..] {
+                    [name] => write!(f, "not ready: origin of group {name} has not answered yet"),
+                    _ => {
+                        write!(f, "not ready: origins of groups {} have not answered yet", names.join(", "))
+                    }
+                }
             }
         }
     }
@@ -152,7 +156,7 @@ mod tests {
     use tokio::time::Instant;
 
     fn readiness(groups: &[&str]) -> Readiness {
-        let groups: Vec<GroupName> = groups.iter().map(|name| GroupName::new(*name).unwrap()).collect();
+        let groups: Vec<GroupName> = groups.iter().map(|name| GroupName::new(name).unwrap()).collect();
         Readiness::new(&groups)
     }
 
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn a_node_is_ready_when_each_origin_has_answered_a_load_and_names_those_that_have_not() {
         let readiness = readiness(&["pages", "users"]);
-        assert_eq!(said(&readiness), "not ready: origin of group pages, users have not answered yet");
+        assert_eq!(said(&readiness), "not ready: origins of groups pages, users have not answered yet");
         let [pages, users] = readiness.origins() else { unreachable!("two groups") };
         assert!(pages.heed::<()>(Err(OriginError::Closing)).is_err());
         assert_eq!(users.heed(Ok(7)).unwrap(), 7);

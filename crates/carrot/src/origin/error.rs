@@ -184,7 +184,12 @@ impl SqliteFault {
     /// Whether the query is no SQL, whatever tables there are. SQLite has one number for this and for a table that
     /// is missing, so its words have to tell; they are those of the version that is compiled in.
     fn is_misspelt(&self) -> bool {
-        let rusqlite::Error::SqlInputError { msg, .. } = &self.0 else { return false };
+        // The one where SQLite says at which byte, the other where it does not.
+        let (rusqlite::Error::SqlInputError { msg, .. } | rusqlite::Error::SqliteFailure(_, Some(msg))) =
+            &self.0
+        else {
+            return false;
+        };
         msg.ends_with(": syntax error") || msg.starts_with("unrecognized token") || msg == "incomplete input"
     }
 
