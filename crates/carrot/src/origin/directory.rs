@@ -133,14 +133,15 @@ fn is_name(name: &[u8]) -> bool {
 fn find(root: Dir, names: &[&OsStr]) -> io::Result<Option<(File, u64)>> {
     let Some((file, directories)) = names.split_last() else { return Ok(None) };
     let directory = directories.iter().try_fold(root, |above, name| above.open_dir_nofollow(name))?;
-    // By name at first, only because to open a device is to do something with it.
-    if !directory.symlink_metadata(file)?.is_file() {
-        return Ok(None);
-    }
-    // By now it may be a link, which is not followed, or a pipe, which is not waited for.
+    // What counts is the handle; but to open a device is to do something with it, so the name is looked at first.
+    if directory.symlink_metadata(file)?.is_file() { open_file(&directory, file) } else { Ok(None) }
+}
+
+/// Opens what has that name now: no link, and `None` if it is not a regular file. Never waits for a pipe's other end.
+fn open_file(directory: &Dir, name: &OsStr) -> io::Result<Option<(File, u64)>> {
     let mut options = OpenOptions::new();
     options.read(true).follow(FollowSymlinks::No).nonblock(true);
-    let file = directory.open_with(file, &options)?;
+    let file = directory.open_with(name, &options)?;
     let metadata = file.metadata()?;
     Ok(metadata.is_file().then(|| (file, metadata.len())))
 }

@@ -193,36 +193,23 @@ async fn what_is_no_regular_file_is_not_found_and_holds_nobody_up() {
     }
 }
 
-/// The name is looked at first, so that this could only happen in between.
-#[tokio::test]
-async fn a_pipe_or_a_link_that_takes_the_place_of_a_file_is_neither_waited_for_nor_followed() {
+#[test]
+fn what_takes_the_place_of_a_file_after_a_look_at_it_is_neither_followed_nor_read_nor_waited_for() {
     let public = Public::new();
-    let (root, swapping) = (public.root(), AtomicBool::new(true));
-    mkfifoat(CWD, root.join("a-pipe"), Mode::RWXU).unwrap();
-    symlink("../secret", root.join("a-link")).unwrap();
-    fs::write(root.join("a-file"), "good").unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let names = ["a-pipe", "a-file", "a-link", "a-file"];
-            for name in names.iter().cycle().take_while(|_| swapping.load(Ordering::Relaxed)) {
-                let new = root.join("new");
-                if *name == "a-link" {
-                    symlink("../secret", &new).unwrap();
-                } else {
-                    fs::hard_link(root.join(name), &new).unwrap();
-                }
-                fs::rename(&new, root.join("swapped")).unwrap();
-                // A rename between two names of one file does nothing, and leaves both.
-                let _ = fs::remove_file(&new);
-            }
-        });
-        let reader = Root { path: root.to_owned(), limit: LIMIT };
-        for _ in 0..5000 {
-            let found = reader.read(b"swapped").unwrap();
-            assert!(found.is_none() || found.as_deref() == Some(b"good"), "{found:?}");
-        }
-        swapping.store(false, Ordering::Relaxed);
-    });
+    let root = public.root();
+    mkfifoat(CWD, root.join("pipe"), Mode::RWXU).unwrap();
+    symlink("good.txt", root.join("in")).unwrap();
+    symlink("../secret", root.join("out")).unwrap();
+    let _listener = UnixListener::bind(root.join("socket")).unwrap();
+    let directory = public.origin.root.open().unwrap();
+    let open = |name: &str| open_file(&directory, OsStr::new(name));
+    assert!(matches!(open("good.txt"), Ok(Some((_, 4)))));
+    for name in ["pipe", "sub"] {
+        assert!(matches!(open(name), Ok(None)), "{name}");
+    }
+    for name in ["in", "out", "socket"] {
+        assert!(names_nothing(&open(name).unwrap_err()), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -265,6 +252,15 @@ fn a_file_that_grows_while_it_is_read_is_read_to_the_limit_and_not_beyond() {
     assert_eq!(content(&[7; 1000][..], 2, LIMIT).unwrap().len(), 1000);
 }
 
+/// Ends what another thread does, also when an assertion fails.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_file_that_is_replaced_by_a_rename_is_read_whole_old_or_new() {
     let public = Public::new();
@@ -272,6 +268,7 @@ fn a_file_that_is_replaced_by_a_rename_is_read_whole_old_or_new() {
     let bodies = [vec![b'a'; 900], vec![b'b'; 500]];
     fs::write(root.join("page"), &bodies[0]).unwrap();
     std::thread::scope(|scope| {
+        let _end = Ending(&replacing);
         scope.spawn(|| {
             for body in bodies.iter().cycle().take_while(|_| replacing.load(Ordering::Relaxed)) {
                 fs::write(root.join("new"), body).unwrap();
@@ -283,7 +280,6 @@ fn a_file_that_is_replaced_by_a_rename_is_read_whole_old_or_new() {
             let read = reader.read(b"page").unwrap().unwrap();
             assert!(bodies.iter().any(|body| read == body), "{} bytes of {:?}", read.len(), read.first());
         }
-        replacing.store(false, Ordering::Relaxed);
     });
 }
 
@@ -336,7 +332,7 @@ async fn a_file_or_a_directory_that_we_may_not_read_is_an_error_and_not_an_absen
     fs::write(root.join("closed/file"), "x").unwrap();
     fs::write(root.join("unreadable"), "x").unwrap();
     for name in ["closed", "unreadable"] {
-        fs::set_permissions(root.join(name), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o000)).unwrap();
     }
     // Root may read all the same.
     let readable = fs::read(root.join("unreadable")).is_ok();
