@@ -65,6 +65,14 @@ impl Http {
         Err(OriginError::Closing)
     }
 
+    /// Whether it answers now.
+    ///
+    /// # Errors
+    /// See [`OriginError`].
+    pub async fn probe(&self) -> Result<(), OriginError> {
+        Err(OriginError::Closing)
+    }
+
     /// How often it was asked.
     pub fn loads(&self) -> u64 {
         0
