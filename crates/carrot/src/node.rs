@@ -6,17 +6,18 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use carrotcache::net::dialect::Dialect;
 use carrotcache::net::listen::{ListenLimits, Listener, Serving};
 use carrotcache::placement::PlacementKind;
 use carrotcache::{ByteSize, Cluster, Group, GroupName, Hot, Limits, OpenError};
-use tokio::time::Instant;
 
 use crate::admin::Admin;
+use crate::auth::{Gate, Tries};
 use crate::data::DataFront;
+use crate::host::Hosts;
 use crate::origin::Origin;
 use crate::origin::slow::Slow;
 use crate::secret::Secret;
@@ -95,22 +96,19 @@ impl RunningNode {
         let groups: Vec<Group> =
             plan.groups.iter().map(|group| open_group(&cluster, group)).collect::<Result<_, _>>()?;
         let ready = Arc::new(AtomicBool::new(true));
-        let front = DataFront::new(cluster.clone(), groups, plan.limits.value);
-        let data = data.serve(move |request| {
-            let front = front.clone();
-            async move { front.respond(request).await }
-        });
-        let operators = Admin::new(cluster.clone(), data.meter(), ready.clone());
-        Ok(Self {
-            data,
-            admin: admin.serve(move |request| {
-                let response = operators.respond(&request);
-                async move { response }
-            }),
-            cluster,
-            ready,
-            drain: plan.drain,
-        })
+        let gate = Gate::new(plan.password.clone());
+        let front = DataFront::new(cluster.clone(), groups, plan.limits.value, gate);
+        let data = serve_data(data, front.clone());
+        let operators = Admin {
+            cluster: cluster.clone(),
+            front,
+            data: data.meter(),
+            ready: ready.clone(),
+            hosts: Hosts::new(&plan.hosts, plan.url.as_deref()),
+            gate: Gate::new(plan.password),
+            since: Instant::now(),
+        };
+        Ok(Self { data, admin: serve_admin(admin, operators), cluster, ready, drain: plan.drain })
     }
 
     /// One line for each listener, to be printed once all accept.
@@ -125,7 +123,7 @@ impl RunningNode {
         self.ready.store(false, Ordering::Release);
         let end = Instant::now() + self.drain;
         let broken = self.data.stop(self.drain).await;
-        let left = tokio::time::timeout_at(end, self.cluster.leave()).await;
+        let left = tokio::time::timeout_at(end.into(), self.cluster.leave()).await;
         self.admin.stop(Duration::ZERO).await;
         match (broken, left) {
             (0, Ok(Ok(()))) => None,
@@ -135,6 +133,27 @@ impl RunningNode {
             )),
         }
     }
+}
+
+fn serve_data(listener: Listener, front: Arc<DataFront>) -> Serving {
+    listener.serve_each(move || {
+        let (front, tries) = (front.clone(), Arc::<Tries>::default());
+        move |request| {
+            let (front, tries) = (front.clone(), tries.clone());
+            async move { front.respond(request, &tries).await }
+        }
+    })
+}
+
+fn serve_admin(listener: Listener, operators: Admin) -> Serving {
+    let operators = Arc::new(operators);
+    listener.serve_each(move || {
+        let (operators, tries) = (operators.clone(), Tries::default());
+        move |request| {
+            let response = operators.respond(&request, &tries);
+            async move { response }
+        }
+    })
 }
 
 async fn start_member(plan: &NodePlan) -> anyhow::Result<Cluster> {
@@ -179,3 +198,6 @@ fn open_group(cluster: &Cluster, plan: &GroupPlan) -> Result<Group, OpenError> {
         async move { slow.load(key).await }
     })
 }
+
+#[cfg(test)]
+mod tests;
