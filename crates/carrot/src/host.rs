@@ -10,6 +10,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use http::header::HOST;
 use http::{HeaderMap, StatusCode, Uri};
 
+/// A name of `node.hosts` under which nobody could call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("node.hosts: {0:?} is no host: write the name alone, as in cache.example.org")]
+pub struct BadHost(String);
+
 /// The names that are this node's.
 pub struct Hosts {
     /// In lower case, without port and trailing dot.
@@ -27,10 +32,16 @@ pub struct Stranger {
 
 impl Hosts {
     /// These names, as `node.hosts` lists them, and that of the node's `url`; `localhost` is always among them.
-    pub fn new(hosts: &[String], url: Option<&str>) -> Self {
+    ///
+    /// # Errors
+    /// On an entry that is no host. A `url` that names none is left out: who starts the node says so.
+    pub fn new(hosts: &[String], url: Option<&str>) -> Result<Self, BadHost> {
         let of_url = url.map(|url| url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/'));
-        let listed = hosts.iter().map(String::as_str).chain(of_url).chain(["localhost"]);
-        Self { names: listed.filter_map(host).map(plain).collect() }
+        let listed =
+            hosts.iter().map(|entry| host(entry).ok_or_else(|| BadHost(entry.chars().take(80).collect())));
+        let mut names = listed.map(|name| name.map(plain)).collect::<Result<Vec<_>, _>>()?;
+        names.extend(of_url.and_then(host).into_iter().chain(["localhost"]).map(plain));
+        Ok(Self { names })
     }
 
     /// Whether a request with this target and these headers may be answered.
@@ -98,7 +109,7 @@ mod tests {
     fn hosts() -> Hosts {
         let listed =
             ["carrot.internal".to_owned(), "Ops.Example:9990".to_owned(), "fqdn.example.".to_owned()];
-        Hosts::new(&listed, Some("http://Node-A.example:8001/"))
+        Hosts::new(&listed, Some("http://Node-A.example:8001/")).unwrap()
     }
 
     /// The status of the refusal, 200 where there is none.
@@ -199,6 +210,19 @@ mod tests {
     fn localhost_is_a_name_of_every_node() {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("localhost"));
-        assert_eq!(Hosts::new(&[], None).check(&"/".parse().unwrap(), &headers), Ok(()));
+        let hosts = Hosts::new(&[], None).unwrap();
+        assert_eq!(hosts.check(&"/".parse().unwrap(), &headers), Ok(()));
+    }
+
+    #[test]
+    fn what_is_listed_and_no_host_is_named_at_the_start() {
+        for entry in ["", "http://ops.example", "ops.example/", "a b", "ops:x"] {
+            assert!(Hosts::new(&[entry.to_owned()], None).is_err(), "{entry:?}");
+        }
+        let refused = Hosts::new(&["http://ops.example".to_owned()], None).err().unwrap();
+        assert_eq!(
+            refused.to_string(),
+            "node.hosts: \"http://ops.example\" is no host: write the name alone, as in cache.example.org"
+        );
     }
 }

@@ -89,6 +89,7 @@ impl RunningNode {
     /// # Errors
     /// Whatever keeps one of them from being whole; nothing is left running then.
     pub async fn start(plan: NodePlan) -> anyhow::Result<Self> {
+        let hosts = Hosts::new(&plan.hosts, plan.url.as_deref())?;
         let limits = ListenLimits::from(&plan.limits);
         let data = Listener::bind(plan.http, limits.clone()).await.context("data front")?;
         let admin = Listener::bind(plan.admin, limits).await.context("admin front")?;
@@ -104,7 +105,7 @@ impl RunningNode {
             front,
             data: data.meter(),
             ready: ready.clone(),
-            hosts: Hosts::new(&plan.hosts, plan.url.as_deref()),
+            hosts,
             gate: Gate::new(plan.password),
             since: Instant::now(),
         };

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use carrotcache::net::listen::ListenStats;
 use carrotcache::{
-    Asked, Cluster, Counts, EvictionCause, FetchOutcome, GroupSnapshot, HistogramSnapshot, HitSource,
-    LoadOutcome, PeerSnapshot, PeerState, Refusal, Region,
+    Cluster, Counts, EvictionCause, FetchOutcome, GroupSnapshot, HistogramSnapshot, HitSource, LoadOutcome,
+    PeerRequests, PeerSnapshot, PeerState, Refusal, Region,
 };
 use serde_json::{Map, Value, json};
 
@@ -74,7 +74,7 @@ fn peer(peer: &PeerSnapshot) -> Value {
     }
 }
 
-fn asked_of(name: &str, share: f64, asked: &Asked) -> Value {
+fn asked_of(name: &str, share: f64, asked: &PeerRequests) -> Value {
     let (state, rest) = match asked.state {
         PeerState::Untried => ("untried", Duration::ZERO),
         PeerState::Resting { wait } => ("resting", wait),

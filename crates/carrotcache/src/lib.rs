@@ -141,7 +141,7 @@ pub use crate::group::Group;
 pub use crate::open::GroupBuilder;
 
 pub use crate::loader::{Loaded, Loader};
-pub use crate::peers::{Asked, BoxFuture, PeerSnapshot, PeerState};
+pub use crate::peers::{BoxFuture, PeerRequests, PeerSnapshot, PeerState};
 
 #[cfg(feature = "json")]
 pub use crate::typed::Json;

@@ -84,13 +84,13 @@ pub struct PeerSnapshot {
     /// Which part of all keys it owns, from 0 to 1.
     pub share: f64,
     /// How asking it has gone; `None` for this node, which does not ask itself.
-    pub asked: Option<Asked>,
+    pub asked: Option<PeerRequests>,
 }
 
 /// How asking a peer has gone, since it came into the list.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Asked {
+pub struct PeerRequests {
     /// Whether it is asked now.
     pub state: PeerState,
     /// Failures in a row, up to now.
@@ -151,15 +151,15 @@ impl Peers {
     }
 
     /// How asking `member` has gone so far.
-    pub(crate) fn asked(&self, member: &Member) -> Asked {
+    pub(crate) fn asked(&self, member: &Member) -> PeerRequests {
         let known = lock(&self.health.known);
-        let Some(peer) = known.get(&member.authority) else { return Asked::never() };
+        let Some(peer) = known.get(&member.authority) else { return PeerRequests::never() };
         let state = match peer.breaker.rest(self.health.clock.elapsed()) {
             Some(wait) => PeerState::Resting { wait },
             None => PeerState::Up,
         };
         let seconds = peer.seconds.snapshot();
-        Asked { state, failures: peer.breaker.failures(), requests: peer.requests, seconds }
+        PeerRequests { state, failures: peer.breaker.failures(), requests: peer.requests, seconds }
     }
 
     /// Forgets what is known of peers that are in no view any more.
@@ -170,7 +170,7 @@ impl Peers {
     }
 }
 
-impl Asked {
+impl PeerRequests {
     fn never() -> Self {
         let seconds = Histogram::default().snapshot();
         Self { state: PeerState::Untried, failures: 0, requests: 0, seconds }

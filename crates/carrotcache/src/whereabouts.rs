@@ -42,8 +42,8 @@ pub struct AtMember {
 impl Group {
     /// Where `key` falls, and what each member of the cluster holds of it.
     ///
-    /// Asks all members at once, and waits for a second at most. Dropping the future abandons the asking. One that is
-    /// in no list of its own is not among the members, whatever it mirrors.
+    /// Asks all members at once, and waits for a second at most. Dropping the future abandons the asking. A node
+    /// that is in no list is not among the members, whatever it mirrors.
     ///
     /// # Errors
     /// A key that no group takes. A member that could not be asked is no error: see [`AtMember::held`].

@@ -13,6 +13,7 @@ mod demo;
 mod fronts;
 mod hostile_bytes;
 mod lost_nodes;
+mod operators;
 mod origin_changes;
 mod page;
 mod process;

@@ -1,9 +1,9 @@
 //! What a node knows of its peers: their share of the keys, whether they rest, how they were asked.
 
 use super::*;
-use crate::peers::{Asked, PeerState};
+use crate::peers::{PeerRequests, PeerState};
 
-fn asked(node: &Node, name: &str) -> Option<Asked> {
+fn asked(node: &Node, name: &str) -> Option<PeerRequests> {
     node.peers().into_iter().find(|peer| *peer.member.name == *name).unwrap().asked
 }
 
