@@ -8,10 +8,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
 
 mod admin;
+mod auth;
 mod cli;
 mod data;
 mod demo;
 mod demo_data;
+mod host;
 mod log;
 mod metrics;
 mod node;
@@ -21,7 +23,9 @@ mod refusal;
 mod secret;
 mod serve;
 mod settings;
+mod statistics;
 mod target;
+mod whereabouts;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -17,7 +17,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::admin::Admin;
+use crate::auth::{Gate, Tries};
 use crate::data::DataFront;
+use crate::host::Hosts;
 use crate::origin::Origin;
 use crate::origin::slow::Slow;
 use crate::readiness::{FirstAnswer, Readiness};
@@ -92,6 +94,7 @@ impl RunningNode {
     /// # Errors
     /// Whatever keeps one of them from being whole; nothing is left running then.
     pub async fn start(plan: NodePlan) -> anyhow::Result<Self> {
+        let hosts = Hosts::new(&plan.hosts, plan.url.as_deref())?;
         let limits = ListenLimits::from(&plan.limits);
         let data = Listener::bind(plan.http, limits.clone()).await.context("data front")?;
         let admin = Listener::bind(plan.admin, limits).await.context("admin front")?;
@@ -103,19 +106,22 @@ impl RunningNode {
             .zip(readiness.origins())
             .map(|(group, first)| open_group(&cluster, group, first))
             .collect::<Result<_, _>>()?;
-        let front = DataFront::new(cluster.clone(), groups, plan.limits.value);
-        let data = data.serve(move |request| {
-            let front = front.clone();
-            async move { front.respond(request).await }
-        });
+        let front =
+            DataFront::new(cluster.clone(), groups, plan.limits.value, Gate::new(plan.password.clone()));
+        let data = serve_data(data, front.clone());
         // The admin front is the last to accept, so whoever is told that the node is ready can reach the others.
-        let operators = Admin::new(cluster.clone(), data.meter(), readiness.clone());
+        let operators = Admin {
+            cluster: cluster.clone(),
+            front,
+            data: data.meter(),
+            readiness: readiness.clone(),
+            hosts,
+            gate: Gate::new(plan.password.clone()),
+            since: std::time::Instant::now(),
+        };
         Ok(Self {
             data,
-            admin: admin.serve(move |request| {
-                let response = operators.respond(&request);
-                async move { response }
-            }),
+            admin: serve_admin(admin, operators),
             cluster,
             asking: plan.groups.iter().zip(readiness.origins()).map(asked).collect(),
             readiness,
@@ -146,6 +152,27 @@ impl RunningNode {
             )),
         }
     }
+}
+
+fn serve_data(listener: Listener, front: Arc<DataFront>) -> Serving {
+    listener.serve_each(move || {
+        let (front, tries) = (front.clone(), Arc::<Tries>::default());
+        move |request| {
+            let (front, tries) = (front.clone(), tries.clone());
+            async move { front.respond(request, &tries).await }
+        }
+    })
+}
+
+fn serve_admin(listener: Listener, operators: Admin) -> Serving {
+    let operators = Arc::new(operators);
+    listener.serve_each(move || {
+        let (operators, tries) = (operators.clone(), Tries::default());
+        move |request| {
+            let response = operators.respond(&request, &tries);
+            async move { response }
+        }
+    })
 }
 
 async fn start_member(plan: &NodePlan) -> anyhow::Result<Cluster> {
@@ -196,3 +223,6 @@ fn open_group(cluster: &Cluster, plan: &GroupPlan, first: &Arc<FirstAnswer>) -> 
         async move { first.heed(slow.load(key).await) }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@ use carrotcache::{GetError, KeyError, Refusal as Cause, WriteError, with_causes}
 use http::StatusCode;
 use serde_json::json;
 
+use crate::auth::Denied;
+
 /// Why a request has no value for an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -40,6 +42,12 @@ impl Refusal {
         Self { counted: Some(Cause::NoGroup), ..Self::new(StatusCode::NOT_FOUND, "no_such_group", message) }
     }
 
+    /// The request comes without the password.
+    pub fn unauthorized() -> Self {
+        let refusal = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", Denied::MESSAGE);
+        Self { counted: Some(Cause::Unauthorized), ..refusal }
+    }
+
     /// The request makes no sense.
     pub fn bad_request(why: impl Into<String>) -> Self {
         Self { counted: Some(Cause::Malformed), ..Self::new(StatusCode::BAD_REQUEST, "bad_request", why) }
@@ -60,7 +68,8 @@ impl Refusal {
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "bad_request", message) }
     }
 
-    fn key(error: KeyError) -> Self {
+    /// The key is one that no group takes; its group has counted it.
+    pub fn key(error: KeyError) -> Self {
         match error {
             KeyError::Empty => Self::new(StatusCode::BAD_REQUEST, "bad_request", error.to_string()),
             // A key that is too long, and whatever limit on keys comes next.

@@ -25,7 +25,7 @@ use crate::net::{
 };
 use crate::node::Node;
 use crate::open::GroupBuilder;
-use crate::peers::{NoPeers, Peers, Transport};
+use crate::peers::{NoPeers, PeerSnapshot, Peers, Transport};
 use crate::placement::PlacementKind;
 use crate::stats::{NodeStats, Refusal, Stats};
 #[cfg(feature = "http")]
@@ -69,6 +69,9 @@ struct Running {
     #[cfg(feature = "http")]
     /// Until the node leaves.
     port: Mutex<Option<Serving>>,
+    #[cfg(feature = "http")]
+    /// What is spoken to peers, if there is a wire.
+    dialect: Option<Dialect>,
     address: Option<SocketAddr>,
     identity: Identity,
     drain: Duration,
@@ -121,6 +124,29 @@ impl Cluster {
     /// What this node counted so far. Costs a few microseconds a group.
     pub fn stats(&self) -> Stats {
         self.running.node.stats()
+    }
+
+    /// The members that this node counts, which part of the keys each owns, and how asking it has gone.
+    ///
+    /// Walks the table of all keys, for some tens of microseconds: not for each get.
+    pub fn peers(&self) -> Vec<PeerSnapshot> {
+        self.running.node.peers()
+    }
+
+    /// A hash of the list of members and of the placement: two nodes with the same one agree on every owner.
+    pub fn view_hash(&self) -> u64 {
+        self.running.node.around.views.load().hash()
+    }
+
+    /// How keys are given to members.
+    pub fn placement(&self) -> PlacementKind {
+        self.running.node.around.views.load().kind()
+    }
+
+    /// What is spoken to peers; `None` for [`Cluster::local`].
+    #[cfg(feature = "http")]
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.running.dialect
     }
 
     /// What has happened on the port where peers ask; `None` for [`Cluster::local`], and once this node has left.
@@ -306,7 +332,7 @@ impl ClusterBuilder {
             placement,
         };
         let limits = self.limits.clone();
-        let running = self.assemble(parts)?;
+        let running = Running { dialect: Some(dialect), ..self.assemble(parts)? };
         let node = running.node.clone();
         let answer: server::Answer = Arc::new(move |request| {
             let node = node.clone();
@@ -342,6 +368,8 @@ impl ClusterBuilder {
             node: Arc::new(Node::new(around, random_id())),
             #[cfg(feature = "http")]
             port: Mutex::new(None),
+            #[cfg(feature = "http")]
+            dialect: None,
             address,
             identity: Identity { url, spelling, placement },
             drain: self.drain,

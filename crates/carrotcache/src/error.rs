@@ -234,6 +234,24 @@ impl PeerError {
     }
 }
 
+/// Why it is not known what a member holds of a key.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeldError {
+    /// Its dialect has no such question. Nothing was sent.
+    #[error("unsupported")]
+    Unsupported,
+    /// It could not be asked, or gave no reply.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// It answered, and did not say.
+    #[error("refused: {0}")]
+    Refused(
+        /// What it answered.
+        Arc<str>,
+    ),
+}
+
 /// Why a group was not opened. Nothing changed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -13,8 +13,10 @@ use crate::error::{GetError, KeyError, OpenError, with_causes};
 use crate::group::{Group, Settings, Surroundings};
 use crate::loader::Loader;
 use crate::message::{Found, Reply, Request};
+use crate::peers::PeerSnapshot;
 use crate::stats::{Refusal, Stats};
 use crate::units::{GroupName, Key};
+use crate::view::Member;
 
 /// A running node.
 pub(crate) struct Node {
@@ -69,6 +71,10 @@ impl Node {
                 group.forget(key.as_bytes());
                 if group.is_local(key.as_bytes()) { Reply::Done } else { Reply::NotOwner }
             }),
+            Request::Held { group, key } => match self.group(group.as_str()) {
+                Some(group) => Reply::Held(group.held(key.as_bytes())),
+                None => self.no_group(),
+            },
             Request::Id => Reply::Id(self.id.clone()),
             Request::Members => {
                 let view = self.around.views.current();
@@ -115,6 +121,16 @@ impl Node {
         let mut groups: Vec<_> = self.groups.load().values().map(Group::stats).collect();
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         self.around.stats.snapshot(groups)
+    }
+
+    /// The members, and what is known of each. Walks the table of the view.
+    pub(crate) fn peers(&self) -> Vec<PeerSnapshot> {
+        let known = |(member, is_me, share): (&Member, bool, f64)| PeerSnapshot {
+            member: member.clone(),
+            share,
+            asked: (!is_me).then(|| self.around.peers.asked(member)),
+        };
+        self.around.views.current().shares().map(known).collect()
     }
 
     /// Drops what other members own by now. Walks all memory: not for a thread that others wait for.

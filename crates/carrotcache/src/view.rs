@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::placement::{GroupHash, Placement, PlacementKind, Ranks, TooManyMembers};
+use crate::placement::{GroupHash, Placement, PlacementKind, Ranks, Spot, TooManyMembers};
 
 /// A node as membership sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +33,16 @@ pub(crate) struct View {
 pub(crate) struct Place<'a> {
     view: &'a View,
     ranks: Ranks,
+}
+
+/// A member, as one key sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ranked<'a> {
+    pub(crate) member: &'a Member,
+    /// From 0, the owner's; `None` where the member has none.
+    pub(crate) rank: Option<usize>,
+    /// It is this node.
+    pub(crate) is_me: bool,
 }
 
 /// Who has a rank for a key.
@@ -85,6 +95,23 @@ impl View {
     pub(crate) fn place(&self, group: GroupHash, key: &[u8]) -> Place<'_> {
         Place { view: self, ranks: self.placement.place(group, key) }
     }
+
+    /// Where `key` of this group falls, whoever owns it.
+    pub(crate) fn spot(&self, group: GroupHash, key: &[u8]) -> Spot {
+        self.placement.spot(group, key)
+    }
+
+    /// How keys are placed.
+    pub(crate) fn kind(&self) -> PlacementKind {
+        self.placement.kind()
+    }
+
+    /// Each member, whether it is this node, and which part of all keys it owns. Walks the table.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (&Member, bool, f64)> {
+        let shares = self.placement.shares(self.members.len());
+        let members = self.members.iter().enumerate();
+        members.zip(shares).map(|((at, member), share)| (member, self.me == Some(at), share))
+    }
 }
 
 /// A hash of the placement's kind and the names, in the order that placement sees them.
@@ -110,6 +137,16 @@ impl<'a> Place<'a> {
     /// Whether this node owns the key.
     pub(crate) fn is_local(self) -> bool {
         self.owner() == Owner::Local
+    }
+
+    /// All members: those with a rank for the key by rank, the others in the view's order.
+    pub(crate) fn everyone(self) -> Vec<Ranked<'a>> {
+        let view = self.view;
+        let ranked = |at: usize, rank| Ranked { member: &view.members[at], rank, is_me: view.me == Some(at) };
+        let first = self.ranks.iter().enumerate().map(|(rank, at)| ranked(at, Some(rank)));
+        let has_rank = |at: &usize| self.ranks.iter().any(|ranked| ranked == *at);
+        let others = (0..view.members.len()).filter(|at| !has_rank(at)).map(|at| ranked(at, None));
+        first.chain(others).collect()
     }
 
     fn rank(self, rank: usize) -> Option<Owner<'a>> {
@@ -154,6 +191,26 @@ mod tests {
         for n in 0..100u32 {
             let place = view.place(group(), &n.to_le_bytes());
             assert_ne!(place.stand_in(), Some(place.owner()));
+        }
+    }
+
+    #[test]
+    fn everyone_is_named_once_by_rank_and_then_in_the_views_order() {
+        let names = ["a:1", "b:1", "c:1", "d:1", "e:1"];
+        for kind in [PlacementKind::Slots, PlacementKind::Ring] {
+            let view = View::new(members(&names), Some("c:1"), kind).unwrap();
+            for n in 0..100u32 {
+                let place = view.place(group(), &n.to_le_bytes());
+                let everyone = place.everyone();
+                let ranks: Vec<_> = everyone.iter().map(|ranked| ranked.rank).collect();
+                assert_eq!(ranks, [Some(0), Some(1), Some(2), None, None]);
+                assert_eq!(everyone[0].is_me, place.is_local());
+                assert!(everyone[3].member < everyone[4].member);
+                let mut names_seen: Vec<_> = everyone.iter().map(|ranked| &*ranked.member.name).collect();
+                names_seen.sort_unstable();
+                assert_eq!(names_seen, names);
+                assert!(everyone.iter().all(|ranked| ranked.is_me == (&*ranked.member.name == "c:1")));
+            }
         }
     }
 

@@ -86,9 +86,11 @@ fn a_connection_is_kept_for_the_next_request_on_every_port() {
             assert_eq!(client.get(target).status, 200, "{target}");
         }
         // Two at once are answered in their order.
-        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(2).as_bytes());
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(2).as_bytes());
         assert_eq!((client.receive("GET").status, client.receive("GET").status), (200, 200), "{target}");
-        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());
+        client.send(
+            format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
+        );
         assert_eq!(client.receive("GET").status, 200, "{target}");
         assert!(client.rest().is_empty(), "{target}");
     }

@@ -15,6 +15,7 @@ mod fronts;
 mod hostile_bytes;
 mod late_origin;
 mod lost_nodes;
+mod operators;
 mod origin_changes;
 mod page;
 mod process;

@@ -30,7 +30,7 @@ use crate::clock;
 use crate::error::PeerError;
 use crate::limits::Limits;
 use crate::message::{Reply, Request};
-use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN, target};
+use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN, held_target, target};
 use crate::net::reply::{self, TEXT_LIMIT, Verb};
 use crate::net::tap::{Hear, Tap};
 use crate::net::wire;
@@ -146,6 +146,10 @@ impl Call {
             Request::Remove { group, key } => {
                 let target = target(row, group.as_str().as_bytes(), key.as_bytes());
                 (Verb::Remove, Method::DELETE, target, Vec::new(), Bytes::new())
+            }
+            Request::Held { group, key } => {
+                let target = held_target(group.as_str().as_bytes(), key.as_bytes());
+                (Verb::Held, Method::GET, target, Vec::new(), Bytes::new())
             }
             Request::Id => (Verb::Id, Method::GET, "/_carrot/id".to_owned(), Vec::new(), Bytes::new()),
             Request::Members => {

@@ -65,6 +65,9 @@ pub(super) const STAND_IN: &str = "x-carrot-stand-in";
 /// `1`: answer from memory or not at all.
 pub(super) const CACHED_ONLY: &str = "x-carrot-cached-only";
 
+/// Where the native row is asked what is held of a key: `~` is outside the alphabet of groups, so none is hidden.
+const HELD: &str = "/_carrot/~held/";
+
 const PROTOBUF: &str = "application/x-protobuf";
 
 /// What is particular to one dialect.
@@ -231,6 +234,8 @@ fn family_outcome(status: u16) -> Option<Outcome> {
 pub(super) enum Route {
     /// A key of a group, by the row whose base path it stands under. Both halves are whatever was sent.
     Entry { row: &'static Row, group: Vec<u8>, key: Vec<u8> },
+    /// `/_carrot/~held/{group}/{key}`. Both halves are whatever was sent.
+    Held { group: Vec<u8>, key: Vec<u8> },
     /// `/_carrot/id`.
     Id,
     /// `/_carrot/members`.
@@ -249,8 +254,21 @@ pub(super) fn route(target: &[u8]) -> Route {
         b"/_carrot/members" => return Route::Members,
         _ => {}
     }
+    if let Some(rest) = path.strip_prefix(HELD.as_bytes()) {
+        return match entry(Dialect::Native.row(), rest) {
+            Route::Entry { group, key, .. } => Route::Held { group, key },
+            malformed => malformed,
+        };
+    }
     let under = |row: &'static Row| Some((row, path.strip_prefix(row.base.as_bytes())?));
-    let Some((row, rest)) = ROWS.iter().find_map(under) else { return Route::Nowhere };
+    match ROWS.iter().find_map(under) {
+        Some((row, rest)) => entry(row, rest),
+        None => Route::Nowhere,
+    }
+}
+
+/// Reads what is behind a base path.
+fn entry(row: &'static Row, rest: &[u8]) -> Route {
     let Some(slash) = rest.iter().position(|&b| b == b'/') else {
         return Route::Malformed { row, why: "bad request: the path is no group/key" };
     };
@@ -265,6 +283,15 @@ pub(super) fn route(target: &[u8]) -> Route {
 pub(super) fn target(row: &Row, group: &[u8], key: &[u8]) -> String {
     let mut target = String::with_capacity(row.base.len() + group.len() + key.len() + 1);
     target.push_str(row.base);
+    escape(group, &mut target);
+    target.push('/');
+    escape(key, &mut target);
+    target
+}
+
+/// The target under which a native peer says what it holds of the key.
+pub(super) fn held_target(group: &[u8], key: &[u8]) -> String {
+    let mut target = HELD.to_owned();
     escape(group, &mut target);
     target.push('/');
     escape(key, &mut target);

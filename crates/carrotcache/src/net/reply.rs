@@ -34,6 +34,7 @@ pub(super) enum Verb {
     Remove,
     Id,
     Members,
+    Held,
 }
 
 /// What a request was about, for the texts of refusals.
@@ -50,6 +51,7 @@ pub(super) fn encode(row: &Row, about: Subject<'_>, reply: Reply) -> Response<By
         Reply::Done => status(StatusCode::NO_CONTENT, Bytes::new()),
         Reply::Id(id) => text(StatusCode::OK, &id),
         Reply::Members(names) => members(row, &names),
+        Reply::Held(held) => typed(row, wire::Held::from(held).encode_to_vec()),
         Reply::NotFound => refusal(row, Outcome::NotFound, &format!("no such key: {}", shown(about.key))),
         Reply::NotCached => refusal(row, Outcome::NotCached, &format!("not cached: {}", shown(about.key))),
         Reply::NoGroup => refusal(row, Outcome::NoGroup, &format!("no such group: {}", shown(about.group))),
@@ -148,6 +150,7 @@ pub(super) fn decode(
         (204, Verb::Set | Verb::Remove) => Ok(Reply::Done),
         (200, Verb::Id) => decode_id(head, &body),
         (200, Verb::Members) => decode_members(row, head, body),
+        (200, Verb::Held) => decode_held(row, head, body),
         (300..=399, _) => Err(broken(&format!("redirect to {:?}", head.headers.get(LOCATION)))),
         _ => decode_refusal(row, head, &body),
     }
@@ -199,6 +202,11 @@ fn decode_members(row: &Row, head: &response::Parts, body: Bytes) -> Result<Repl
     check_type(row, head)?;
     let names = wire::Members::decode(body).map_err(malformed)?.names;
     Ok(Reply::Members(names.into_iter().map(Arc::from).collect()))
+}
+
+fn decode_held(row: &Row, head: &response::Parts, body: Bytes) -> Result<Reply, PeerError> {
+    check_type(row, head)?;
+    Ok(Reply::Held(wire::Held::decode(body).map_err(malformed)?.into_holding()))
 }
 
 fn decode_refusal(row: &Row, head: &response::Parts, body: &[u8]) -> Result<Reply, PeerError> {

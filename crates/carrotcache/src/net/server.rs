@@ -71,6 +71,7 @@ impl PeerPort {
             Route::Malformed { row, why } => {
                 reply::encode(row, Subject { group: b"", key: b"" }, self.malformed(why))
             }
+            Route::Held { group, key } => self.held(native, &head, group, key).await,
             Route::Id => self.about_us(native, &head, Request::Id).await,
             Route::Members => self.about_us(native, &head, Request::Members).await,
             Route::Entry { row, .. } if !row.verbs.contains(&head.method) => reply::wrong_method(row.allow),
@@ -89,17 +90,30 @@ impl PeerPort {
         reply::encode(row, Subject { group: b"", key: b"" }, self.ask(what).await)
     }
 
-    async fn entry(&self, call: &Call, head: &request::Parts, body: Incoming) -> Reply {
-        if let Some(refused) = self.refuse_key(&call.key) {
-            return refused;
+    /// What is held of the key: a question, so GET alone.
+    async fn held(
+        &self,
+        row: &'static Row,
+        head: &request::Parts,
+        group: Vec<u8>,
+        key: Vec<u8>,
+    ) -> Response<Bytes> {
+        if head.method != Method::GET {
+            return reply::wrong_method("GET");
         }
-        // A name outside the alphabet is a group that nobody can have.
-        let Some(group) = std::str::from_utf8(&call.group).ok().and_then(|name| GroupName::new(name).ok())
-        else {
-            self.stats.refusals.add(Refusal::NoGroup);
-            return Reply::NoGroup;
+        let call = Call { row, group, key };
+        let answer = match self.meant(&call) {
+            Ok((group, key)) => self.ask(Request::Held { group, key }).await,
+            Err(refused) => refused,
         };
-        let key = Key::new(&call.key);
+        reply::encode(row, Subject { group: &call.group, key: &call.key }, answer)
+    }
+
+    async fn entry(&self, call: &Call, head: &request::Parts, body: Incoming) -> Reply {
+        let (group, key) = match self.meant(call) {
+            Ok(meant) => meant,
+            Err(refused) => return refused,
+        };
         match head.method {
             Method::PUT => self.set(group, key, body).await,
             Method::DELETE => self.ask(Request::Remove { group, key }).await,
@@ -108,6 +122,22 @@ impl PeerPort {
                 let says = |name| is_native && head.headers.get(name).is_some_and(|value| value == "1");
                 let (stand_in, cached_only) = (says(STAND_IN), says(CACHED_ONLY));
                 self.ask(Request::Get { group, key, stand_in, cached_only }).await
+            }
+        }
+    }
+
+    /// The group and the key, if there can be such.
+    fn meant(&self, call: &Call) -> Result<(GroupName, Key), Reply> {
+        if let Some(refused) = self.refuse_key(&call.key) {
+            return Err(refused);
+        }
+        // A name outside the alphabet is a group that nobody can have.
+        let name = std::str::from_utf8(&call.group).ok().and_then(|name| GroupName::new(name).ok());
+        match name {
+            Some(group) => Ok((group, Key::new(&call.key))),
+            None => {
+                self.stats.refusals.add(Refusal::NoGroup);
+                Err(Reply::NoGroup)
             }
         }
     }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::message::Found;
+use crate::message::{Found, Holding};
+use crate::stats::Region;
 
 /// Longest time taken from a peer. Further off makes no difference to anyone, and would overflow an instant.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -50,6 +51,23 @@ pub(super) struct SetRequest {
 pub(super) struct Members {
     #[prost(string, repeated, tag = "1")]
     pub(super) names: Vec<String>,
+}
+
+/// Native: what a node holds of a key.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Held {
+    #[prost(bool, tag = "1")]
+    held: bool,
+    #[prost(bool, tag = "2")]
+    mirror: bool,
+    #[prost(uint64, tag = "3")]
+    value_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    weight_bytes: u64,
+    #[prost(uint64, tag = "5")]
+    age_ms: u64,
+    #[prost(uint64, optional, tag = "6")]
+    ttl_ms: Option<u64>,
 }
 
 /// carrotCache: the value of a key.
@@ -105,6 +123,32 @@ impl SetRequest {
 
     pub(super) fn ttl(&self) -> Option<Duration> {
         self.ttl_ms.map(span)
+    }
+}
+
+impl From<Option<Holding>> for Held {
+    fn from(holding: Option<Holding>) -> Self {
+        let Some(holding) = holding else { return Self::default() };
+        Self {
+            held: true,
+            mirror: holding.region == Region::Mirrors,
+            value_bytes: holding.value_bytes,
+            weight_bytes: holding.weight_bytes,
+            age_ms: ceil_ms(holding.age),
+            ttl_ms: holding.ttl.map(floor_ms),
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn into_holding(self) -> Option<Holding> {
+        self.held.then(|| Holding {
+            region: if self.mirror { Region::Mirrors } else { Region::Owned },
+            value_bytes: self.value_bytes,
+            weight_bytes: self.weight_bytes,
+            age: span(self.age_ms),
+            ttl: self.ttl_ms.map(span),
+        })
     }
 }
 
@@ -264,6 +308,18 @@ mod tests {
         let members = |name: &str| Members { names: vec![name.to_owned()] };
         check.field("Members", "names", members("ä"), members(""));
 
+        let held = |change: fn(&mut Held)| {
+            let mut message = Held::default();
+            change(&mut message);
+            message
+        };
+        check.field("Held", "held", held(|m| m.held = true), Held::default());
+        check.field("Held", "mirror", held(|m| m.mirror = true), Held::default());
+        check.field("Held", "value_bytes", held(|m| m.value_bytes = u64::MAX), Held::default());
+        check.field("Held", "weight_bytes", held(|m| m.weight_bytes = u64::MAX), Held::default());
+        check.field("Held", "age_ms", held(|m| m.age_ms = u64::MAX), Held::default());
+        check.field("Held", "ttl_ms", held(|m| m.ttl_ms = Some(u64::MAX)), held(|m| m.ttl_ms = Some(0)));
+
         let carrot = |value| CarrotResponse { value };
         check.field("CarrotResponse", "value", carrot(bytes()), carrot(Bytes::new()));
 
@@ -287,6 +343,23 @@ mod tests {
         };
         let read = GetResponse::decode(&*native.encode_to_vec()).unwrap();
         assert_eq!(read, GetResponse { value: Some(bytes()), minute_qps: Some(2.5) });
+    }
+
+    #[test]
+    fn what_is_held_reads_back_and_nothing_is_an_empty_message() {
+        let holding = Holding {
+            region: Region::Mirrors,
+            value_bytes: 3,
+            weight_bytes: 88,
+            age: Duration::from_millis(1200),
+            ttl: Some(Duration::ZERO),
+        };
+        for holding in [Some(holding), Some(Holding { region: Region::Owned, ttl: None, ..holding })] {
+            let read = Held::decode(&*Held::from(holding).encode_to_vec()).unwrap();
+            assert_eq!(read.into_holding(), holding);
+        }
+        assert_eq!(Held::from(None).encode_to_vec(), b"");
+        assert_eq!(Held::decode(&b""[..]).unwrap().into_holding(), None);
     }
 
     #[test]
@@ -330,6 +403,7 @@ mod tests {
             let _ = Response::decode(&*body).map(Response::into_found);
             let _ = SetRequest::decode(&*body).map(|set| set.ttl());
             let _ = Members::decode(&*body);
+            let _ = Held::decode(&*body).map(Held::into_holding);
             let _ = CarrotResponse::decode(&*body);
             let _ = GetResponse::decode(&*body);
         }

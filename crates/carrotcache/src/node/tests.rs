@@ -34,6 +34,8 @@ mod counts;
 mod failures;
 mod herd;
 mod hot;
+mod peers;
+mod whereabouts;
 mod writes;
 
 const A_SECOND: Duration = Duration::from_secs(1);

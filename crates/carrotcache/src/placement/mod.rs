@@ -61,6 +61,16 @@ impl fmt::Display for PlacementKind {
     }
 }
 
+/// Where a key falls, before anybody owns it. The same on every node of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Spot {
+    /// One of the 65,536 slots.
+    Slot(u16),
+    /// A place on the circle; the next point at or after it is the owner's.
+    Place(u32),
+}
+
 /// The owners of all keys under one member list.
 pub enum Placement {
     /// By slots.
@@ -83,6 +93,32 @@ impl Placement {
         match kind {
             PlacementKind::Slots => Slots::new(names).map(Self::Slots),
             PlacementKind::Ring => Ring::new(names).map(Self::Ring),
+        }
+    }
+
+    /// Which of the two it is.
+    pub fn kind(&self) -> PlacementKind {
+        match self {
+            Self::Slots(_) => PlacementKind::Slots,
+            Self::Ring(_) => PlacementKind::Ring,
+        }
+    }
+
+    /// Where a key falls.
+    pub fn spot(&self, group: GroupHash, key: &[u8]) -> Spot {
+        match self {
+            Self::Slots(_) => Spot::Slot(Slots::slot(group, key)),
+            Self::Ring(_) => Spot::Place(Ring::place(key)),
+        }
+    }
+
+    /// Which part of all keys each of the `members` that were placed owns, by index, from 0 to 1.
+    ///
+    /// Walks the whole table, some ten thousand steps: for a person who asks, not for the path of a get.
+    pub(crate) fn shares(&self, members: usize) -> Vec<f64> {
+        match self {
+            Self::Slots(slots) => slots.shares(members),
+            Self::Ring(ring) => ring.shares(members),
         }
     }
 
@@ -117,6 +153,34 @@ mod tests {
         }
         let line = "Ring".parse::<PlacementKind>().unwrap_err().to_string();
         assert_eq!(line, "\"Ring\" is not a placement: \"slots\" or \"ring\"");
+    }
+
+    #[test]
+    fn shares_add_up_to_all_keys_and_of_equal_names_the_last_has_them() {
+        for kind in [PlacementKind::Slots, PlacementKind::Ring] {
+            let shares = Placement::new(kind, ["a", "b", "a", "c"]).unwrap().shares(4);
+            assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{kind}: {shares:?}");
+            assert!(shares[0] == 0.0 && shares[1..].iter().all(|share| *share > 0.1), "{kind}: {shares:?}");
+            assert_eq!(Placement::new(kind, ["a"]).unwrap().shares(1), [1.0], "{kind}");
+            assert!(Placement::new::<&str>(kind, []).unwrap().shares(0).is_empty(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_the_part_of_keys_that_a_member_is_given() {
+        let names = ["http://localhost:8001", "http://localhost:8002", "http://localhost:8003"];
+        for kind in [PlacementKind::Slots, PlacementKind::Ring] {
+            let placement = Placement::new(kind, names).unwrap();
+            let mut owned = [0.0; 3];
+            for n in 0..20_000 {
+                let key = format!("key {n}");
+                owned[placement.place(GroupHash::of("g"), key.as_bytes()).owner().unwrap()] += 1.0 / 20_000.0;
+            }
+            for (owned, share) in owned.into_iter().zip(placement.shares(3)) {
+                // Five standard deviations of such a count are less than 0.018.
+                assert!((owned - share).abs() < 0.02, "{kind}: {owned} of the keys, {share} of the space");
+            }
+        }
     }
 
     #[test]

@@ -53,6 +53,20 @@ impl Ring {
         // Past the last point the circle begins again.
         self.ranks.get(next).or(self.ranks.first()).copied().unwrap_or(Ranks::NOBODY)
     }
+
+    /// Which part of the circle lies before the points of each of so many members.
+    pub(super) fn shares(&self, members: usize) -> Vec<f64> {
+        const CIRCLE: f64 = (1u64 << 32) as f64;
+        let mut shares = vec![0.0; members];
+        let mut before = self.places.last().map_or(0.0, |&last| f64::from(last) - CIRCLE);
+        for (&place, ranks) in self.places.iter().zip(&self.ranks) {
+            if let Some(owner) = ranks.owner() {
+                shares[owner] += (f64::from(place) - before) / CIRCLE;
+            }
+            before = f64::from(place);
+        }
+        shares
+    }
 }
 
 /// All points in the circle's order; of those that coincide, the one added last.

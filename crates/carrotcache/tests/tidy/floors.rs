@@ -46,7 +46,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "view",
             ],
             &["flight", "load", "loader", "peers", "store", "views"],
-            &["fetch", "group"],
+            &["fetch", "group", "whereabouts"],
             &["write"],
             &["node", "typed"],
             &[

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::units::GroupName;
 
 const DIALECTS: [Dialect; 3] = [Dialect::Native, Dialect::Carrot, Dialect::Golang];
 
@@ -117,6 +118,23 @@ fn targets_that_name_nothing_are_told_from_targets_that_cannot_be_read() {
     ] {
         assert!(matches!(route(target), Route::Malformed { .. }), "{}", target.escape_ascii());
     }
+}
+
+#[test]
+fn what_is_held_is_asked_beside_the_groups_and_names_any_key() {
+    for (key, written) in KEYS {
+        let target = held_target(b"scores", key);
+        assert_eq!(target, format!("/_carrot/~held/scores/{written}"));
+        let Route::Held { group, key: read } = route(target.as_bytes()) else { panic!("{target}") };
+        assert_eq!((&*group, &*read), (&b"scores"[..], key));
+    }
+    for target in [&b"/_carrot/~held/g"[..], b"/_carrot/~held/", b"/_carrot/~held/g/%zz"] {
+        assert!(matches!(route(target), Route::Malformed { .. }), "{}", target.escape_ascii());
+    }
+    // Under every other spelling it is a group, of a name that none can have.
+    assert_eq!(entry(b"/_carrot/%7Eheld/g/k").1, b"~held");
+    assert_eq!(entry(b"/carrotCache/~held/g/k").1, b"~held");
+    assert!(GroupName::new("~held").is_err());
 }
 
 #[test]

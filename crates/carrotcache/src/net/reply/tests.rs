@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::*;
+use crate::message::Holding;
+use crate::stats::Region;
 
 const DIALECTS: [Dialect; 3] = [Dialect::Native, Dialect::Carrot, Dialect::Golang];
 const TOM: Subject<'_> = Subject { group: b"scores", key: b"Tom" };
@@ -17,6 +19,16 @@ fn found(value: &'static [u8]) -> Found {
         node: Arc::from("a"),
         minute_qps: Some(1.5),
         view: Some(258),
+    }
+}
+
+fn held() -> Holding {
+    Holding {
+        region: Region::Mirrors,
+        value_bytes: 3,
+        weight_bytes: 88,
+        age: Duration::from_millis(1200),
+        ttl: Some(Duration::from_millis(58_800)),
     }
 }
 
@@ -157,12 +169,15 @@ fn the_native_row_loses_nothing_on_the_way() {
         Reply::Id(Arc::from("5f2c-1")),
         Reply::Members(vec![Arc::from("http://a:1"), Arc::from("b")]),
         Reply::Members(Vec::new()),
+        Reply::Held(None),
+        Reply::Held(Some(held())),
     ]);
     for reply in replies {
         let verb = match reply {
             Reply::Done => Verb::Remove,
             Reply::Id(_) => Verb::Id,
             Reply::Members(_) => Verb::Members,
+            Reply::Held(_) => Verb::Held,
             _ => Verb::Get,
         };
         let back = read(Dialect::Native, verb, encode(Dialect::Native.row(), TOM, reply.clone())).unwrap();
@@ -205,7 +220,7 @@ fn the_family_rows_say_what_they_can_and_are_read_no_further() {
 #[test]
 fn what_is_no_reply_of_the_row_is_broken() {
     let protobuf = ("content-type", "application/x-protobuf");
-    let cases: [(Verb, Response<Bytes>); 12] = [
+    let cases: [(Verb, Response<Bytes>); 14] = [
         (Verb::Get, response(200, &[protobuf], b"\x0a\x05ab")),
         (Verb::Get, response(200, &[protobuf], b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")),
         (Verb::Get, response(200, &[("content-type", "text/html")], b"")),
@@ -218,6 +233,8 @@ fn what_is_no_reply_of_the_row_is_broken() {
         (Verb::Set, response(301, &[("location", "/elsewhere")], b"")),
         (Verb::Id, response(200, &[("content-type", "text/html")], b"<html>")),
         (Verb::Members, response(200, &[("content-type", "text/html")], b"")),
+        (Verb::Held, response(200, &[("content-type", "text/html")], b"")),
+        (Verb::Held, response(200, &[("content-type", "application/x-protobuf")], b"\x08")),
     ];
     for (verb, case) in cases {
         for dialect in DIALECTS {

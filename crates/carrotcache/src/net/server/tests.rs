@@ -29,6 +29,7 @@ fn node() -> Answer {
                 Request::Get { group, .. } if group.as_str() != "scores" => Reply::NoGroup,
                 Request::Get { key, .. } if key.as_bytes() == b"Tom" => Reply::Found(tom()),
                 Request::Get { .. } => Reply::NotFound,
+                Request::Held { key, .. } if key.as_bytes() == b"a/../b" => Reply::Held(None),
                 Request::Id => Reply::Id(Arc::from("an-id")),
                 Request::Members => Reply::Members(vec![Arc::from("a")]),
                 other => Reply::BadRequest(Arc::from(format!("{other:?}"))),
@@ -110,6 +111,13 @@ async fn each_row_is_answered_under_its_own_path_in_its_own_words() {
         ("/carrotCache/", 400, b"bad request: the path is no group/key\n"),
         ("/_carrot/id", 200, b"an-id\n"),
         ("/_carrot/members", 200, b"\x0a\x01a"),
+        ("/_carrot/~held/scores/a/../b", 200, b""),
+        ("/_carrot/~held/scores/", 400, b"key is required\n"),
+        ("/_carrot/~held/scores", 400, b"bad request: the path is no group/key\n"),
+        ("/_carrot/~held/a%20b/Tom", 404, b"no such group: a b\n"),
+        ("/_carrot/~held", 400, b"bad request: the path is no group/key\n"),
+        ("/_carrot/%7Eheld/scores/Tom", 404, b"no such group: ~held\n"),
+        ("/carrotCache/~held/scores/Tom", 404, b"no such group: ~held\n"),
         ("/", 404, b"no such path\n"),
         ("/_galaxycache/scores/Tom", 404, b"no such path\n"),
         ("//_carrot/scores/Tom", 404, b"no such path\n"),
@@ -133,6 +141,7 @@ async fn a_path_takes_its_methods_and_lists_them_to_any_other() {
         ("POST", "/_groupcache/scores/_remove-keys/", "GET"),
         ("DELETE", "/_carrot/id", "GET"),
         ("PUT", "/_carrot/members", "GET"),
+        ("PUT", "/_carrot/~held/scores/Tom", "GET"),
     ] {
         let mut client = Raw::connect(port.address()).await;
         client
