@@ -35,6 +35,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "listed",
                 "message",
                 "placement",
+                "placement::md5",
                 "placement::ranks",
                 "placement::ring",
                 "placement::slots",
