@@ -104,6 +104,7 @@ mod answer;
 mod breaker;
 mod clock;
 mod cluster;
+mod dropped_ttl;
 mod error;
 mod fault;
 mod fetch;
