@@ -160,7 +160,7 @@ fn is_name(name: &str) -> bool {
 impl ClusterSettings {
     fn validate(&self) -> Result<(), BadSettings> {
         match (self.dialect, self.placement) {
-            (Dialect::Carrot | Dialect::Golang, Some(PlacementKind::Slots)) => Err(BadSettings::SlotsOfGo),
+            (dialect, Some(PlacementKind::Slots)) if dialect.is_family() => Err(BadSettings::SlotsOfGo),
             _ => Ok(()),
         }
     }
@@ -223,7 +223,7 @@ mod tests {
         ] {
             assert_eq!(cluster(dialect, placement).validate(), Ok(()), "{dialect} {placement:?}");
         }
-        for dialect in [Dialect::Carrot, Dialect::Golang] {
+        for &dialect in Dialect::ALL.iter().filter(|dialect| dialect.is_family()) {
             let refused = cluster(dialect, Some(PlacementKind::Slots)).validate();
             assert_eq!(refused, Err(BadSettings::SlotsOfGo));
         }

@@ -26,7 +26,7 @@ use crate::net::{
 use crate::node::Node;
 use crate::open::GroupBuilder;
 use crate::peers::{NoPeers, PeerSnapshot, Peers, Transport};
-use crate::placement::PlacementKind;
+use crate::placement::{Layout, PlacementKind};
 use crate::stats::{NodeStats, Refusal, Stats};
 #[cfg(feature = "http")]
 use crate::sync::{Mutex, lock};
@@ -84,7 +84,7 @@ struct Identity {
     /// `http://host:port`, as its peers write it, if that is known.
     url: Option<String>,
     spelling: Spelling,
-    placement: PlacementKind,
+    placement: Layout,
 }
 
 impl Cluster {
@@ -308,15 +308,14 @@ impl ClusterBuilder {
 
     #[cfg(feature = "http")]
     async fn assemble_http(self, bind: SocketAddr, dialect: Dialect) -> Result<Running, StartError> {
-        let family = dialect != Dialect::Native;
-        let placement = match (family, self.placement) {
-            (true, Some(PlacementKind::Slots)) => {
+        let placement = match (dialect.ring(), self.placement) {
+            (Some(_), Some(PlacementKind::Slots)) => {
                 return Err(StartError::Settings(
                     "a family dialect brings its own ring: placement slots cannot be had beside it",
                 ));
             }
-            (true, _) => PlacementKind::Ring,
-            (false, placement) => placement.unwrap_or_default(),
+            (Some(hash), _) => Layout::Ring(hash),
+            (None, placement) => placement.unwrap_or_default().into(),
         };
         let listener = Listener::bind(bind, (&self.limits).into()).await?;
         let address = listener.address();
@@ -328,7 +327,7 @@ impl ClusterBuilder {
         let parts = Parts {
             transport: Arc::new(HttpTransport::new(dialect, self.limits.clone())),
             address: Some(address),
-            spelling: if family { Spelling::AsListed } else { Spelling::One },
+            spelling: dialect.spelling(),
             placement,
         };
         let limits = self.limits.clone();
@@ -338,8 +337,13 @@ impl ClusterBuilder {
             let node = node.clone();
             Box::pin(async move { node.answer(request).await })
         });
-        *lock(&running.port) =
-            Some(server::serve(listener, answer, &limits, running.node.around.stats.clone()));
+        let terms = server::Terms {
+            dialect,
+            limits,
+            stats: running.node.around.stats.clone(),
+            dropped_ttl: running.node.around.peers.dropped_ttl().clone(),
+        };
+        *lock(&running.port) = Some(server::serve(listener, answer, terms));
         Ok(running)
     }
 
@@ -383,7 +387,7 @@ struct Parts {
     transport: Arc<dyn Transport>,
     address: Option<SocketAddr>,
     spelling: Spelling,
-    placement: PlacementKind,
+    placement: Layout,
 }
 
 impl Parts {
@@ -392,7 +396,7 @@ impl Parts {
             transport: Arc::new(NoPeers),
             address: None,
             spelling: Spelling::One,
-            placement: PlacementKind::Slots,
+            placement: Layout::Slots,
         }
     }
 }
@@ -439,7 +443,7 @@ impl Running {
             if members.iter().any(|member| member.name == own.name) {
                 return Ok(Some(own.name));
             }
-            if self.identity.spelling == Spelling::AsListed {
+            if self.identity.spelling != Spelling::One {
                 return Err(StartError::NotListed { url: url.to_owned() });
             }
         }

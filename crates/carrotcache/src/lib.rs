@@ -80,7 +80,7 @@
 //!
 //! # Features
 //!
-//! - `http` (default): peers over HTTP/1.1 and protobuf, among them Go's groupcache and the first carrotCache.
+//! - `http` (default): peers over HTTP/1.1 and protobuf, among them Go's groupcache, its forks and the first carrotCache.
 //!   Without it a cluster is this process alone.
 //! - `json` (default): the codec `Json`, for groups of any type that serde knows.
 //!
@@ -104,6 +104,7 @@ mod answer;
 mod breaker;
 mod clock;
 mod cluster;
+mod dropped_ttl;
 mod error;
 mod fault;
 mod fetch;

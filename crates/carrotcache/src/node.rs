@@ -39,13 +39,28 @@ impl Node {
         settings: Settings,
         loader: Arc<dyn Loader>,
     ) -> Result<Group, OpenError> {
+        let has_ttl = settings.ttl.is_some();
         let group = Group::new(name.clone(), settings, loader, self.around.clone());
         let before = self.groups.rcu(|groups| {
             let mut groups = HashMap::clone(groups);
             groups.entry(name.clone()).or_insert_with(|| group.clone());
             groups
         });
-        if before.contains_key(&name) { Err(OpenError::Exists(name)) } else { Ok(group) }
+        if before.contains_key(&name) {
+            return Err(OpenError::Exists(name));
+        }
+        if has_ttl {
+            self.mind_ttl();
+        }
+        Ok(group)
+    }
+
+    /// A ttl is worth a warning where this node has peers which drop it.
+    fn mind_ttl(&self) {
+        let Some(dialect) = self.around.peers.customs().drops_ttl else { return };
+        if self.around.views.load().others().next().is_some() {
+            self.around.peers.dropped_ttl().warn(dialect);
+        }
     }
 
     /// The group of that name, if it is open.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::breaker::Breaker;
 use crate::clock::{self, Clock};
+use crate::dropped_ttl::DroppedTtl;
 use crate::error::PeerError;
 use crate::message::{Reply, Request};
 use crate::stats::{Histogram, HistogramSnapshot};
@@ -24,6 +25,20 @@ const PROBE: Duration = Duration::from_secs(1);
 /// A future that owns what it needs.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// What peers of a dialect do with what they are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Customs {
+    /// A set or a remove is told to every member by whoever makes it.
+    pub(crate) tell_all: bool,
+    /// They take a value and drop its ttl: the dialect's name.
+    pub(crate) drops_ttl: Option<&'static str>,
+}
+
+impl Customs {
+    /// Our own: a write is the owner's business, and a ttl is kept.
+    pub(crate) const NATIVE: Self = Self { tell_all: false, drops_ttl: None };
+}
+
 /// How a node asks a peer. One side is the network, the other the simulator.
 pub(crate) trait Transport: Send + Sync + 'static {
     /// Asks `to`, and gives its reply or why there is none, at `deadline` at the latest.
@@ -35,6 +50,11 @@ pub(crate) trait Transport: Send + Sync + 'static {
         what: Request,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Reply, PeerError>>;
+
+    /// What the peers at the other end do with what they are told.
+    fn customs(&self) -> Customs {
+        Customs::NATIVE
+    }
 
     /// The members that will be asked from now on; connections to others may be closed.
     fn retain(&self, members: &[Member]) {
@@ -55,6 +75,7 @@ impl Transport for NoPeers {
 pub(crate) struct Peers {
     transport: Arc<dyn Transport>,
     health: Arc<Health>,
+    dropped_ttl: Arc<DroppedTtl>,
 }
 
 /// What is known of the peers' lives.
@@ -118,7 +139,18 @@ pub enum PeerState {
 
 impl Peers {
     pub(crate) fn new(transport: Arc<dyn Transport>, clock: Clock) -> Self {
-        Self { transport, health: Arc::new(Health { clock, known: Mutex::new(HashMap::new()) }) }
+        let health = Arc::new(Health { clock, known: Mutex::new(HashMap::new()) });
+        Self { transport, health, dropped_ttl: Arc::default() }
+    }
+
+    /// What peers do with what they are told.
+    pub(crate) fn customs(&self) -> Customs {
+        self.transport.customs()
+    }
+
+    /// The warning that a ttl is dropped, one for the whole node.
+    pub(crate) fn dropped_ttl(&self) -> &Arc<DroppedTtl> {
+        &self.dropped_ttl
     }
 
     /// Asks `to` unless it rests. Cancel-safe: an abandoned ask says nothing of the peer.

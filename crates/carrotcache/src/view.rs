@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::placement::{GroupHash, Placement, PlacementKind, Ranks, Spot, TooManyMembers};
+use crate::placement::{GroupHash, Layout, Placement, PlacementKind, Ranks, Spot, TooManyMembers};
 
 /// A node as membership sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,18 +65,19 @@ impl View {
     pub(crate) fn new(
         mut members: Vec<Member>,
         me: Option<&str>,
-        kind: PlacementKind,
+        layout: impl Into<Layout>,
     ) -> Result<Self, TooManyMembers> {
-        match kind {
-            PlacementKind::Slots => members.sort(),
+        let layout = layout.into();
+        match layout {
+            Layout::Slots => members.sort(),
             // The circle's ties fall to the peer that was added last, so the list's order is kept.
-            PlacementKind::Ring => {}
+            Layout::Ring(_) => {}
         }
         let mut listed = std::collections::HashSet::new();
         members.retain(|member| listed.insert(member.name.clone()));
         let names: Vec<&str> = members.iter().map(|member| &*member.name).collect();
-        let placement = Placement::new(kind, &names)?;
-        let hash = hash_of(kind, &names);
+        let placement = Placement::new(layout, &names)?;
+        let hash = hash_of(layout, &names);
         let me = me.and_then(|me| members.iter().position(|member| &*member.name == me));
         Ok(Self { members, me, placement, hash })
     }
@@ -84,6 +85,11 @@ impl View {
     /// All members, sorted by name where the placement allows it.
     pub(crate) fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// All members but this node.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().enumerate().filter(|(at, _)| Some(*at) != self.me).map(|(_, member)| member)
     }
 
     /// Equal in two views exactly if they place every key alike.
@@ -114,9 +120,9 @@ impl View {
     }
 }
 
-/// A hash of the placement's kind and the names, in the order that placement sees them.
-fn hash_of(kind: PlacementKind, names: &[&str]) -> u64 {
-    let mut text = kind.to_string();
+/// A hash of the layout and the names, in the order that placement sees them.
+fn hash_of(layout: Layout, names: &[&str]) -> u64 {
+    let mut text = layout.to_string();
     for name in names {
         let _ = write!(text, "\n{name}");
     }
@@ -162,6 +168,7 @@ impl<'a> Place<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::{PlacementKind, RingHash};
 
     fn members(names: &[&str]) -> Vec<Member> {
         names.iter().map(|name| Member { name: (*name).into(), authority: (*name).into() }).collect()
@@ -183,6 +190,16 @@ mod tests {
                 views.iter().map(|view| view.place(group(), key.as_bytes()).is_local()).collect();
             assert_eq!(local.iter().filter(|local| **local).count(), 1, "{key}: {local:?}");
         }
+    }
+
+    #[test]
+    fn the_others_are_all_but_this_node() {
+        let names = |me| {
+            let view = View::new(members(&["a", "b", "c"]), me, PlacementKind::Slots).unwrap();
+            view.others().map(|member| member.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Some("b")), ["a", "c"]);
+        assert_eq!(names(None), ["a", "b", "c"]);
     }
 
     #[test]
@@ -227,10 +244,18 @@ mod tests {
 
     #[test]
     fn the_hash_tells_lists_and_placements_apart_and_not_the_order_of_a_list() {
-        let hash = |names: &[&str], kind| View::new(members(names), None, kind).unwrap().hash();
+        fn hash(names: &[&str], layout: impl Into<Layout>) -> u64 {
+            View::new(members(names), None, layout).unwrap().hash()
+        }
         assert_eq!(hash(&["a", "b", "a"], PlacementKind::Slots), hash(&["b", "a"], PlacementKind::Slots));
         assert_ne!(hash(&["a", "b"], PlacementKind::Slots), hash(&["a", "c"], PlacementKind::Slots));
         assert_ne!(hash(&["a", "b"], PlacementKind::Slots), hash(&["a", "b"], PlacementKind::Ring));
         assert_ne!(hash(&["a", "b"], PlacementKind::Ring), hash(&["b", "a"], PlacementKind::Ring));
+        assert_ne!(hash(&["a", "b"], PlacementKind::Ring), hash(&["a", "b"], Layout::Ring(RingHash::Fnv1)));
+        assert_eq!(
+            hash(&["a", "b"], PlacementKind::Ring),
+            xxh3_64(b"ring\na\nb"),
+            "it is part of the wire, and two releases must give the same"
+        );
     }
 }

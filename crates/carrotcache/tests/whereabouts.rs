@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use carrotcache::net::dialect::Dialect;
-use carrotcache::placement::{GroupHash, PlacementKind, Ring, Slots, Spot};
+use carrotcache::placement::{GroupHash, PlacementKind, Ring, RingHash, Slots, Spot};
 use carrotcache::{
     AtMember, BoxError, Cluster, Group, HeldError, Holding, Hot, Key, PeerState, Region, Source, Whereabouts,
 };
@@ -95,7 +95,7 @@ async fn each_node_says_the_same_of_a_key_and_looking_changes_no_number() {
 fn spot(placement: PlacementKind, key: &[u8]) -> Spot {
     match placement {
         PlacementKind::Slots => Spot::Slot(Slots::slot(GroupHash::of("scores"), key)),
-        PlacementKind::Ring => Spot::Place(Ring::place(key)),
+        PlacementKind::Ring => Spot::Place(RingHash::Crc32.place(key)),
     }
 }
 
@@ -141,9 +141,10 @@ async fn a_family_peer_is_never_asked_what_it_holds() {
     let start = |n: usize| Cluster::bind(addresses[n]).dialect(Dialect::Golang).peers(urls.clone()).start();
     let nodes = [start(0).await.unwrap(), start(1).await.unwrap()];
     let groups = [open(&nodes[0]), open(&nodes[1])];
+    let ring = Ring::new(RingHash::Crc32, &urls).unwrap();
     let key = (0..)
         .map(|n: u32| n.to_string())
-        .find(|key| Ring::new(&urls).unwrap().ranks(Ring::place(key.as_bytes())).owner() == Some(0))
+        .find(|key| ring.ranks(ring.place(key.as_bytes())).owner() == Some(0))
         .unwrap();
     assert_eq!(groups[0].answer(&key, carrotcache::Ask::default()).await.unwrap().source, Source::Origin);
     let seen = groups[0].whereabouts(&key).await.unwrap();

@@ -1,8 +1,12 @@
-//! The protobuf messages that peers exchange, and what they mean in `message.rs`' words.
+//! The protobuf messages that peers exchange, and what they mean in `message.rs`' words: the native ones here, the
+//! family's in `wire/family.rs`.
 //!
-//! Written with prost's derive, so that building needs no `protoc`; a test holds them to docs/peer.proto. A decoded
-//! value is a slice of the body it came in: whoever keeps it copies it. Times travel as milliseconds from now, never
-//! as clock times.
+//! Written with prost's derive, so that building needs no `protoc`; a test holds all of them to docs/peer.proto. A
+//! decoded value is a slice of the body it came in: whoever keeps it copies it. Native times travel as milliseconds from
+//! now, never as clock times.
+
+mod bounds;
+pub(super) mod family;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +15,6 @@ use bytes::Bytes;
 
 use crate::message::{Found, Holding};
 use crate::stats::Region;
-
-/// Longest time taken from a peer. Further off makes no difference to anyone, and would overflow an instant.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Longest name of a node, in bytes: names go into headers, logs and metrics.
 const LONGEST_NAME: usize = 255;
@@ -70,22 +71,6 @@ pub(super) struct Held {
     ttl_ms: Option<u64>,
 }
 
-/// carrotCache: the value of a key.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct CarrotResponse {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub(super) value: Bytes,
-}
-
-/// groupcache: the value of a key.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct GetResponse {
-    #[prost(bytes = "bytes", optional, tag = "1")]
-    pub(super) value: Option<Bytes>,
-    #[prost(double, optional, tag = "2")]
-    pub(super) minute_qps: Option<f64>,
-}
-
 impl From<Found> for Response {
     fn from(found: Found) -> Self {
         Self {
@@ -110,7 +95,7 @@ impl Response {
             age: span(self.age_ms),
             loaded: self.loaded,
             node: Arc::from(name),
-            minute_qps: rate(self.minute_qps),
+            minute_qps: bounds::rate(self.minute_qps),
             view: self.view,
         }
     }
@@ -152,19 +137,6 @@ impl Held {
     }
 }
 
-/// A value from a row that says nothing else of it.
-pub(super) fn bare(value: Bytes, minute_qps: Option<f64>) -> Found {
-    Found {
-        value: value.into(),
-        ttl: None,
-        age: Duration::ZERO,
-        loaded: false,
-        node: Arc::from(""),
-        minute_qps: rate(minute_qps),
-        view: None,
-    }
-}
-
 /// Rounded down: a ttl must not grow by travelling.
 fn floor_ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
@@ -176,12 +148,7 @@ fn ceil_ms(span: Duration) -> u64 {
 }
 
 fn span(ms: u64) -> Duration {
-    Duration::from_millis(ms).min(LONGEST)
-}
-
-/// A rate that is no rate is dropped: it is advice, and not worth losing the value over.
-fn rate(per_second: Option<f64>) -> Option<f64> {
-    per_second.filter(|rate| rate.is_finite() && *rate >= 0.0)
+    bounds::span(Duration::from_millis(ms))
 }
 
 #[cfg(test)]
@@ -193,6 +160,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::net::wire::family::{CarrotResponse, FamilySetRequest, GetResponse};
 
     /// A field of docs/peer.proto.
     #[derive(Debug, PartialEq)]
@@ -233,6 +201,7 @@ mod tests {
             "bytes" => (2, vec![1, 0xff]),
             "string" => (2, vec![2, 0xc3, 0xa4]),
             "uint64" => (0, vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
+            "int64" => (0, vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
             "bool" => (0, vec![1]),
             "double" => (1, 1.5f64.to_le_bytes().to_vec()),
             "fixed64" => (1, u64::MAX.to_le_bytes().to_vec()),
@@ -323,10 +292,40 @@ mod tests {
         let carrot = |value| CarrotResponse { value };
         check.field("CarrotResponse", "value", carrot(bytes()), carrot(Bytes::new()));
 
-        let golang = |value, minute_qps| GetResponse { value, minute_qps };
-        check.field("GetResponse", "value", golang(Some(bytes()), None), golang(Some(Bytes::new()), None));
-        check.field("GetResponse", "minute_qps", golang(None, Some(1.5)), golang(None, Some(0.0)));
+        let get = |value, minute_qps, expire| GetResponse { value, minute_qps, expire };
+        check.field(
+            "GetResponse",
+            "value",
+            get(Some(bytes()), None, None),
+            get(Some(Bytes::new()), None, None),
+        );
+        check.field("GetResponse", "minute_qps", get(None, Some(1.5), None), get(None, Some(0.0), None));
+        check.field("GetResponse", "expire", get(None, None, Some(-1)), get(None, None, Some(0)));
 
+        let put = |change: fn(&mut FamilySetRequest)| {
+            let mut message = FamilySetRequest::default();
+            change(&mut message);
+            message
+        };
+        check.field(
+            "FamilySetRequest",
+            "group",
+            put(|m| m.group = Some(bytes())),
+            put(|m| m.group = Some(Bytes::new())),
+        );
+        check.field(
+            "FamilySetRequest",
+            "key",
+            put(|m| m.key = Some(bytes())),
+            put(|m| m.key = Some(Bytes::new())),
+        );
+        check.field(
+            "FamilySetRequest",
+            "value",
+            put(|m| m.value = Some(bytes())),
+            put(|m| m.value = Some(Bytes::new())),
+        );
+        check.field("FamilySetRequest", "expire", put(|m| m.expire = Some(-1)), put(|m| m.expire = Some(0)));
         assert!(check.fields.is_empty(), "documented, and not in the code: {:?}", check.fields);
     }
 
@@ -342,7 +341,8 @@ mod tests {
             view: Some(3),
         };
         let read = GetResponse::decode(&*native.encode_to_vec()).unwrap();
-        assert_eq!(read, GetResponse { value: Some(bytes()), minute_qps: Some(2.5) });
+        // A native response is never read by a reader of `expire`: there field 3 is a ttl.
+        assert_eq!((read.value, read.minute_qps), (Some(bytes()), Some(2.5)));
     }
 
     #[test]
@@ -367,7 +367,9 @@ mod tests {
         // 2 before 1, then mailgun's expire = 3 as a negative varint, then a field 15 of bytes.
         let body = b"\x11\0\0\0\0\0\0\xf8\x3f\x0a\x01x\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x7a\x02zz";
         let read = GetResponse::decode(&body[..]).unwrap();
-        assert_eq!(read, GetResponse { value: Some(Bytes::from_static(b"x")), minute_qps: Some(1.5) });
+        let expected =
+            GetResponse { value: Some(Bytes::from_static(b"x")), minute_qps: Some(1.5), expire: Some(-1) };
+        assert_eq!(read, expected);
     }
 
     #[test]
@@ -389,9 +391,8 @@ mod tests {
 
     #[test]
     fn what_is_no_rate_is_dropped_and_a_node_name_without_end_too() {
-        for bad in [f64::NAN, f64::INFINITY, -1.0] {
-            assert_eq!(bare(Bytes::new(), Some(bad)).minute_qps, None);
-        }
+        let response = Response { minute_qps: Some(f64::NAN), ..Response::default() };
+        assert_eq!(response.into_found().minute_qps, None);
         let named = |length| Response { node: "n".repeat(length), ..Response::default() };
         assert_eq!(named(255).into_found().node.len(), 255);
         assert_eq!(&*named(256).into_found().node, "");
@@ -404,8 +405,6 @@ mod tests {
             let _ = SetRequest::decode(&*body).map(|set| set.ttl());
             let _ = Members::decode(&*body);
             let _ = Held::decode(&*body).map(Held::into_holding);
-            let _ = CarrotResponse::decode(&*body);
-            let _ = GetResponse::decode(&*body);
         }
     }
 }

@@ -9,7 +9,10 @@ use super::*;
 use crate::message::Found;
 use crate::net::listen::ListenLimits;
 use crate::net::raw::{Raw, Seen, get};
+use crate::net::wire::family;
 use crate::units::ByteSize;
+
+mod newer;
 
 fn limits() -> Limits {
     Limits { key: ByteSize::bytes(100), value: ByteSize::kib(256), ..Limits::default() }
@@ -17,7 +20,11 @@ fn limits() -> Limits {
 
 async fn port(limits: &Limits, answer: Answer) -> Serving {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), ListenLimits::from(limits)).await.unwrap();
-    serve(listener, answer, limits, Arc::default())
+    serve(listener, answer, terms(Dialect::Native, limits))
+}
+
+fn terms(dialect: Dialect, limits: &Limits) -> Terms {
+    Terms { dialect, limits: limits.clone(), stats: Arc::default(), dropped_ttl: Arc::default() }
 }
 
 /// A node with the group `scores`, in which Tom has 630, the empty key is unheard of, and every other key is missing.
@@ -39,7 +46,7 @@ fn node() -> Answer {
 }
 
 fn tom() -> Found {
-    wire::bare(Bytes::from_static(b"630"), Some(1.5))
+    family::bare(Bytes::from_static(b"630"), Some(1.5))
 }
 
 /// Asks for Tom over and over, until dropped; and whether every answer was right.
@@ -248,7 +255,8 @@ async fn keys_and_values_over_the_limit_are_refused_by_their_size_and_at_the_lim
 async fn what_is_refused_at_the_door_is_counted_by_its_cause() {
     let (limits, stats) = (Limits { in_flight: 0, ..limits() }, Arc::<NodeStats>::default());
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), ListenLimits::from(&limits)).await.unwrap();
-    let port = serve(listener, node(), &limits, stats.clone());
+    let terms = Terms { stats: stats.clone(), ..terms(Dialect::Native, &limits) };
+    let port = serve(listener, node(), terms);
     let mut client = Raw::connect(port.address()).await;
     for (target, cause) in [
         ("/_carrot/scores/".to_owned(), Refusal::Key),
