@@ -3,7 +3,6 @@
 //! For an operator and his monitoring. Reads what the library counts; holds no numbers of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use carrotcache::Cluster;
@@ -14,6 +13,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::metrics;
+use crate::readiness::Readiness;
 
 /// The media type of OpenMetrics text.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -23,13 +23,13 @@ pub struct Admin {
     cluster: Cluster,
     /// Of the data front's port; the cluster has its own.
     data: Meter,
-    ready: Arc<AtomicBool>,
+    readiness: Arc<Readiness>,
 }
 
 impl Admin {
-    /// An admin front of this node, whose data front `data` counts. `ready` is true while the node may be sent traffic.
-    pub fn new(cluster: Cluster, data: Meter, ready: Arc<AtomicBool>) -> Arc<Self> {
-        Arc::new(Self { cluster, data, ready })
+    /// An admin front of this node, whose data front `data` counts. `readiness` says whether it may be sent traffic.
+    pub fn new(cluster: Cluster, data: Meter, readiness: Arc<Readiness>) -> Arc<Self> {
+        Arc::new(Self { cluster, data, readiness })
     }
 
     fn listeners(&self) -> Vec<(&'static str, ListenStats)> {
@@ -50,8 +50,10 @@ impl Admin {
         }
         match path {
             "/livez" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ok\n"),
-            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            "/readyz" => match self.readiness.check() {
+                Ok(()) => text(StatusCode::OK, "ok\n"),
+                Err(not_yet) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{not_yet}\n")),
+            },
             _ => match metrics::encode(self.cluster.stats(), self.listeners()) {
                 Ok(page) => typed(StatusCode::OK, OPENMETRICS, page),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("no metrics: {error}\n")),

@@ -16,6 +16,7 @@ mod log;
 mod metrics;
 mod node;
 mod origin;
+mod readiness;
 mod refusal;
 mod secret;
 mod serve;
@@ -24,11 +25,15 @@ mod target;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::cli::Command;
 
 /// Wrong usage, wrong settings, or a node that could not start.
 const NOT_STARTED: u8 = 2;
+
+/// For threads that are in the midst of a read when all is done.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match run() {
@@ -45,12 +50,15 @@ fn run() -> anyhow::Result<()> {
     let command = cli::read()?;
     log::begin()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match command {
             Command::Serve(args) => serve::serve(args.settings()?).await,
             Command::Demo(args) => demo::demo(args.offset).await,
         }
-    })
+    });
+    // A runtime that is dropped waits for them without end, also where a file system hangs.
+    runtime.shutdown_timeout(LAST_WAIT);
+    ended
 }
 
 /// Text from files, peers and the command line may hold line ends and terminal codes: they are shown, not obeyed.

@@ -1,7 +1,8 @@
 //! Why an origin is refused at start, and why a load from one failed.
 //!
-//! Every message is one line that names what to change: most are read once, on standard error, by somebody whose
-//! node did not start. SQLite's own words come without its numbers and without the query it was given.
+//! A start is refused only over what no waiting can mend; whatever else keeps an origin from being opened is an error
+//! of its loads, until one succeeds. Every message is one line that names what to change: most are read once, in the
+//! log or where a node did not start. SQLite's own words come without its numbers and without the query it was given.
 
 use std::fmt;
 use std::io;
@@ -80,7 +81,7 @@ pub enum BadHttpUrl {
     Character(char),
 }
 
-/// Why an origin was not opened. Nothing is left running.
+/// Why an origin is not open. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A database without a query.
@@ -129,6 +130,20 @@ pub enum OpenError {
     /// The system gave no thread.
     #[error("cannot start a thread for the origin")]
     Thread(#[source] io::Error),
+    /// There is no such directory.
+    #[error("no such directory: {}", .0.display())]
+    MissingDirectory(PathBuf),
+    /// There is something else by that name.
+    #[error("{} is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// The system does not let us into the directory.
+    #[error("cannot open {}", path.display())]
+    Directory {
+        /// The directory that was named.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// No URL that can be asked for a key.
     #[error("origin URL: {0}")]
     Url(BadHttpUrl),
@@ -165,6 +180,40 @@ pub enum OpenError {
     Tls(#[source] rustls::Error),
 }
 
+impl OpenError {
+    /// Whether it will be so for ever, so that there is no sense in trying again: what was asked for is wrong, not
+    /// what is there.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::NoQuery(_)
+            | Self::UselessQuery
+            | Self::ManyStatements
+            | Self::Writes
+            | Self::NoColumn
+            | Self::Parameters(_)
+            | Self::Thread(_)
+            | Self::Url(_)
+            | Self::HeaderName(_)
+            | Self::HeaderValue(_)
+            | Self::HeaderOfOurs(_)
+            | Self::UselessCa
+            | Self::UncertainName
+            | Self::Certificates { .. }
+            | Self::NoRoots
+            | Self::Tls(_) => true,
+            // Its table may come later.
+            Self::Query(fault) => fault.is_misspelt(),
+            Self::Missing(_)
+            | Self::NotAFile(_)
+            | Self::Stat { .. }
+            | Self::Unreadable { .. }
+            | Self::MissingDirectory(_)
+            | Self::NotADirectory(_)
+            | Self::Directory { .. } => false,
+        }
+    }
+}
+
 /// Why a load gave neither a value nor "no such key". The origin was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginError {
@@ -189,9 +238,20 @@ pub enum OriginError {
     /// SQLite failed. The next load opens the file anew.
     #[error("the query failed: {0}")]
     Query(SqliteFault),
-    /// The file went away or was replaced, and what is there now cannot be opened. The next load tries again.
-    #[error("the database cannot be opened again")]
-    Reopen(#[source] OpenError),
+    /// The origin cannot be opened as it is now. The next load tries again.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The file is there, and cannot be read.
+    #[error("the file cannot be read")]
+    File(#[source] io::Error),
+    /// The file is larger than a value may be.
+    #[error("the file of {length} bytes is over the limit of {limit}")]
+    LargeFile {
+        /// Its length; of a file that grew while it was read, as much as was seen.
+        length: u64,
+        /// The largest value that is taken.
+        limit: u64,
+    },
     /// The origin is closing.
     #[error("the origin is closing")]
     Closing,
@@ -331,6 +391,18 @@ fn quoted(said: &str) -> String {
 pub struct SqliteFault(pub(super) rusqlite::Error);
 
 impl SqliteFault {
+    /// Whether the query is no SQL, whatever tables there are. SQLite has one number for this and for a table that
+    /// is missing, so its words have to tell; they are those of the version that is compiled in.
+    fn is_misspelt(&self) -> bool {
+        // The one where SQLite says at which byte, the other where it does not.
+        let (rusqlite::Error::SqlInputError { msg, .. } | rusqlite::Error::SqliteFailure(_, Some(msg))) =
+            &self.0
+        else {
+            return false;
+        };
+        msg.ends_with(": syntax error") || msg.starts_with("unrecognized token") || msg == "incomplete input"
+    }
+
     /// What to do, where SQLite's own words mislead.
     fn advice(&self) -> Option<&'static str> {
         match self.0.sqlite_extended_error_code()? {

@@ -38,7 +38,6 @@ use crate::origin::http::connect::Connector;
 use crate::origin::http::pool::Pool;
 use crate::origin::http::resolve::Resolver;
 use crate::origin::http::template::Template;
-use crate::origin::{Allowance, LATER};
 use crate::secret::Secret;
 
 /// Redirects that one load follows. A server that needs more of them is going in circles.
@@ -89,15 +88,22 @@ impl HttpSettings {
     }
 }
 
+/// What a load may take, and a value may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// For a load, redirects included.
+    pub deadline: Duration,
+    /// The largest value.
+    pub value_max: ByteSize,
+    /// How long the group serves a value, which a response can only shorten; `None`: without end.
+    pub ttl: Option<Duration>,
+}
+
 /// An API that can be asked.
 pub struct Http {
     template: Template,
     pool: Arc<Pool>,
-    /// For a load, redirects included.
-    deadline: Duration,
-    value_max: ByteSize,
-    /// The group's, which a response can only shorten.
-    ttl: Option<Duration>,
+    bounds: Bounds,
 }
 
 /// What a response comes to.
@@ -113,24 +119,19 @@ impl Http {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(settings: HttpSettings, allowed: Allowance) -> Result<Self, OpenError> {
-        Self::open_with(settings, allowed, Resolver::system())
+    pub fn open(settings: HttpSettings, bounds: Bounds) -> Result<Self, OpenError> {
+        Self::open_with(settings, bounds, Resolver::system())
     }
 
-    fn open_with(settings: HttpSettings, allowed: Allowance, resolver: Resolver) -> Result<Self, OpenError> {
+    fn open_with(settings: HttpSettings, bounds: Bounds, resolver: Resolver) -> Result<Self, OpenError> {
         settings.check()?;
         let template = Template::parse(&settings.url)?;
         let headers = headers::sent(&template.site, &settings.headers)?;
         let trust = template.site.is_secure.then(|| tls::trust(settings.ca.as_deref())).transpose()?;
         let (site, timeout) = (template.site.clone(), settings.connect_timeout);
         let connector = Connector::new(site, trust, resolver, settings.allow, timeout)?;
-        Ok(Self {
-            template,
-            pool: Pool::new(connector, headers, settings.first_byte_timeout),
-            deadline: allowed.load_deadline.saturating_add(LATER),
-            value_max: allowed.value_max,
-            ttl: allowed.ttl,
-        })
+        let pool = Pool::new(connector, headers, settings.first_byte_timeout);
+        Ok(Self { template, pool, bounds })
     }
 
     /// The value of `key`: the body of a response. `None` for 404 and 410.
@@ -141,9 +142,9 @@ impl Http {
     /// See [`OriginError`]; which timeout it was, where it was one. The server may have been at work.
     pub async fn load(&self, key: &Key) -> Result<Option<Loaded>, OriginError> {
         let Some(target) = self.template.target(key)? else { return Ok(None) };
-        tokio::time::timeout(self.deadline, self.follow(target))
-            .await
-            .unwrap_or(Err(OriginError::Overdue { waited: self.deadline }))
+        let waited = self.bounds.deadline;
+        let followed = tokio::time::timeout(waited, self.follow(target)).await;
+        followed.unwrap_or(Err(OriginError::Overdue { waited }))
     }
 
     /// Whether the server can be reached: connects to it, by its name, at an address that may be asked, and with its
@@ -197,7 +198,7 @@ impl Http {
         match head.status.as_u16() {
             // 203 is 200 by way of a proxy.
             200 | 203 => {
-                let value = answer.value(&head.headers, self.value_max).await?;
+                let value = answer.value(&head.headers, self.bounds.value_max).await?;
                 Ok(Step::Done(Some(self.loaded(head, value))))
             }
             204 => Ok(Step::Done(Some(self.loaded(head, Bytes::new())))),
@@ -219,7 +220,7 @@ impl Http {
     fn loaded(&self, head: &Parts, value: Bytes) -> Loaded {
         let loaded = Loaded::new(value);
         match lifetime(&head.headers) {
-            Some(lifetime) => loaded.ttl(self.ttl.map_or(lifetime, |ttl| ttl.min(lifetime))),
+            Some(lifetime) => loaded.ttl(self.bounds.ttl.map_or(lifetime, |ttl| ttl.min(lifetime))),
             None => loaded,
         }
     }

@@ -128,6 +128,7 @@ fn keys_are_the_rest_of_the_path_unescaped_once() {
 fn operators_are_told_whether_it_lives_whether_it_is_ready_and_what_it_counts() {
     let pages = Pages::new("delete", &[("home", "Hello")]);
     let node = Node::alone(pages.directory.path(), &SERVE);
+    node.until_ready();
     for target in ["/livez", "/readyz"] {
         let reply = get(node.admin, target);
         assert_eq!((reply.status, reply.text()), (200, "ok\n"), "{target}");

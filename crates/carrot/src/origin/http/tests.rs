@@ -21,9 +21,8 @@ const SHORT: Duration = Duration::from_millis(50);
 /// The largest value.
 const VALUE_MAX: usize = 64 * 1024;
 
-fn allowed() -> Allowance {
-    let value_max = ByteSize::kib(VALUE_MAX as u64 / 1024);
-    Allowance { load_deadline: LONG, max_loads: 256, value_max, ttl: None }
+fn bounds() -> Bounds {
+    Bounds { deadline: LONG, value_max: ByteSize::kib(VALUE_MAX as u64 / 1024), ttl: None }
 }
 
 fn settings(server: &Server) -> HttpSettings {
@@ -31,7 +30,7 @@ fn settings(server: &Server) -> HttpSettings {
 }
 
 fn open(server: &Server) -> Http {
-    Http::open(settings(server), allowed()).unwrap()
+    Http::open(settings(server), bounds()).unwrap()
 }
 
 async fn load(http: &Http, key: &str) -> Result<Option<Loaded>, OriginError> {

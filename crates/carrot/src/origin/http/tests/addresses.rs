@@ -22,7 +22,7 @@ fn resolver(answers: &[&[&str]]) -> Resolver {
 
 fn named(port: u16, resolver: Resolver) -> Http {
     let settings = HttpSettings::new(&format!("http://api.example:{port}/{{key}}")).unwrap();
-    Http::open_with(settings, allowed(), resolver).unwrap()
+    Http::open_with(settings, bounds(), resolver).unwrap()
 }
 
 async fn closing_server() -> Server {
@@ -35,7 +35,7 @@ async fn an_address_of_a_metadata_server_is_refused_however_it_is_written() {
         [NOWHERE, "[::ffff:169.254.169.254]", "[fe80::1]", "[fd00:ec2::254]", "100.100.100.200", "0.0.0.0"]
     {
         let http =
-            Http::open(HttpSettings::new(&format!("http://{host}/{{key}}")).unwrap(), allowed()).unwrap();
+            Http::open(HttpSettings::new(&format!("http://{host}/{{key}}")).unwrap(), bounds()).unwrap();
         assert!(matches!(load(&http, "a").await, Err(OriginError::Address { .. })), "{host}");
         assert!(matches!(http.probe().await, Err(OriginError::Address { .. })), "{host}");
         assert_eq!(http.loads(), 0);
@@ -47,7 +47,7 @@ async fn a_number_that_the_system_reads_as_such_an_address_is_refused_too() {
     // 169.254.169.254 as one number, and in hexadecimal: names to us, addresses to the C library.
     for host in ["2852039166", "0xa9fea9fe"] {
         let http =
-            Http::open(HttpSettings::new(&format!("http://{host}/{{key}}")).unwrap(), allowed()).unwrap();
+            Http::open(HttpSettings::new(&format!("http://{host}/{{key}}")).unwrap(), bounds()).unwrap();
         let error = load(&http, "a").await.unwrap_err();
         // Where the C library does not read them, they are names without an address.
         assert!(
@@ -94,7 +94,7 @@ async fn an_address_that_the_settings_name_is_asked() {
     let url = format!("http://0.0.0.0:{}/{{key}}", server.address.port());
     let mut settings = HttpSettings::new(&url).unwrap();
     settings.allow = vec!["0.0.0.0".parse().unwrap()];
-    let http = Http::open(settings, allowed()).unwrap();
+    let http = Http::open(settings, bounds()).unwrap();
     assert_eq!(text(&http, "a").await.as_deref(), Some("value"));
 }
 
@@ -111,7 +111,7 @@ async fn a_look_up_that_never_ends_runs_into_the_connect_timeout() {
     let mut settings = HttpSettings::new("http://api.example/{key}").unwrap();
     settings.connect_timeout = SHORT;
     let hanging = Resolver::new(|_| Box::pin(std::future::pending()));
-    let http = Http::open_with(settings, allowed(), hanging).unwrap();
+    let http = Http::open_with(settings, bounds(), hanging).unwrap();
     assert_eq!(
         failure(&http, "a").await,
         "no connection to http://api.example within 50ms, the connect timeout"

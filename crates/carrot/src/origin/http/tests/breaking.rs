@@ -29,7 +29,7 @@ async fn closing_after(bytes: &'static str) -> Server {
 async fn a_server_that_is_not_there_is_named_with_its_address() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let http =
-        Http::open(HttpSettings::new(&format!("http://{address}/{{key}}")).unwrap(), allowed()).unwrap();
+        Http::open(HttpSettings::new(&format!("http://{address}/{{key}}")).unwrap(), bounds()).unwrap();
     let line = failure(&http, "a").await;
     assert!(line.starts_with(&format!("cannot connect to {address}: ")), "{line}");
     assert_eq!(http.loads(), 0, "nothing was asked");
@@ -42,7 +42,7 @@ async fn a_server_that_never_accepts_runs_into_the_first_byte_timeout() {
     let url = format!("http://{}/{{key}}", listener.local_addr().unwrap());
     let mut settings = HttpSettings::new(&url).unwrap();
     settings.first_byte_timeout = Some(SHORT);
-    let http = Http::open(settings, allowed()).unwrap();
+    let http = Http::open(settings, bounds()).unwrap();
     let line = "the origin began no answer within 50ms, the first-byte timeout";
     assert_eq!(failure(&http, "a").await, line);
 }
@@ -52,11 +52,11 @@ async fn a_server_that_accepts_and_says_nothing_runs_into_either_timeout() {
     let server = saying("").await;
     let mut settings = settings(&server);
     settings.first_byte_timeout = Some(SHORT);
-    let http = Http::open(settings, allowed()).unwrap();
+    let http = Http::open(settings, bounds()).unwrap();
     assert!(matches!(load(&http, "a").await, Err(OriginError::FirstByteTimeout { waited: SHORT })));
 
     let mut http = open(&server);
-    http.deadline = SHORT;
+    http.bounds.deadline = SHORT;
     let line = "the origin gave no whole answer within 50ms, all the time that a load has";
     assert_eq!(failure(&http, "a").await, line);
 }
@@ -71,7 +71,7 @@ async fn a_server_that_stops_within_its_answer_runs_into_the_deadline() {
         "HTTP/1.1 100 Continue\r\n\r\n",
     ] {
         let mut http = open(&saying(begun).await);
-        http.deadline = SHORT;
+        http.bounds.deadline = SHORT;
         let error = load(&http, "a").await.unwrap_err();
         assert!(matches!(error, OriginError::Overdue { waited: SHORT }), "{begun:?}: {error}");
     }

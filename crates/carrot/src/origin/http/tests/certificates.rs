@@ -62,7 +62,7 @@ fn open_secure(host: &str, port: u16, ca: Option<&Path>) -> Result<Http, OpenErr
     settings.ca = ca.map(Path::to_owned);
     Http::open_with(
         settings,
-        allowed(),
+        bounds(),
         Resolver::new(|_| Box::pin(async { Ok(vec![[127, 0, 0, 1].into()]) })),
     )
 }
@@ -164,7 +164,7 @@ async fn a_server_that_hangs_in_the_handshake_runs_into_the_connect_timeout() {
     let authority = Authority::new("ours");
     let mut settings = HttpSettings::new(&format!("https://127.0.0.1:{port}/{{key}}")).unwrap();
     (settings.ca, settings.connect_timeout) = (Some(authority.file()), SHORT);
-    let http = Http::open(settings, allowed()).unwrap();
+    let http = Http::open(settings, bounds()).unwrap();
     let line = format!("no connection to https://127.0.0.1:{port} within 50ms, the connect timeout");
     assert_eq!(failure(&http, "a").await, line);
     assert!(matches!(http.probe().await, Err(OriginError::ConnectTimeout { .. })));

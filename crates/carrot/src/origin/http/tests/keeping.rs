@@ -6,8 +6,8 @@ use super::*;
 /// For how long a response with these header lines is kept, in seconds, by a group with this ttl.
 async fn kept(ttl: Option<u64>, lines: &'static str) -> Option<u64> {
     let server = Server::answering(move |_| response(&format!("200 OK\r\n{lines}X: y"), "value")).await;
-    let allowed = Allowance { ttl: ttl.map(Duration::from_secs), ..allowed() };
-    let http = Http::open(settings(&server), allowed).unwrap();
+    let bounds = Bounds { ttl: ttl.map(Duration::from_secs), ..bounds() };
+    let http = Http::open(settings(&server), bounds).unwrap();
     let loaded = load(&http, "a").await.unwrap().unwrap();
     assert_eq!(loaded.value, "value", "whatever becomes of it later, whoever waits has it");
     loaded.ttl.map(|ttl| ttl.as_secs())

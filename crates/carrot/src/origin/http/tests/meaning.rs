@@ -8,7 +8,7 @@ async fn a_load_is_one_get_of_the_url_with_the_key_in_it() {
     let server = Server::answering(|_| response("200 OK", "630")).await;
     let mut settings = settings(&server);
     settings.headers = vec![("authorization".to_owned(), Secret::new("Bearer x"))];
-    let http = Http::open(settings, allowed()).unwrap();
+    let http = Http::open(settings, bounds()).unwrap();
     assert_eq!(http.loads(), 0);
     assert_eq!(load(&http, "Tom").await.unwrap(), Some("630".into()));
     assert_eq!(http.loads(), 1);
@@ -165,7 +165,7 @@ async fn settings_are_checked_whatever_they_were_made_of() {
     let made = |change: fn(&mut HttpSettings)| {
         let mut settings = HttpSettings::new("http://a/{key}").unwrap();
         change(&mut settings);
-        Http::open(settings, allowed()).map(|_| ()).unwrap_err().to_string()
+        Http::open(settings, bounds()).map(|_| ()).unwrap_err().to_string()
     };
     let line = made(|settings| settings.url = "http://a/".to_owned());
     assert!(line.starts_with("origin URL: it has to hold {key} once"), "{line}");
@@ -181,7 +181,7 @@ async fn settings_are_checked_whatever_they_were_made_of() {
 async fn a_url_may_name_the_server_by_its_address_or_a_name() {
     let server = Server::following(|talk| answer_all(talk, |_| response("200 OK", "here"))).await;
     let url = format!("http://localhost:{}/{{key}}", server.address.port());
-    let http = Http::open(HttpSettings::new(&url).unwrap(), allowed()).unwrap();
+    let http = Http::open(HttpSettings::new(&url).unwrap(), bounds()).unwrap();
     assert_eq!(text(&http, "a").await.as_deref(), Some("here"));
     assert!(server.asked()[0].contains(&format!("host: localhost:{}\r\n", server.address.port())));
 }

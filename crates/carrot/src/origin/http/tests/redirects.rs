@@ -27,7 +27,7 @@ async fn a_redirect_within_the_server_is_followed() {
     .await;
     let mut settings = settings(&server);
     settings.headers = vec![("authorization".to_owned(), Secret::new("Bearer x"))];
-    let http = Http::open(settings, allowed()).unwrap();
+    let http = Http::open(settings, bounds()).unwrap();
     assert_eq!(text(&http, "a").await.as_deref(), Some("found"));
     assert_eq!(server.targets(), ["/items/a", "/b?c=d", "/f", "/g", "/g?h", "/there"]);
     assert!(server.asked().iter().all(|head| head.contains("authorization: Bearer x\r\n")));
