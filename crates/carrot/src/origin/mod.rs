@@ -21,7 +21,7 @@ use carrotcache::{ByteSize, Key, Loaded};
 
 use crate::origin::directory::Directory;
 use crate::origin::error::{OpenError, OriginError};
-use crate::origin::http::{Http, HttpSettings};
+use crate::origin::http::{Bounds, Http, HttpSettings};
 use crate::origin::sqlite::{Sqlite, SqliteSettings};
 use crate::origin::table::{Entries, Table};
 
@@ -60,6 +60,8 @@ pub struct Allowance {
     pub max_loads: usize,
     /// The largest value that will be taken: no origin reads more than this, and a little.
     pub value_max: ByteSize,
+    /// How long the group serves a value; `None`: without end. An origin can only shorten it.
+    pub ttl: Option<Duration>,
 }
 
 /// An origin that can be asked.
@@ -94,7 +96,11 @@ impl Origin {
                 settings.queue = settings.queue.max(allowed.max_loads);
                 Self::Sqlite(Sqlite::open(&settings)?)
             }
-            OriginSettings::Http(settings) => Self::Http(Http::open(settings, allowed)?),
+            OriginSettings::Http(settings) => {
+                let deadline = allowed.load_deadline.saturating_add(LATER);
+                let bounds = Bounds { deadline, value_max: allowed.value_max, ttl: allowed.ttl };
+                Self::Http(Http::open(settings, bounds)?)
+            }
             OriginSettings::Directory { path } => Self::Directory(Directory::new(path, allowed.value_max)),
         })
     }

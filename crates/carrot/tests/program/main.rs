@@ -13,6 +13,7 @@ mod demo;
 mod directory_origin;
 mod fronts;
 mod hostile_bytes;
+mod http_origin;
 mod late_origin;
 mod lost_nodes;
 mod operators;
