@@ -121,6 +121,7 @@ mod node;
 mod open;
 mod peers;
 pub mod placement;
+mod policy;
 #[cfg(all(doctest, feature = "http"))]
 mod readme;
 mod stats;
@@ -155,6 +156,7 @@ pub use crate::value::Value;
 pub use crate::clock::Clock;
 pub use crate::hot::Hot;
 pub use crate::limits::Limits;
+pub use crate::policy::Policy;
 pub use crate::units::{BadGroupName, BadUnit, ByteSize, GroupName, Key, Span};
 pub use crate::view::Member;
 

@@ -4,6 +4,7 @@
 //! two members. The family's peers hash the string exactly as listed, and so must we beside them.
 
 use std::fmt::Write as _;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::StartError;
@@ -16,6 +17,16 @@ pub(crate) enum Spelling {
     One,
     /// Exactly as listed, as the family's rings do.
     AsListed,
+}
+
+/// As a native node lists it: `http://host:port`, or `host:port` for short.
+impl FromStr for Member {
+    type Err = StartError;
+    /// # Errors
+    /// `StartError::Peer` with what is wrong. Nothing is looked up.
+    fn from_str(entry: &str) -> Result<Self, StartError> {
+        member(entry, Spelling::One)
+    }
 }
 
 /// The member that `entry` names: `http://host:port`, or `host:port` for short.
