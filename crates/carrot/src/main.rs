@@ -8,7 +8,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
 
 mod admin;
+mod check;
 mod cli;
+mod config;
 mod data;
 mod demo;
 mod demo_data;
@@ -17,6 +19,7 @@ mod metrics;
 mod node;
 mod origin;
 mod refusal;
+mod reload;
 mod secret;
 mod serve;
 mod settings;
@@ -42,15 +45,19 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let command = cli::read()?;
+    match cli::read()? {
+        Command::Serve(args) => until_it_ends(serve::serve(*args)),
+        Command::Demo(args) => until_it_ends(demo::demo(args.offset)),
+        Command::Init => check::init(),
+        Command::Check(args) => check::check(&args.file),
+    }
+}
+
+/// Runs what takes its time, with a log.
+fn until_it_ends(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     log::begin()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match command {
-            Command::Serve(args) => serve::serve(args.settings()?).await,
-            Command::Demo(args) => demo::demo(args.offset).await,
-        }
-    })
+    runtime.block_on(work)
 }
 
 /// Text from files, peers and the command line may hold line ends and terminal codes: they are shown, not obeyed.
