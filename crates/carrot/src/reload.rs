@@ -50,7 +50,7 @@ impl Reloading {
             }
         }
         // No more can come; the node goes on.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn read(&self) -> Result<Settings, BadConfig> {

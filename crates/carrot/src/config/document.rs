@@ -172,7 +172,17 @@ mod tests {
                 "[[group]]\norigin = { headers = { A = '${UNSET}' } }",
                 "2:28: group.origin.headers.A: variable UNSET is not set",
             ),
-            ("node = 5", "1:8: node: invalid type: integer `5`, expected struct NodePart"),
+            ("node = ['a']", "1:8: node: invalid type: sequence, expected a table of keys"),
+            ("group = [['a']]", "1:10: group: invalid type: sequence, expected a table of keys"),
+            (
+                "[[group]]\n[[group.origin]]\nkind = 'table'",
+                "2:1: group.origin: invalid type: sequence, expected a table of keys",
+            ),
+            (
+                "[[group]]\norigin = 'table:a=b'",
+                "2:10: group.origin: invalid type: string \"table:a=b\", expected a table of keys",
+            ),
+            ("node = 5", "1:8: node: invalid type: integer `5`, expected a table of keys"),
         ] {
             assert_eq!(refused(text), said, "{text}");
         }
@@ -185,7 +195,7 @@ mod tests {
                 "\n[node]\nhtp = 'a'",
                 "3:1: node.htp: no such key: `htp`, expected one of `name`, `url`, `peer`, ",
             ),
-            ("[group]\n", "1:1: group: invalid type: map, expected a sequence"),
+            ("[group]\n", "1:1: group: invalid type: map, expected tables under [[group]]"),
             (
                 "[[groups]]\nname = 'a'",
                 "1:3: groups: no such key: `groups`, expected one of `node`, `limits`, ",
@@ -221,7 +231,7 @@ mod tests {
             ("[node]\nname = 'a'\nname = 'b'", "3:1: duplicate key"),
             ("[node]\n[node]\n", "2:2: duplicate key"),
             ("[node]\nname = 'a", "2:10: "),
-            ("a\u{0}b", "1:2: "),
+            ("a = '\u{0}'", "1:6: "),
             ("[node]\nname = \"\\q\"", "2:10: "),
         ] {
             let line = refused(text);

@@ -8,9 +8,11 @@ use carrotcache::net::dialect::Dialect;
 use carrotcache::placement::PlacementKind;
 use carrotcache::{ByteSize, GroupName, Hot, Policy, Span};
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use serde::Deserialize;
 
 use crate::config::origin::OriginTable;
+use crate::config::tables::{groups, some_table, table};
 use crate::config::words::{Address, Count, SomeSize, SomeTime, word};
 use crate::origin::url::OriginUrl;
 use crate::secret::Secret;
@@ -20,13 +22,16 @@ use crate::secret::Secret;
 #[serde(deny_unknown_fields, default)]
 pub struct Parts {
     /// `[node]`
+    #[serde(deserialize_with = "table")]
     pub node: NodePart,
     /// `[limits]`
+    #[serde(deserialize_with = "table")]
     pub limits: LimitPart,
     /// `[cluster]`
+    #[serde(deserialize_with = "table")]
     pub cluster: ClusterPart,
     /// `[[group]]`
-    #[serde(rename = "group")]
+    #[serde(rename = "group", deserialize_with = "groups")]
     pub groups: Vec<GroupPart>,
 }
 
@@ -52,6 +57,7 @@ pub struct GroupPart {
     pub query: Option<String>,
     /// The same in a file.
     #[arg(skip)]
+    #[serde(deserialize_with = "some_table")]
     pub origin: Option<OriginTable>,
     /// How long a value may be served after it was loaded [default: until it is evicted]
     #[arg(long, env = "CARROT_TTL", value_name = "TIME")]
@@ -137,7 +143,8 @@ pub struct NodePart {
     pub hosts: Option<Vec<String>>,
     /// Let --http and --admin be open to other machines without a password [default: false]
     #[arg(long, env = "CARROT_INSECURE", value_name = "BOOL")]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = BoolishValueParser::new())]
     pub insecure: Option<bool>,
 }
 
@@ -161,7 +168,7 @@ pub struct ClusterPart {
 }
 
 /// `[limits]`
-#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitPart {

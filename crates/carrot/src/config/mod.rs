@@ -13,6 +13,7 @@ mod origin;
 mod places;
 pub mod sample;
 pub mod sources;
+mod tables;
 pub mod variables;
 mod words;
 

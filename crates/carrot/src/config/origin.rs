@@ -4,7 +4,6 @@
 //! for each: serde reads a tagged enum from a copy that has lost where its keys stood. Nothing is opened.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use carrotcache::Key;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use crate::config::words::{SomeTime, path, word};
+use crate::config::words::{Ip, SomeTime, path, word};
 use crate::origin::OriginSettings;
 use crate::origin::http::HttpSettings;
 use crate::secret::Secret;
@@ -34,7 +33,7 @@ pub struct OriginTable {
     connect_timeout: Option<SomeTime>,
     #[serde(default, deserialize_with = "word")]
     first_byte_timeout: Option<SomeTime>,
-    allow: Option<Vec<IpAddr>>,
+    allow: Option<Vec<Ip>>,
     #[serde(default, deserialize_with = "path")]
     ca: Option<PathBuf>,
 }
@@ -128,14 +127,14 @@ impl OriginTable {
 
     fn http(self, at: usize) -> Result<OriginSettings, BadSettings> {
         let url = self.url.unwrap_or_default();
-        let bad_url = |bad| wrong(bad, "url", at);
+        let bad_url = |bad| wrong(&bad, "url", at);
         let mut settings = HttpSettings::new(&url).map_err(bad_url)?;
         settings.headers = headers(self.headers.unwrap_or_default(), at)?;
         if let Some(SomeTime(timeout)) = self.connect_timeout {
             settings.connect_timeout = timeout;
         }
         settings.first_byte_timeout = self.first_byte_timeout.map(|timeout| timeout.0);
-        settings.allow = self.allow.unwrap_or_default();
+        settings.allow = self.allow.unwrap_or_default().into_iter().map(|Ip(address)| address).collect();
         settings.ca = self.ca;
         Ok(OriginSettings::Http(settings))
     }
@@ -147,7 +146,7 @@ pub fn useless_query(at: usize) -> BadSettings {
         .of(Setting::at("group.origin.query", at))
 }
 
-fn wrong(why: impl ToString, key: &str, at: usize) -> BadSettings {
+fn wrong(why: &(impl ToString + ?Sized), key: &str, at: usize) -> BadSettings {
     Fault::Wrong(why.to_string()).of(Setting::at(format!("group.origin.{key}"), at))
 }
 
@@ -248,7 +247,10 @@ mod tests {
                 "kind = 'http'\nurl = 'http://a/{key}'\nheaders = { a = \"b\\nc\" }",
                 "group.origin.headers.a: holds what no header may: a control character",
             ),
-            ("kind = 'http'\nurl = 'http://a/{key}'\nallow = ['localhost']", "invalid IP address syntax"),
+            (
+                "kind = 'http'\nurl = 'http://a/{key}'\nallow = ['localhost']",
+                "\"localhost\" is not an IP address, as in 169.254.169.254",
+            ),
             (
                 "kind = 'http'\nurl = 'http://a/{key}'\nconnect_timeout = '0s'",
                 "it has to be longer than nothing",

@@ -143,7 +143,7 @@ mod tests {
     const TEXT: &str = "\
 [node]
 http = '127.0.0.1:1'
-  ä.b =  \"${A} b\"
+  'ä'.b =  \"${A} b\"
 
 [cluster]
 peers = [
@@ -171,7 +171,7 @@ origin = { headers = { X = 'x', 'Y.Z' = '${A}' } }
         for (setting, expected) in [
             (Setting::of("node"), at(1, 1)),
             (Setting::of("node.http"), at(2, 8)),
-            (Setting::of("node.ä.b"), at(3, 10)),
+            (Setting::of("node.ä.b"), at(3, 12)),
             (Setting::of("cluster.peers"), at(6, 9)),
             (Setting::at("cluster.peers", 1), at(8, 3)),
             (Setting::at("group.name", 0), at(11, 8)),

@@ -1,3 +1,5 @@
+//! Whole readings: a file, flags and variables over it, and the line that says what is wrong.
+
 use std::env::VarError;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

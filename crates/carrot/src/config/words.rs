@@ -5,8 +5,7 @@
 //! meant to be, so that `drain = 10` is told of its unit. Pure.
 
 use std::fmt;
-use std::marker::PhantomData;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -51,6 +50,18 @@ impl FromStr for Address {
     }
 }
 
+/// An address of a machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Ip(pub IpAddr);
+
+impl<'de> Deserialize<'de> for Ip {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (text, _) = from.deserialize_any(Scalar)?;
+        let bad = |_| D::Error::custom(format!("{text:?} is not an IP address, as in 169.254.169.254"));
+        text.parse().map(Self).map_err(bad)
+    }
+}
+
 /// How many, at least one.
 #[derive(Clone, Copy, Debug)]
 pub struct Count(pub NonZeroU32);
@@ -78,7 +89,6 @@ where
     T: FromStr,
     T::Err: fmt::Display,
 {
-    struct Word<T>(PhantomData<T>);
     let (text, quoted) = from.deserialize_any(Scalar)?;
     match text.parse() {
         Ok(_) if !quoted => Err(D::Error::custom(format!("{text} has to stand in quotes"))),

@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,7 +21,9 @@ pub(crate) struct Process {
     child: Child,
     // In a mutex so that threads of a test can share a node.
     lines: Mutex<Receiver<String>>,
-    errors: Option<JoinHandle<String>>,
+    /// What it wrote on standard error so far.
+    written: Arc<Mutex<Vec<u8>>>,
+    errors: Option<JoinHandle<()>>,
 }
 
 /// A node, once it has said where it listens.
@@ -42,11 +44,17 @@ pub(crate) struct Ended {
 impl Process {
     /// Starts the program in `directory`, with nothing in its environment but a place for temporary files.
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(directory, arguments, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_carrot"))
             .args(arguments)
             .current_dir(directory)
             .env_clear()
             .env("TMPDIR", directory)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -54,12 +62,24 @@ impl Process {
             .unwrap();
         let lines = Mutex::new(lines_of(child.stdout.take().unwrap()));
         let mut stderr = child.stderr.take().unwrap();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = written.clone();
         let errors = std::thread::spawn(move || {
-            let mut written = Vec::new();
-            stderr.read_to_end(&mut written).unwrap();
-            String::from_utf8_lossy(&written).into_owned()
+            let mut chunk = [0; 4096];
+            while let Ok(length @ 1..) = stderr.read(&mut chunk) {
+                sink.lock().unwrap().extend(&chunk[..length]);
+            }
         });
-        Self { child, lines, errors: Some(errors) }
+        Self { child, lines, written, errors: Some(errors) }
+    }
+
+    /// Waits until it has written `text` on standard error, and gives the whole line.
+    pub(crate) fn has_said(&self, text: &str) -> String {
+        eventually(text, || {
+            let written = String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned();
+            let (whole, _) = written.rsplit_once('\n')?;
+            whole.lines().find(|line| line.contains(text)).map(str::to_owned)
+        })
     }
 
     /// The next line on standard output; `None` when there is no more.
@@ -81,6 +101,11 @@ impl Process {
         self.signal(Signal::INT);
     }
 
+    /// Tells it that its configuration may have changed.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     fn signal(&self, signal: Signal) {
         // Not waited for yet, so the id is still this process's.
         kill_process(Pid::from_child(&self.child), signal).unwrap();
@@ -99,7 +124,11 @@ impl Process {
     }
 
     fn errors(&mut self) -> String {
-        let errors = self.errors.take().map(|errors| errors.join().unwrap()).unwrap_or_default();
+        // Until the process has closed it.
+        if let Some(errors) = self.errors.take() {
+            errors.join().unwrap();
+        }
+        let errors = String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned();
         assert!(!errors.contains("panicked"), "{errors}");
         errors
     }
@@ -112,8 +141,8 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let written = self.errors.take().map(JoinHandle::join);
-            eprintln!("the process wrote: {written:?}");
+            let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            eprintln!("the process wrote: {}", String::from_utf8_lossy(&written));
         } else {
             self.errors();
         }
@@ -161,7 +190,7 @@ impl Node {
             };
             match names.iter().zip(&ports).map(start).collect::<Result<Vec<_>, _>>() {
                 Ok(nodes) => Some(nodes),
-                Err(ended) if ended.errors.contains("cannot listen on") => None,
+                Err(ended) if ended.errors.contains("address already in use") => None,
                 Err(ended) => panic!("{}", ended.errors),
             }
         })
