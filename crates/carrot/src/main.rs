@@ -9,7 +9,9 @@
 
 mod admin;
 mod auth;
+mod check;
 mod cli;
+mod config;
 mod data;
 mod demo;
 mod demo_data;
@@ -20,6 +22,7 @@ mod node;
 mod origin;
 mod readiness;
 mod refusal;
+mod reload;
 mod secret;
 mod serve;
 mod settings;
@@ -51,15 +54,19 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let command = cli::read()?;
+    match cli::read()? {
+        Command::Serve(args) => until_it_ends(serve::serve(*args)),
+        Command::Demo(args) => until_it_ends(demo::demo(args.offset)),
+        Command::Init => check::init(),
+        Command::Check(args) => check::check(&args.file),
+    }
+}
+
+/// Runs what takes its time, with a log.
+fn until_it_ends(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     log::begin()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(async {
-        match command {
-            Command::Serve(args) => serve::serve(args.settings()?).await,
-            Command::Demo(args) => demo::demo(args.offset).await,
-        }
-    });
+    let ended = runtime.block_on(work);
     // A runtime that is dropped waits for them without end, also where a file system hangs.
     runtime.shutdown_timeout(LAST_WAIT);
     ended

@@ -8,6 +8,7 @@
 mod awaiting;
 mod broken_peers;
 mod client;
+mod config;
 mod database;
 mod demo;
 mod directory_origin;
