@@ -13,6 +13,7 @@ use carrotcache::{ByteSize, GroupName, Hot, Span};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::ask::Ask;
 use crate::origin::error::OpenError;
 use crate::origin::url::OriginUrl;
 use crate::settings::{ClusterSettings, GroupSettings, LimitSettings, NodeSettings, Settings};
@@ -64,6 +65,8 @@ pub enum Command {
     /// One node: a cache in front of an origin
     #[command(after_help = EXAMPLE)]
     Serve(Box<ServeArgs>),
+    #[command(flatten)]
+    Ask(Ask),
 }
 
 /// Flags of `carrot demo`.
@@ -306,7 +309,7 @@ mod tests {
             command().try_get_matches_from(line).map_err(|fault| in_one_line(&fault.to_string()))?;
         match Cli::from_arg_matches(&matches).unwrap().command {
             Command::Serve(args) => args.settings().map_err(|fault| fault.to_string()),
-            Command::Demo(_) => unreachable!("serve was asked for"),
+            _ => unreachable!("serve was asked for"),
         }
     }
 

@@ -1,17 +1,19 @@
 //! `carrot`: a node of a distributed read-through cache, for any language.
 //!
-//! Reads the command line, begins the log, runs what was asked for, and turns whatever stopped it into one line on
-//! standard error and an exit code. The only place that handles errors without knowing them.
+//! Reads the command line, runs what was asked for, and turns whatever stopped it into lines on standard error and an
+//! exit code. The only place that handles errors without knowing them.
 
 #![forbid(unsafe_code)]
 #![allow(unreachable_pub, reason = "a program has no outside: here `pub` means beyond the file")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
 
 mod admin;
+mod ask;
 mod cli;
 mod data;
 mod demo;
 mod demo_data;
+mod line;
 mod log;
 mod metrics;
 mod node;
@@ -26,51 +28,34 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::Command;
+use crate::line::in_one_line;
 
 /// Wrong usage, wrong settings, or a node that could not start.
 const NOT_STARTED: u8 = 2;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // With standard error gone there is nobody left to tell; the exit code stands.
-            let _ = writeln!(std::io::stderr(), "carrot: {}", in_one_line(&format!("{error:#}")));
-            ExitCode::from(NOT_STARTED)
-        }
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    let (lines, code) = match error.downcast::<ask::Failed>() {
+        Ok(failed) => (failed.lines().to_vec(), failed.code()),
+        Err(error) => (vec![format!("{error:#}")], NOT_STARTED),
+    };
+    for line in lines {
+        // With standard error gone there is nobody left to tell; the exit code stands.
+        let _ = writeln!(std::io::stderr(), "carrot: {}", in_one_line(&line));
     }
+    ExitCode::from(code)
 }
 
 fn run() -> anyhow::Result<()> {
-    let command = cli::read()?;
-    log::begin()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match command {
-            Command::Serve(args) => serve::serve(args.settings()?).await,
-            Command::Demo(args) => demo::demo(args.offset).await,
-        }
-    })
-}
-
-/// Text from files, peers and the command line may hold line ends and terminal codes: they are shown, not obeyed.
-fn in_one_line(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
-        if c.is_control() {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-        line
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_one_line_whatever_it_quotes() {
-        assert_eq!(in_one_line("no such file: a\nb\x1b[31m – ü"), "no such file: a\\nb\\u{1b}[31m – ü");
+    match cli::read()? {
+        Command::Serve(args) => answer(async { serve::serve(args.settings()?).await }),
+        Command::Demo(args) => answer(demo::demo(args.offset)),
+        Command::Ask(ask) => Ok(ask.run()?),
     }
+}
+
+/// Runs what answers others: with a log, and on all cores.
+fn answer(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    log::begin()?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
