@@ -11,7 +11,7 @@ use carrotcache::{ByteSize, Span};
 use http::header::{AUTHORIZATION, HOST, HeaderValue};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -138,12 +138,16 @@ impl Client {
 
     /// The whole body of an answer, if it is no longer than `limit`.
     async fn body(&self, call: &Call, mut body: Incoming, limit: ByteSize) -> Result<Bytes, AskError> {
+        let long = || AskError::LongAnswer { node: self.node.clone(), limit };
+        if body.size_hint().lower() > limit.as_u64() {
+            return Err(long());
+        }
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.broken(call, error))?;
             let Ok(data) = frame.into_data() else { continue };
             if (whole.len() + data.len()) as u64 > limit.as_u64() {
-                return Err(AskError::LongAnswer { node: self.node.clone(), limit });
+                return Err(long());
             }
             whole.extend_from_slice(&data);
         }

@@ -14,7 +14,7 @@ use crate::ask::url::NodeUrl;
 /// Which node is asked for data.
 #[derive(Debug, Args)]
 pub struct NodeFlags {
-    /// The node that is asked: any one of the cluster
+    /// Any node of the cluster
     #[arg(long, env = "CARROT_NODE", value_name = "URL", default_value = "http://127.0.0.1:9999")]
     node: NodeUrl,
     #[command(flatten)]

@@ -78,3 +78,38 @@ impl Body for Payload {
         SizeHint::with_exact(self.bytes.len() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+    use tokio::time::Instant;
+
+    fn of(length: usize) -> Request<Payload> {
+        Payload::put_into(Request::new(()), Some(vec![7; length].into()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_value_is_announced_and_waits_for_a_word_of_the_node_but_not_for_ever() {
+        let begun = Instant::now();
+        let request = of(ANNOUNCED);
+        assert_eq!(request.headers()[EXPECT], "100-continue");
+        assert_eq!(request.body().size_hint().exact(), Some(ANNOUNCED as u64));
+        let whole = request.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(whole.len(), ANNOUNCED);
+        assert_eq!(begun.elapsed(), PATIENCE, "nobody said a word");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_small_is_sent_at_once() {
+        let begun = Instant::now();
+        for length in [0, 1, ANNOUNCED - 1] {
+            let request = of(length);
+            assert!(!request.headers().contains_key(EXPECT));
+            assert_eq!(request.into_body().collect().await.unwrap().to_bytes().len(), length);
+        }
+        let nothing = Payload::put_into(Request::new(()), None);
+        assert!(nothing.body().is_end_stream());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}

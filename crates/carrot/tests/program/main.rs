@@ -8,6 +8,8 @@
 mod awaiting;
 mod broken_peers;
 mod client;
+mod command;
+mod commands;
 mod database;
 mod demo;
 mod fronts;
@@ -17,5 +19,7 @@ mod origin_changes;
 mod page;
 mod process;
 mod refusals;
+mod scripted;
 mod start;
+mod strangers;
 mod three_nodes;
