@@ -34,7 +34,7 @@ impl NodeFlags {
 /// How long a command waits.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Patience {
-    /// How long the answer may take, connecting included
+    /// How long an answer may take, connecting included
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = some_time)]
     pub timeout: Span,
 }

@@ -13,7 +13,7 @@ pub const EXAMPLE: &str = "\
 Examples
   carrot get scores Tom
   carrot get pages a/b.html > b.html
-  carrot get scores -- -1               a key that begins with a minus
+  carrot get scores -- -1                a key that begins with a minus
   carrot get scores \"$(printf 'a\\nb')\"   a key with a line end
 
 A key is any bytes. A value of more than 1GiB is not taken in.

@@ -29,7 +29,7 @@ pub fn write(bytes: &[u8]) -> Result<Reader, AskError> {
 /// Writes a text that ends with a line end, its own or one that is added.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_line(text: &[u8]) -> Result<Reader, AskError> {
     let end: &[u8] = if text.ends_with(b"\n") { b"" } else { b"\n" };
     write(&[text, end].concat())

@@ -16,6 +16,7 @@ Examples
 
 Each key is tried, whatever became of those before it; each that failed is a line on
 standard error, and the exit code is the worst of all. A key that nobody holds is done.
+--timeout is for all keys together.
 Two kinds of copies live on for at most their ttl or 60 s: those of hot keys, mirrored
 on other nodes, and what a stand-in loaded while the owner was down.
 Exit codes: 0 done, 2 wrong usage, 3 refused or failed (no such group, unconfirmed,

@@ -22,7 +22,7 @@ Examples
 
 A value on standard input is read whole before it is sent, at most 1GiB; how much of
 that a node takes is its own limit (8MiB by default), and it refuses what is larger.
-A set that was answered with 3 or 4 may have been done all the same.
+A set that was not confirmed, or not answered, may have been done all the same.
 Exit codes: 0 done, 2 wrong usage, 3 refused or failed (no such group, too large,
 unconfirmed, password), 4 no answer of a carrot node.
 CARROT_PASSWORD holds the node's password, if it has one.";

@@ -62,7 +62,7 @@ pub struct StatArgs {
     /// How long to wait in between
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time)]
     interval: Span,
-    /// The admin address of the node that is asked
+    /// The node's admin address
     #[arg(long, env = "CARROT_ADMIN_URL", value_name = "URL", default_value = "http://127.0.0.1:9990")]
     admin: NodeUrl,
     #[command(flatten)]

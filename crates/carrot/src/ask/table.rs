@@ -51,16 +51,16 @@ impl Table {
 
     /// The lines without the titles, for what explains itself.
     pub fn without_titles(&self) -> String {
-        self.lines(&self.rows)
+        self.lines(&self.rows.iter().collect::<Vec<_>>())
     }
 
-    fn lines<'a>(&self, rows: impl IntoIterator<Item = &'a Vec<String>> + Clone) -> String {
+    fn lines(&self, rows: &[&Vec<String>]) -> String {
         let width = |at: usize| {
-            let cells = rows.clone().into_iter().filter_map(|row| row.get(at));
+            let cells = rows.iter().filter_map(|row| row.get(at));
             cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
-        rows.clone().into_iter().map(|row| self.line(row, &widths)).collect()
+        rows.iter().map(|row| self.line(row, &widths)).collect()
     }
 
     fn line(&self, row: &[String], widths: &[usize]) -> String {
@@ -81,7 +81,7 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let titles: Vec<String> = self.columns.iter().map(|column| column.title.to_owned()).collect();
         let rows: Vec<&Vec<String>> = std::iter::once(&titles).chain(&self.rows).collect();
-        f.write_str(&self.lines(rows))
+        f.write_str(&self.lines(&rows))
     }
 }
 

@@ -23,3 +23,4 @@ mod scripted;
 mod start;
 mod strangers;
 mod three_nodes;
+mod watching;
