@@ -2,14 +2,13 @@
 //!
 //! Pure. A key is escaped byte by byte, so that it arrives as it is: with slashes, dots, spaces or no text at all.
 
-use std::fmt;
-
 use bytes::Bytes;
 use carrotcache::{ByteSize, GroupName, Key, Span};
 use http::{Method, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::ask::error::AskError;
+use crate::ask::front::Front;
 
 /// The largest value that is sent or taken in: both are held whole, and no node is sensibly told to take more.
 pub const VALUE_MAX: ByteSize = ByteSize::gib(1);
@@ -19,15 +18,6 @@ const JSON_MAX: ByteSize = ByteSize::mib(16);
 
 /// What needs no escape anywhere in a path. A slash is escaped too: whatever stands in between may fold or resolve it.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Which of a node's listeners is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Front {
-    /// For values.
-    Data,
-    /// For operators.
-    Admin,
-}
 
 /// A request, and what a node that is one answers to it.
 #[derive(Clone, Debug)]
@@ -101,15 +91,6 @@ impl Call {
             value: None,
             expects: StatusCode::OK,
             answer_max: VALUE_MAX,
-        })
-    }
-}
-
-impl fmt::Display for Front {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Data => "data front",
-            Self::Admin => "admin front",
         })
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use carrotcache::{ByteSize, Key, Span, with_causes};
 
-use crate::ask::call::Front;
+use crate::ask::front::Front;
 use crate::ask::url::NodeUrl;
 
 /// Why one question has no answer, or the answer is not the one that was hoped for.

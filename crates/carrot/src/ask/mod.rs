@@ -9,6 +9,7 @@ mod client;
 mod counts;
 mod error;
 mod flags;
+mod front;
 mod get;
 mod output;
 mod owner;
