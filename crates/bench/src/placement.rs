@@ -133,7 +133,7 @@ fn owners(placement: &Placement) -> Vec<usize> {
             (0..=u16::MAX).map(|slot| slots.ranks(slot).owner()).collect::<Option<Vec<usize>>>()
         }
         Placement::Ring(ring) => {
-            (0..STEPS).map(|step| ring.ranks(step * (u32::MAX / STEPS + 1)).owner()).collect()
+            (0..STEPS).map(|step| ring.ranks((step * (u32::MAX / STEPS + 1)).into()).owner()).collect()
         }
     };
     owner.expect("a list with members has an owner for each key")

@@ -1,47 +1,67 @@
 //! The admin listener: is the node alive, may it be sent traffic, what has it counted.
 //!
-//! For an operator and his monitoring. Reads what the library counts; holds no numbers of its own.
+//! For an operator, his monitoring and the commands. Reads what the library counts; holds no numbers of its own. The
+//! name under which it is called is looked at first, and then the password: asked for under a foreign name, a browser
+//! would hand the password to the page that has this name. Health is told without it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
-use carrotcache::Cluster;
 use carrotcache::net::listen::{ListenStats, Meter};
+use carrotcache::{Cluster, Refusal};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use crate::auth::{Denied, Gate, Tries};
+use crate::data::DataFront;
+use crate::host::{Hosts, Stranger};
 use crate::metrics;
+use crate::readiness::Readiness;
+use crate::statistics::{self, Fronts};
 
 /// The media type of OpenMetrics text.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Answers operators.
 pub struct Admin {
-    cluster: Cluster,
-    /// Of the data front's port; the cluster has its own.
-    data: Meter,
-    ready: Arc<AtomicBool>,
+    /// The node that is asked about.
+    pub cluster: Cluster,
+    /// Its data front.
+    pub front: Arc<DataFront>,
+    /// What happens on the data front's port; the cluster has its own.
+    pub data: Meter,
+    /// Whether the node may be sent traffic.
+    pub readiness: Arc<Readiness>,
+    /// Under which names it is called.
+    pub hosts: Hosts,
+    /// Who may ask.
+    pub gate: Gate,
+    /// When the node began to answer.
+    pub since: Instant,
 }
 
 impl Admin {
-    /// An admin front of this node, whose data front `data` counts. `ready` is true while the node may be sent traffic.
-    pub fn new(cluster: Cluster, data: Meter, ready: Arc<AtomicBool>) -> Arc<Self> {
-        Arc::new(Self { cluster, data, ready })
-    }
-
     fn listeners(&self) -> Vec<(&'static str, ListenStats)> {
         let peer = self.cluster.port_stats().map(|stats| ("peer", stats));
         peer.into_iter().chain([("http", self.data.stats())]).collect()
     }
 
-    /// The response to one request.
-    pub fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    /// The response to one request; `tries` are those of its connection.
+    pub fn respond(&self, request: &Request<Incoming>, tries: &Tries) -> Response<Full<Bytes>> {
         let path = request.uri().path();
-        if !matches!(path, "/livez" | "/readyz" | "/metrics") {
-            return text(StatusCode::NOT_FOUND, "no such path: see /livez, /readyz, /metrics\n");
+        if let Err(stranger) = self.hosts.check(request.uri(), request.headers()) {
+            return self.turn_away(&stranger);
+        }
+        let is_health = matches!(path, "/livez" | "/readyz");
+        if !is_health && let Err(denied) = self.gate.admit(request.headers(), tries) {
+            return self.deny(denied);
+        }
+        if !matches!(path, "/livez" | "/readyz" | "/metrics" | "/admin/stats") {
+            let line = "no such path: see /livez, /readyz, /metrics, /admin/stats\n";
+            return text(StatusCode::NOT_FOUND, line);
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "allowed here: GET, HEAD\n");
@@ -50,13 +70,40 @@ impl Admin {
         }
         match path {
             "/livez" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ok\n"),
-            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            _ => match metrics::encode(self.cluster.stats(), self.listeners()) {
+            "/readyz" => match self.readiness.check() {
+                Ok(()) => text(StatusCode::OK, "ok\n"),
+                Err(not_yet) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{not_yet}\n")),
+            },
+            "/admin/stats" => typed(StatusCode::OK, "application/json", self.statistics()),
+            _ => match metrics::encode(self.cluster.stats(), self.front.hit_seconds(), self.listeners()) {
                 Ok(page) => typed(StatusCode::OK, OPENMETRICS, page),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("no metrics: {error}\n")),
             },
         }
+    }
+
+    fn statistics(&self) -> String {
+        let fronts = Fronts {
+            uptime: self.since.elapsed(),
+            hit_seconds: self.front.hit_seconds(),
+            listeners: self.listeners(),
+        };
+        statistics::json(&self.cluster, &fronts)
+    }
+
+    fn turn_away(&self, stranger: &Stranger) -> Response<Full<Bytes>> {
+        self.cluster.count_refusal(match stranger.status {
+            StatusCode::BAD_REQUEST => Refusal::Malformed,
+            _ => Refusal::Unauthorized,
+        });
+        text(stranger.status, &format!("{}\n", stranger.message))
+    }
+
+    fn deny(&self, denied: Denied) -> Response<Full<Bytes>> {
+        self.cluster.count_refusal(Refusal::Unauthorized);
+        let mut response = text(StatusCode::UNAUTHORIZED, &format!("{}\n", Denied::MESSAGE));
+        denied.mark(response.headers_mut());
+        response
     }
 }
 

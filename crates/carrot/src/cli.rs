@@ -34,8 +34,9 @@ Setting and removing
   mirrored on other nodes, and what a stand-in loaded while the owner was down.
 
 Dialects
-  The peers of --dialect carrot and golang cannot say whether a value was loaded:
-  X-Cache calls a load at such an owner a hit.
+  Peers of any dialect but native cannot say whether a value was loaded: X-Cache
+  calls a load at such an owner a hit. Those of carrot and golang keep no ttl, and
+  have no set and no remove; in mailgun and groupcache-go these reach all nodes.
 
 Sizes are written as 512B, 4KiB, 64MiB, 1GiB; times as 250ms, 60s, 5m, 12h, 7d.
 The log goes to standard error; CARROT_LOG=debug says more, CARROT_LOG=warn less.
@@ -157,12 +158,15 @@ struct ClusterArgs {
     /// All nodes, this one included, with commas between [default: this node alone]
     #[arg(long, env = "CARROT_PEERS", value_name = "URLS", value_delimiter = ',')]
     peers: Vec<String>,
-    /// What this node speaks to the others: native, carrot or golang; it answers every dialect (see below)
-    #[arg(long, env = "CARROT_DIALECT", value_name = "DIALECT", default_value = "native")]
+    #[arg(long, env = "CARROT_DIALECT", value_name = "DIALECT", default_value = "native", help = dialect_help())]
     dialect: Dialect,
     /// How keys are given to nodes: slots or ring [default: slots; ring with the dialects of Go]
     #[arg(long, env = "CARROT_PLACEMENT", value_name = "PLACEMENT")]
     placement: Option<PlacementKind>,
+}
+
+fn dialect_help() -> String {
+    format!("What this node speaks to the others: {} (see below)", Dialect::names())
 }
 
 #[derive(Debug, Args)]
@@ -381,7 +385,7 @@ mod tests {
             ),
             ("--name=", "--name has to be 1 to 255 bytes, without control characters"),
             ("--name=a\nb", "--name has to be 1 to 255 bytes, without control characters"),
-            ("--dialect=mailgun", "invalid value 'mailgun' for '--dialect <DIALECT>'"),
+            ("--dialect=redis", "'--dialect <DIALECT>': \"redis\" is no dialect: native, carrot, golang"),
             ("--placement=maglev", "'--placement <PLACEMENT>': \"maglev\" is not a placement"),
             ("--config=a.toml", "unexpected argument '--config' found"),
             ("--join=a:1", "unexpected argument '--join' found"),

@@ -1,22 +1,29 @@
 //! The data front: values over HTTP, for clients in any language.
 //!
-//! `GET`, `HEAD`, `PUT` and `DELETE` on `/v1/{group}/{key…}`, and the first carrotCache's `/api?key=`. Turns requests
-//! into calls on a group and answers into responses, and decides nothing else. The path is read as bytes and
-//! unescaped once, so that every key has one spelling and no router tidies it up.
+//! `GET`, `HEAD`, `PUT` and `DELETE` on `/v1/{group}/{key…}`, the first carrotCache's `/api?key=`, and for whoever
+//! wonders about a key `/owner/{group}/{key…}`. Turns requests into calls on a group and answers into responses, and
+//! decides nothing else but whether the caller knows the password. The path is read as bytes and unescaped once, so
+//! that every key has one spelling and no router tidies it up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use carrotcache::{Answer, Ask, ByteSize, Cluster, Group, Loaded, Source, Span, Value};
+use carrotcache::{
+    Answer, Ask, ByteSize, Cluster, Group, Histogram, HistogramSnapshot, Loaded, Source, Span, Value,
+};
 use http::header::{AGE, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 
+use crate::auth::{Gate, Tries};
 use crate::refusal::Refusal;
 use crate::target::{Bad, Target};
+use crate::whereabouts;
+
+const JSON: &str = "application/json";
 
 /// For a client to send the body of a PUT.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,9 +35,17 @@ const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub struct DataFront {
     /// Where refusals are counted.
     cluster: Cluster,
-    groups: HashMap<String, Group>,
+    groups: HashMap<String, Served>,
+    gate: Gate,
     /// The largest value a PUT may bring.
     value_max: ByteSize,
+}
+
+/// A group, and how long its hits took here.
+struct Served {
+    group: Group,
+    /// From the arrival of a request to its answer, of gets answered from this node's memory.
+    hit_seconds: Histogram,
 }
 
 /// How a response is written.
@@ -43,47 +58,73 @@ enum Voice {
 }
 
 impl DataFront {
-    /// A front for these groups of the node.
-    pub fn new(cluster: Cluster, groups: impl IntoIterator<Item = Group>, value_max: ByteSize) -> Arc<Self> {
-        let groups = groups.into_iter().map(|group| (group.name().to_string(), group)).collect();
-        Arc::new(Self { cluster, groups, value_max })
+    /// A front for these groups of the node, past that gate.
+    pub fn new(
+        cluster: Cluster,
+        groups: impl IntoIterator<Item = Group>,
+        value_max: ByteSize,
+        gate: Gate,
+    ) -> Arc<Self> {
+        let served =
+            |group: Group| (group.name().to_string(), Served { group, hit_seconds: Histogram::default() });
+        Arc::new(Self { cluster, groups: groups.into_iter().map(served).collect(), gate, value_max })
     }
 
-    /// The response to one request. Never fails, never panics on what a client sends.
-    pub async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    /// How long hits took so far, by group.
+    pub fn hit_seconds(&self) -> HashMap<String, HistogramSnapshot> {
+        self.groups.iter().map(|(name, served)| (name.clone(), served.hit_seconds.snapshot())).collect()
+    }
+
+    /// The response to one request; `tries` are those of its connection. Never fails, never panics on what a client
+    /// sends.
+    pub async fn respond(&self, request: Request<Incoming>, tries: &Tries) -> Response<Full<Bytes>> {
+        let arrived = Instant::now();
         let (head, body) = request.into_parts();
-        let (voice, answered) = match Target::parse(head.uri.path().as_bytes(), head.uri.query()) {
-            Ok(Target::Entry { group, key, ttl }) => {
-                (Voice::V1, self.entry(&head.method, &group, &key, ttl.as_deref(), body).await)
-            }
-            Ok(Target::Api { group, key }) => (Voice::Api, self.api(&head.method, &group, &key).await),
-            Ok(Target::Nowhere) => (Voice::V1, Err(Refusal::no_such_path())),
-            Err(Bad { api, why }) => {
-                (if api { Voice::Api } else { Voice::V1 }, Err(Refusal::bad_request(why)))
-            }
+        let target = Target::parse(head.uri.path().as_bytes(), head.uri.query());
+        let voice = match target {
+            Ok(Target::Api { .. }) | Err(Bad { api: true, .. }) => Voice::Api,
+            _ => Voice::V1,
         };
-        answered.unwrap_or_else(|refusal| {
-            if let Some(cause) = refusal.counted {
-                self.cluster.count_refusal(cause);
+        if let Err(denied) = self.gate.admit(&head.headers, tries) {
+            let mut response = self.refuse(voice, &Refusal::unauthorized());
+            denied.mark(response.headers_mut());
+            return response;
+        }
+        let answered = match target {
+            Ok(Target::Entry { group, key, ttl }) => {
+                let asked = Asked { group: &group, key: &key, arrived };
+                self.entry(&head.method, asked, ttl.as_deref(), body).await
             }
-            voice.refuse(&refusal)
-        })
+            Ok(Target::Api { group, key }) => {
+                self.api(&head.method, Asked { group: &group, key: &key, arrived }).await
+            }
+            Ok(Target::Owner { group, key }) => self.owner(&head.method, &group, &key).await,
+            Ok(Target::Nowhere) => Err(Refusal::no_such_path()),
+            Err(Bad { why, .. }) => Err(Refusal::bad_request(why)),
+        };
+        answered.unwrap_or_else(|refusal| self.refuse(voice, &refusal))
+    }
+
+    fn refuse(&self, voice: Voice, refusal: &Refusal) -> Response<Full<Bytes>> {
+        if let Some(cause) = refusal.counted {
+            self.cluster.count_refusal(cause);
+        }
+        voice.refuse(refusal)
     }
 
     async fn entry(
         &self,
         method: &Method,
-        group: &str,
-        key: &[u8],
+        asked: Asked<'_>,
         ttl: Option<&str>,
         body: Incoming,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
-        let group = self.group(group)?;
+        let (group, key) = (&self.served(asked.group)?.group, asked.key);
         match *method {
             Method::GET | Method::HEAD | Method::DELETE if ttl.is_some() => {
                 Err(Refusal::bad_request("ttl goes with PUT alone"))
             }
-            Method::GET | Method::HEAD => get(group, key).await,
+            Method::GET | Method::HEAD => self.get(asked).await,
             Method::PUT => {
                 let ttl = ttl.map(some_time).transpose()?;
                 let mut loaded = Loaded::new(self.value(body).await?);
@@ -99,14 +140,39 @@ impl DataFront {
         }
     }
 
-    async fn api(&self, method: &Method, group: &str, key: &[u8]) -> Result<Response<Full<Bytes>>, Refusal> {
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return Err(Refusal::method("GET, HEAD"));
-        }
-        get(self.group(group)?, key).await
+    async fn api(&self, method: &Method, asked: Asked<'_>) -> Result<Response<Full<Bytes>>, Refusal> {
+        only_read(method)?;
+        self.get(asked).await
     }
 
-    fn group(&self, name: &str) -> Result<&Group, Refusal> {
+    async fn owner(
+        &self,
+        method: &Method,
+        group: &str,
+        key: &[u8],
+    ) -> Result<Response<Full<Bytes>>, Refusal> {
+        only_read(method)?;
+        let group = &self.served(group)?.group;
+        let seen = group.whereabouts(key).await.map_err(Refusal::key)?;
+        let mut response =
+            Response::new(Full::new(whereabouts::json(&self.cluster, group, key, &seen).into()));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+        Ok(response)
+    }
+
+    async fn get(&self, asked: Asked<'_>) -> Result<Response<Full<Bytes>>, Refusal> {
+        let served = self.served(asked.group)?;
+        let answered = served.group.answer(asked.key, Ask::default()).await;
+        let answer = answered.map_err(|error| Refusal::of_get(&error))?;
+        let is_hit = matches!(answer.source, Source::Memory | Source::Mirror);
+        let response = found(answer);
+        if is_hit {
+            served.hit_seconds.observe(asked.arrived.elapsed());
+        }
+        Ok(response)
+    }
+
+    fn served(&self, name: &str) -> Result<&Served, Refusal> {
         self.groups.get(name).ok_or_else(|| Refusal::no_such_group(name))
     }
 
@@ -141,16 +207,27 @@ impl DataFront {
     }
 }
 
+/// A key of a group, and since when a client waits for it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    group: &'a str,
+    key: &'a [u8],
+    arrived: Instant,
+}
+
+fn only_read(method: &Method) -> Result<(), Refusal> {
+    match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(Refusal::method("GET, HEAD")),
+    }
+}
+
 fn some_time(ttl: &str) -> Result<Duration, Refusal> {
     match ttl.parse::<Span>() {
         Ok(span) if span.0.is_zero() => Err(Refusal::bad_request("ttl has to be longer than nothing")),
         Ok(span) => Ok(span.0),
         Err(bad) => Err(Refusal::bad_request(bad.to_string())),
     }
-}
-
-async fn get(group: &Group, key: &[u8]) -> Result<Response<Full<Bytes>>, Refusal> {
-    group.answer(key, Ask::default()).await.map(found).map_err(|error| Refusal::of_get(&error))
 }
 
 fn found(answer: Answer<Value>) -> Response<Full<Bytes>> {
@@ -184,7 +261,7 @@ fn empty(status: StatusCode) -> Response<Full<Bytes>> {
 impl Voice {
     fn refuse(self, refusal: &Refusal) -> Response<Full<Bytes>> {
         let (kind, body) = match self {
-            Self::V1 => ("application/json", refusal.json()),
+            Self::V1 => (JSON, refusal.json()),
             Self::Api => ("text/plain; charset=utf-8", format!("{}\n", refusal.message)),
         };
         let mut response = Response::new(Full::new(body.into()));

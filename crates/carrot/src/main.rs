@@ -9,29 +9,38 @@
 
 mod admin;
 mod ask;
+mod auth;
 mod cli;
 mod data;
 mod demo;
 mod demo_data;
+mod host;
 mod line;
 mod log;
 mod metrics;
 mod node;
 mod origin;
+mod readiness;
 mod refusal;
 mod secret;
 mod serve;
 mod settings;
+mod statistics;
 mod target;
+mod whereabouts;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::cli::Command;
 use crate::line::in_one_line;
 
 /// Wrong usage, wrong settings, or a node that could not start.
 const NOT_STARTED: u8 = 2;
+
+/// For threads that are in the midst of a read when all is done.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let Err(error) = run() else { return ExitCode::SUCCESS };
@@ -48,14 +57,18 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     match cli::read()? {
-        Command::Serve(args) => answer(async { serve::serve(args.settings()?).await }),
-        Command::Demo(args) => answer(demo::demo(args.offset)),
+        Command::Serve(args) => until_it_ends(async { serve::serve(args.settings()?).await }),
+        Command::Demo(args) => until_it_ends(demo::demo(args.offset)),
         Command::Ask(ask) => Ok(ask.run()?),
     }
 }
 
 /// Runs what answers others: with a log, and on all cores.
-fn answer(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn until_it_ends(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     log::begin()?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(work);
+    // A runtime that is dropped waits for them without end, also where a file system hangs.
+    runtime.shutdown_timeout(LAST_WAIT);
+    ended
 }

@@ -3,6 +3,7 @@
 //! Made anew for each scrape from the library's snapshot: no second set of numbers, and nothing that grows between
 //! scrapes. Labels are groups of the configuration and fixed words, never what a client sent.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use carrotcache::net::listen::ListenStats;
@@ -15,13 +16,17 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-/// The page that `/metrics` answers.
+/// The page that `/metrics` answers. `hit_seconds` are the data front's, by group.
 ///
 /// # Errors
 /// Never in practice: it is written into memory.
-pub fn encode(stats: Stats, listeners: Vec<(&'static str, ListenStats)>) -> Result<String, fmt::Error> {
+pub fn encode(
+    stats: Stats,
+    hit_seconds: HashMap<String, HistogramSnapshot>,
+    listeners: Vec<(&'static str, ListenStats)>,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Page { stats, listeners }));
+    registry.register_collector(Box::new(Page { stats, hit_seconds, listeners }));
     let mut page = String::new();
     text::encode(&mut page, &registry)?;
     Ok(page)
@@ -30,6 +35,7 @@ pub fn encode(stats: Stats, listeners: Vec<(&'static str, ListenStats)>) -> Resu
 #[derive(Debug)]
 struct Page {
     stats: Stats,
+    hit_seconds: HashMap<String, HistogramSnapshot>,
     /// Each by its name.
     listeners: Vec<(&'static str, ListenStats)>,
 }
@@ -64,8 +70,11 @@ impl Collector for Page {
         })?;
         sheet.gauge("carrot_flights", None, "Flights under way", |group| group.flights)?;
         sheet.gauge("carrot_waiters", None, "Callers waiting for a flight", |group| group.waiters)?;
-        sheet.times("carrot_load", "How long loads took", |group| &group.load_seconds)?;
-        sheet.times("carrot_fetch", "How long fetches took", |group| &group.fetch_seconds)?;
+        sheet.times("carrot_hit", "How long the data front took to answer from memory", |group| {
+            self.hit_seconds.get(group.group.as_str())
+        })?;
+        sheet.times("carrot_load", "How long loads took", |group| Some(&group.load_seconds))?;
+        sheet.times("carrot_fetch", "How long fetches took", |group| Some(&group.fetch_seconds))?;
         sheet.node_count(
             "carrot_view_mismatches",
             "Replies of peers whose list of members is another",
@@ -98,7 +107,7 @@ struct Sheet<'e, 'g> {
     groups: &'g [GroupSnapshot],
 }
 
-impl Sheet<'_, '_> {
+impl<'g> Sheet<'_, 'g> {
     fn count(&mut self, name: &str, help: &str, of: impl Fn(&GroupSnapshot) -> u64) -> fmt::Result {
         let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for group in self.groups {
@@ -196,12 +205,12 @@ impl Sheet<'_, '_> {
         &mut self,
         name: &str,
         help: &str,
-        of: impl Fn(&GroupSnapshot) -> &HistogramSnapshot,
+        of: impl Fn(&'g GroupSnapshot) -> Option<&'g HistogramSnapshot>,
     ) -> fmt::Result {
         let unit = Unit::Seconds;
         let mut family = self.encoder.encode_descriptor(name, help, Some(&unit), MetricType::Histogram)?;
         for group in self.groups {
-            let times = of(group);
+            let Some(times) = of(group) else { continue };
             family.encode_family(&[("group", group.group.as_str())])?.encode_histogram::<NoLabelSet>(
                 times.sum_seconds,
                 times.count,
@@ -230,7 +239,8 @@ fn in_each_bucket(times: &HistogramSnapshot) -> Vec<(f64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use carrotcache::{BoxError, Cluster, Key};
+    use carrotcache::{BoxError, Cluster, Histogram, Key};
+    use std::time::Duration;
 
     /// The number behind a name and its labels.
     fn number(page: &str, name: &str) -> f64 {
@@ -255,7 +265,10 @@ mod tests {
             scores.get("Tom").await.unwrap();
         }
         scores.get("Tim").await.unwrap_err();
-        let page = encode(cluster.stats(), vec![("http", ListenStats::default())]).unwrap();
+        let hits = Histogram::default();
+        hits.observe(Duration::from_micros(2));
+        let hits = HashMap::from([("scores".to_owned(), hits.snapshot())]);
+        let page = encode(cluster.stats(), hits, vec![("http", ListenStats::default())]).unwrap();
         for (name, expected) in [
             (r#"carrot_gets_total{group="scores"}"#, 4.0),
             (r#"carrot_hits_total{group="scores",source="memory"}"#, 2.0),
@@ -271,6 +284,9 @@ mod tests {
             (r#"carrot_load_seconds_count{group="scores"}"#, 2.0),
             (r#"carrot_load_seconds_bucket{le="+Inf",group="scores"}"#, 2.0),
             (r#"carrot_load_seconds_bucket{le="10.0",group="scores"}"#, 2.0),
+            (r#"carrot_hit_seconds_count{group="scores"}"#, 1.0),
+            (r#"carrot_hit_seconds_bucket{le="0.000001",group="scores"}"#, 0.0),
+            (r#"carrot_hit_seconds_bucket{le="0.0000025",group="scores"}"#, 1.0),
             ("carrot_view_mismatches_total", 0.0),
             (r#"carrot_connections{listener="http"}"#, 0.0),
             (r#"carrot_connections_broken_total{listener="http"}"#, 0.0),

@@ -1,11 +1,11 @@
 //! One node of the program: a cluster's member with its groups, its data front and its admin front.
 //!
-//! Starts whole or not at all: origins are opened and every address is bound before anything answers. Stops in the
-//! order that loses nothing: not ready, data front, peers and loads, admin.
+//! Starts whole or not at all: every address is bound before anything answers. Only an origin may come later: until
+//! then loads fail, and the node is not ready. Stops in the order that loses nothing: not ready, data front, peers and
+//! loads, admin.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,12 +13,16 @@ use carrotcache::net::dialect::Dialect;
 use carrotcache::net::listen::{ListenLimits, Listener, Serving};
 use carrotcache::placement::PlacementKind;
 use carrotcache::{ByteSize, Cluster, Group, GroupName, Hot, Limits, OpenError};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::admin::Admin;
+use crate::auth::{Gate, Tries};
 use crate::data::DataFront;
+use crate::host::Hosts;
 use crate::origin::Origin;
 use crate::origin::slow::Slow;
+use crate::readiness::{FirstAnswer, Readiness};
 use crate::secret::Secret;
 
 /// What a node is started with.
@@ -47,7 +51,7 @@ pub struct NodePlan {
     pub password: Option<Secret>,
     /// Names under which the admin front may be called, beside addresses and localhost.
     pub hosts: Vec<String>,
-    /// The groups, each with its origin, which is open already.
+    /// The groups, each with its origin.
     pub groups: Vec<GroupPlan>,
 }
 
@@ -78,7 +82,9 @@ pub struct RunningNode {
     cluster: Cluster,
     data: Serving,
     admin: Serving,
-    ready: Arc<AtomicBool>,
+    readiness: Arc<Readiness>,
+    /// One for each origin, until it has answered. Dropping it ends them.
+    asking: JoinSet<()>,
     drain: Duration,
 }
 
@@ -88,27 +94,37 @@ impl RunningNode {
     /// # Errors
     /// Whatever keeps one of them from being whole; nothing is left running then.
     pub async fn start(plan: NodePlan) -> anyhow::Result<Self> {
+        let hosts = Hosts::new(&plan.hosts, plan.url.as_deref())?;
         let limits = ListenLimits::from(&plan.limits);
         let data = Listener::bind(plan.http, limits.clone()).await.context("data front")?;
         let admin = Listener::bind(plan.admin, limits).await.context("admin front")?;
         let cluster = start_member(&plan).await.context("peer port")?;
-        let groups: Vec<Group> =
-            plan.groups.iter().map(|group| open_group(&cluster, group)).collect::<Result<_, _>>()?;
-        let ready = Arc::new(AtomicBool::new(true));
-        let front = DataFront::new(cluster.clone(), groups, plan.limits.value);
-        let data = data.serve(move |request| {
-            let front = front.clone();
-            async move { front.respond(request).await }
-        });
-        let operators = Admin::new(cluster.clone(), data.meter(), ready.clone());
+        let readiness = Arc::new(Readiness::new(plan.groups.iter().map(|group| &group.name)));
+        let groups: Vec<Group> = plan
+            .groups
+            .iter()
+            .zip(readiness.origins())
+            .map(|(group, first)| open_group(&cluster, group, first))
+            .collect::<Result<_, _>>()?;
+        let front =
+            DataFront::new(cluster.clone(), groups, plan.limits.value, Gate::new(plan.password.clone()));
+        let data = serve_data(data, front.clone());
+        // The admin front is the last to accept, so whoever is told that the node is ready can reach the others.
+        let operators = Admin {
+            cluster: cluster.clone(),
+            front,
+            data: data.meter(),
+            readiness: readiness.clone(),
+            hosts,
+            gate: Gate::new(plan.password.clone()),
+            since: std::time::Instant::now(),
+        };
         Ok(Self {
             data,
-            admin: admin.serve(move |request| {
-                let response = operators.respond(&request);
-                async move { response }
-            }),
+            admin: serve_admin(admin, operators),
             cluster,
-            ready,
+            asking: plan.groups.iter().zip(readiness.origins()).map(asked).collect(),
+            readiness,
             drain: plan.drain,
         })
     }
@@ -122,7 +138,8 @@ impl RunningNode {
 
     /// Ends what is in flight and stops, at the end of the drain at the latest. Gives what had to be cut off.
     pub async fn stop(self) -> Option<String> {
-        self.ready.store(false, Ordering::Release);
+        self.readiness.stop();
+        drop(self.asking);
         let end = Instant::now() + self.drain;
         let broken = self.data.stop(self.drain).await;
         let left = tokio::time::timeout_at(end, self.cluster.leave()).await;
@@ -135,6 +152,27 @@ impl RunningNode {
             )),
         }
     }
+}
+
+fn serve_data(listener: Listener, front: Arc<DataFront>) -> Serving {
+    listener.serve_each(move || {
+        let (front, tries) = (front.clone(), Arc::<Tries>::default());
+        move |request| {
+            let (front, tries) = (front.clone(), tries.clone());
+            async move { front.respond(request, &tries).await }
+        }
+    })
+}
+
+fn serve_admin(listener: Listener, operators: Admin) -> Serving {
+    let operators = Arc::new(operators);
+    listener.serve_each(move || {
+        let (operators, tries) = (operators.clone(), Tries::default());
+        move |request| {
+            let response = operators.respond(&request, &tries);
+            async move { response }
+        }
+    })
 }
 
 async fn start_member(plan: &NodePlan) -> anyhow::Result<Cluster> {
@@ -155,7 +193,13 @@ async fn start_member(plan: &NodePlan) -> anyhow::Result<Cluster> {
     Ok(member.start().await?)
 }
 
-fn open_group(cluster: &Cluster, plan: &GroupPlan) -> Result<Group, OpenError> {
+/// Has the origin of a group asked until it answers.
+fn asked((plan, first): (&GroupPlan, &Arc<FirstAnswer>)) -> impl Future<Output = ()> + Send + 'static {
+    let (origin, first, load_deadline) = (plan.origin.clone(), first.clone(), plan.load_deadline);
+    async move { first.await_from(load_deadline, || origin.probe()).await }
+}
+
+fn open_group(cluster: &Cluster, plan: &GroupPlan, first: &Arc<FirstAnswer>) -> Result<Group, OpenError> {
     let mut group = cluster
         .group(plan.name.as_str())
         .capacity(plan.capacity)
@@ -166,16 +210,19 @@ fn open_group(cluster: &Cluster, plan: &GroupPlan) -> Result<Group, OpenError> {
     if let Some(ttl) = plan.ttl {
         group = group.ttl(ttl);
     }
-    let origin = plan.origin.clone();
+    let (origin, first) = (plan.origin.clone(), first.clone());
     if plan.slowed.is_zero() {
         return group.open(move |key| {
-            let origin = origin.clone();
-            async move { origin.load(key).await }
+            let (origin, first) = (origin.clone(), first.clone());
+            async move { first.heed(origin.load(key).await) }
         });
     }
     let slow = Slow::new(origin, plan.slowed);
     group.open(move |key| {
-        let slow = slow.clone();
-        async move { slow.load(key).await }
+        let (slow, first) = (slow.clone(), first.clone());
+        async move { first.heed(slow.load(key).await) }
     })
 }
+
+#[cfg(test)]
+mod tests;

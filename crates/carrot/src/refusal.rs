@@ -2,9 +2,13 @@
 //!
 //! The only place where errors of the library meet HTTP's numbers.
 
+use std::sync::Arc;
+
 use carrotcache::{GetError, KeyError, Refusal as Cause, WriteError, with_causes};
 use http::StatusCode;
 use serde_json::json;
+
+use crate::auth::Denied;
 
 /// Why a request has no value for an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +44,12 @@ impl Refusal {
         Self { counted: Some(Cause::NoGroup), ..Self::new(StatusCode::NOT_FOUND, "no_such_group", message) }
     }
 
+    /// The request comes without the password.
+    pub fn unauthorized() -> Self {
+        let refusal = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", Denied::MESSAGE);
+        Self { counted: Some(Cause::Unauthorized), ..refusal }
+    }
+
     /// The request makes no sense.
     pub fn bad_request(why: impl Into<String>) -> Self {
         Self { counted: Some(Cause::Malformed), ..Self::new(StatusCode::BAD_REQUEST, "bad_request", why) }
@@ -60,7 +70,8 @@ impl Refusal {
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "bad_request", message) }
     }
 
-    fn key(error: KeyError) -> Self {
+    /// The key is one that no group takes; its group has counted it.
+    pub fn key(error: KeyError) -> Self {
         match error {
             KeyError::Empty => Self::new(StatusCode::BAD_REQUEST, "bad_request", error.to_string()),
             // A key that is too long, and whatever limit on keys comes next.
@@ -87,13 +98,16 @@ impl Refusal {
         match error {
             WriteError::Key(error) => Self::key(*error),
             WriteError::TooLarge { .. } => Self::too_large(message),
-            WriteError::Unconfirmed { owner, .. } | WriteError::Refused { owner, .. } => Self {
-                members: vec![owner.to_string()],
-                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", message)
-            },
+            WriteError::Unconfirmed { members, .. } => Self::unconfirmed(members, message),
+            WriteError::Refused { owner, .. } => Self::unconfirmed(std::slice::from_ref(owner), message),
             WriteError::Unsupported { .. } => Self::new(StatusCode::NOT_IMPLEMENTED, "unsupported", message),
             _ => Self::new(StatusCode::BAD_GATEWAY, "load_failed", message),
         }
+    }
+
+    fn unconfirmed(members: &[Arc<str>], message: String) -> Self {
+        let members = members.iter().map(ToString::to_string).collect();
+        Self { members, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", message) }
     }
 
     /// The body of the response.
@@ -143,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_message_names_the_cause_and_a_size_that_was_too_large() {
-        let source = std::sync::Arc::from(carrotcache::BoxError::from("no such table"));
+        let source = Arc::from(carrotcache::BoxError::from("no such table"));
         let load = GetError::Load { group: group(), key: Key::from("a"), source };
         assert_eq!(Refusal::of_get(&load).message, "loading a for group scores failed: no such table");
         let large =
@@ -153,11 +167,12 @@ mod tests {
 
     #[test]
     fn a_write_that_is_not_confirmed_names_the_member() {
-        let source = carrotcache::PeerError::Connect("refused".into());
-        let refusal = Refusal::of_write(&WriteError::Unconfirmed { owner: "http://b:1".into(), source });
+        let source = Arc::new(carrotcache::PeerError::Connect("refused".into()));
+        let members = vec!["http://b:1".into(), "http://c:1".into()];
+        let refusal = Refusal::of_write(&WriteError::Unconfirmed { members, source });
         assert_eq!(
             refusal.json(),
-            r#"{"error":"unconfirmed","members":["http://b:1"],"message":"owner http://b:1 did not confirm: cannot connect: refused"}"#
+            r#"{"error":"unconfirmed","members":["http://b:1","http://c:1"],"message":"http://b:1, http://c:1 did not confirm: cannot connect: refused"}"#
         );
     }
 

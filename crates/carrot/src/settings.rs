@@ -105,7 +105,9 @@ pub enum BadSettings {
     #[error("--peer {0} stands for every address of this machine: --url has to say how other nodes reach it")]
     NoUrl(SocketAddr),
     /// Whoever reaches this address may read and change what is cached.
-    #[error("--{listener} {address} is open to other machines, without a password; --insecure allows that")]
+    #[error(
+        "--{listener} {address} is open to other machines, without a password; --insecure allows that, CARROT_PASSWORD sets one"
+    )]
     Open {
         /// `http` or `admin`.
         listener: &'static str,
@@ -143,7 +145,7 @@ impl NodeSettings {
             return Err(BadSettings::NoUrl(self.peer));
         }
         for (listener, address) in [("http", self.http), ("admin", self.admin)] {
-            if !address.ip().is_loopback() && !self.insecure {
+            if !address.ip().is_loopback() && self.password.is_none() && !self.insecure {
                 return Err(BadSettings::Open { listener, address });
             }
         }
@@ -158,7 +160,7 @@ fn is_name(name: &str) -> bool {
 impl ClusterSettings {
     fn validate(&self) -> Result<(), BadSettings> {
         match (self.dialect, self.placement) {
-            (Dialect::Carrot | Dialect::Golang, Some(PlacementKind::Slots)) => Err(BadSettings::SlotsOfGo),
+            (dialect, Some(PlacementKind::Slots)) if dialect.is_family() => Err(BadSettings::SlotsOfGo),
             _ => Ok(()),
         }
     }
@@ -180,6 +182,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_open_to_other_machines_has_a_password_or_is_said_to_be_insecure() {
+        let node = |http: &str, admin: &str, password: Option<&str>, insecure| NodeSettings {
+            name: None,
+            url: None,
+            peer: "127.0.0.1:1".parse().unwrap(),
+            http: http.parse().unwrap(),
+            admin: admin.parse().unwrap(),
+            drain: Duration::ZERO,
+            memory: None,
+            password: password.map(Secret::new),
+            hosts: Vec::new(),
+            insecure,
+        };
+        let (local, open) = ("127.0.0.1:1", "0.0.0.0:1");
+        for (http, admin, listener) in [(open, local, "http"), (local, open, "admin")] {
+            let refused = node(http, admin, None, false).validate().unwrap_err();
+            assert_eq!(
+                refused.to_string(),
+                format!(
+                    "--{listener} 0.0.0.0:1 is open to other machines, without a password; --insecure allows that, \
+                     CARROT_PASSWORD sets one"
+                )
+            );
+            assert_eq!(node(http, admin, Some("sesame"), false).validate(), Ok(()));
+            assert_eq!(node(http, admin, None, true).validate(), Ok(()));
+        }
+        assert_eq!(node(local, "[::1]:1", None, false).validate(), Ok(()));
+    }
+
+    #[test]
     fn the_dialects_of_go_go_with_their_ring_alone() {
         let cluster = |dialect, placement| ClusterSettings { peers: Vec::new(), dialect, placement };
         for (dialect, placement) in [
@@ -191,7 +223,7 @@ mod tests {
         ] {
             assert_eq!(cluster(dialect, placement).validate(), Ok(()), "{dialect} {placement:?}");
         }
-        for dialect in [Dialect::Carrot, Dialect::Golang] {
+        for &dialect in Dialect::ALL.iter().filter(|dialect| dialect.is_family()) {
             let refused = cluster(dialect, Some(PlacementKind::Slots)).validate();
             assert_eq!(refused, Err(BadSettings::SlotsOfGo));
         }

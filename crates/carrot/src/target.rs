@@ -29,6 +29,13 @@ pub enum Target {
         /// The key, unescaped; empty where it is missing.
         key: Vec<u8>,
     },
+    /// `/owner/{group}/{key…}`
+    Owner {
+        /// The group, unescaped.
+        group: String,
+        /// The key, unescaped.
+        key: Vec<u8>,
+    },
     /// Nothing of ours.
     Nowhere,
 }
@@ -46,21 +53,40 @@ impl Target {
     /// Reads a path, and the query if there is one.
     ///
     /// # Errors
-    /// On an escape that is none, on a group that is not text, and under `/v1/` on a parameter that is not known.
+    /// On an escape that is none, on a group that is not text, and but for `/api` on a parameter that is not known.
     pub fn parse(path: &[u8], query: Option<&str>) -> Result<Self, Bad> {
         if path == b"/api" {
             return api(query.unwrap_or_default()).map_err(|why| Bad { api: true, why: why.into() });
         }
-        let Some(rest) = path.strip_prefix(b"/v1/") else { return Ok(Self::Nowhere) };
-        entry(rest, query).map_err(|why| Bad { api: false, why })
+        let read = if let Some(rest) = path.strip_prefix(b"/v1/") {
+            entry(rest, query)
+        } else if let Some(rest) = path.strip_prefix(b"/owner/") {
+            owner(rest, query)
+        } else {
+            return Ok(Self::Nowhere);
+        };
+        read.map_err(|why| Bad { api: false, why })
     }
 }
 
 fn entry(rest: &[u8], query: Option<&str>) -> Result<Target, Cow<'static, str>> {
+    let (group, key) = group_and_key(rest)?;
+    let ttl = query.map(only_ttl).transpose()?;
+    Ok(Target::Entry { group, key, ttl })
+}
+
+fn owner(rest: &[u8], query: Option<&str>) -> Result<Target, Cow<'static, str>> {
+    let (group, key) = group_and_key(rest)?;
+    match query {
+        Some(query) => Err(unknown(query.split('&').next().unwrap_or_default())),
+        None => Ok(Target::Owner { group, key }),
+    }
+}
+
+fn group_and_key(rest: &[u8]) -> Result<(String, Vec<u8>), &'static str> {
     let slash = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
     let (group, key) = (&rest[..slash], rest.get(slash + 1..).unwrap_or_default());
-    let ttl = query.map(only_ttl).transpose()?;
-    Ok(Target::Entry { group: text(&unescape(group)?)?, key: unescape(key)?.into_owned(), ttl })
+    Ok((text(&unescape(group)?)?, unescape(key)?.into_owned()))
 }
 
 /// The ttl of a query that holds nothing else. Whatever else is there may be the rest of a key whose `?` was not
@@ -70,13 +96,14 @@ fn only_ttl(query: &str) -> Result<String, Cow<'static, str>> {
         Some(("ttl", ttl)) if !ttl.contains('&') => {
             Ok(String::from_utf8_lossy(&unescape(ttl.replace('+', " ").as_bytes())?).into_owned())
         }
-        _ => {
-            let name = query.split('&').find(|pair| !pair.starts_with("ttl=")).unwrap_or("a second ttl");
-            let name: String = name.split('=').next().unwrap_or_default().chars().take(80).collect();
-            let shown = name.escape_debug();
-            Err(format!("unknown parameter: {shown}; a ? that belongs to a key is written %3F").into())
-        }
+        _ => Err(unknown(query.split('&').find(|pair| !pair.starts_with("ttl=")).unwrap_or("a second ttl"))),
     }
+}
+
+fn unknown(parameter: &str) -> Cow<'static, str> {
+    let name: String = parameter.split('=').next().unwrap_or_default().chars().take(80).collect();
+    let shown = name.escape_debug();
+    format!("unknown parameter: {shown}; a ? that belongs to a key is written %3F").into()
 }
 
 fn api(query: &str) -> Result<Target, &'static str> {
@@ -199,8 +226,23 @@ mod tests {
     }
 
     #[test]
+    fn whose_a_key_is_is_asked_by_the_same_path_and_without_parameters() {
+        for (path, key) in
+            [("/owner/g/Tom", &b"Tom"[..]), ("/owner/g//a/../%FF", b"/a/../\xff"), ("/owner/g", b"")]
+        {
+            let asked = Target::Owner { group: "g".to_owned(), key: key.to_vec() };
+            assert_eq!(Target::parse(path.as_bytes(), None), Ok(asked), "{path}");
+        }
+        for (query, named) in [("ttl=30s", "ttl"), ("x=1&y", "x"), ("", "")] {
+            let why = format!("unknown parameter: {named}; a ? that belongs to a key is written %3F").into();
+            assert_eq!(Target::parse(b"/owner/g/Tom", Some(query)), Err(Bad { api: false, why }), "{query}");
+        }
+        assert!(Target::parse(b"/owner/g/%zz", None).is_err());
+    }
+
+    #[test]
     fn other_paths_are_nowhere() {
-        for path in ["/", "/v1", "/v2/g/k", "/apis", "/api/", "*"] {
+        for path in ["/owner", "/owners/g/k", "/", "/v1", "/v2/g/k", "/apis", "/api/", "*"] {
             assert_eq!(Target::parse(path.as_bytes(), None), Ok(Target::Nowhere), "{path}");
         }
     }

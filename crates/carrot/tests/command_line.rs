@@ -5,8 +5,6 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-const QUERY: &str = "select body from pages where id = ?1";
-
 /// Runs the program with nothing in its environment but `variables`.
 fn carrot(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_carrot"))
@@ -63,10 +61,11 @@ fn a_group_name_outside_its_alphabet_is_refused() {
 #[test]
 fn an_origin_that_is_not_known_is_refused_with_those_that_are() {
     for (url, kind) in
-        [("http://example.org/{key}", "http"), ("dir:public", "dir"), ("postgres:x", "postgres")]
+        [("ftp://example.org/{key}", "ftp"), ("file:public", "file"), ("postgres:x", "postgres")]
     {
         let line = refusal(&["serve", "--group", "pages", "--origin", url], &[]);
-        let said = format!("origin kind {kind} is not known; known: sqlite:FILE, table:k=v,…");
+        let known = "sqlite:FILE, http://…/{key}, https://…/{key}, dir:PATH, table:k=v,…";
+        let said = format!("origin kind {kind} is not known; known: {known}");
         assert!(line.ends_with(&said), "{line}");
     }
 }
@@ -86,33 +85,33 @@ fn what_is_needed_and_missing_is_asked_for() {
 }
 
 #[test]
-fn a_database_that_cannot_serve_its_query_stops_the_start() {
+fn a_database_that_can_never_serve_its_query_stops_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let url = database(dir.path());
     let start = |url: &str, query: &str| {
         refusal(&["serve", "--group", "pages", "--origin", url, "--query", query], &[])
     };
-    assert_eq!(start("sqlite:no.db", QUERY), "carrot: no such file: no.db");
     for (query, said) in [
         ("select body from pages", "it has 0 parameters and needs exactly one"),
         ("select body from pages where id = ?1 or id = ?2", "it has 2 parameters and needs exactly one"),
         ("update pages set body = ?1", "it writes, and an origin is only read"),
-        ("select body\nfrom page where id = ?1", "no such table: page"),
+        ("select body\nfrom where id = ?1", "near \"where\": syntax error"),
         ("select ?1; select 2", "it holds more than one statement"),
     ] {
         let line = start(&url, query);
         assert!(line.contains(said), "{query}: {line}");
     }
-    std::fs::write(dir.path().join("notes.db"), "not a database ".repeat(100)).unwrap();
-    let line = start(&format!("sqlite:{}/notes.db", dir.path().display()), QUERY);
-    assert!(line.ends_with("notes.db: file is not a database"), "{line}");
 }
 
 #[test]
 fn variables_stand_for_flags_and_flags_win() {
-    let group = [("CARROT_GROUP", "pages"), ("CARROT_ORIGIN", "sqlite:no.db"), ("CARROT_QUERY", QUERY)];
-    assert_eq!(refusal(&["serve"], &group), "carrot: no such file: no.db");
-    assert_eq!(refusal(&["serve", "--origin", "sqlite:other.db"], &group), "carrot: no such file: other.db");
+    let dir = tempfile::tempdir().unwrap();
+    let url = database(dir.path());
+    let group = [("CARROT_GROUP", "pages"), ("CARROT_ORIGIN", &url), ("CARROT_QUERY", "select 1")];
+    let line = refusal(&["serve"], &group);
+    assert!(line.contains("it has 0 parameters and needs exactly one"), "{line}");
+    let line = refusal(&["serve", "--query", "select ?1, ?2"], &group);
+    assert!(line.contains("it has 2 parameters and needs exactly one"), "{line}");
     let line = refusal(&["serve"], &[&group[..], &[("CARROT_TTL", "60")]].concat());
     assert!(line.contains("'--ttl <TIME>': \"60\" is not a time with its unit"), "{line}");
     let line = refusal(&["serve"], &[&group[..], &[("CARROT_LOG", "carrot=loud")]].concat());

@@ -69,6 +69,21 @@ impl Breaker {
         }
     }
 
+    /// What is left of the rest, without asking for a trial: nothing of it where one is due or under way. `None`: every
+    /// request goes.
+    pub(crate) fn rest(&self, now: Duration) -> Option<Duration> {
+        match self.state {
+            State::Closed => None,
+            State::Resting { until } => Some(until.saturating_sub(now)),
+            State::Trying => Some(Duration::ZERO),
+        }
+    }
+
+    /// Failures in a row, up to now.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// The peer replied, whatever it said. Gives true if it had been left alone: it is back.
     pub(crate) fn on_success(&mut self) -> bool {
         let was_resting = self.failures >= FAILURES;
@@ -190,6 +205,18 @@ mod tests {
         assert_eq!(breaker.admit(ms(600)), Ok(()));
         breaker.on_failure(ms(600));
         assert_eq!(breaker.admit(ms(600)), resting(3, 500));
+    }
+
+    #[test]
+    fn looking_at_a_rest_begins_no_trial() {
+        assert_eq!((Breaker::default().rest(ms(0)), Breaker::default().failures()), (None, 0));
+        let mut breaker = open();
+        assert_eq!((breaker.rest(ms(100)), breaker.failures()), (Some(ms(400)), 3));
+        assert_eq!(breaker.rest(ms(900)), Some(ms(0)), "a trial is due");
+        assert_eq!(breaker.admit(ms(900)), Ok(()), "and nobody has begun it");
+        assert_eq!(breaker.rest(ms(900)), Some(ms(0)));
+        breaker.on_success();
+        assert_eq!((breaker.rest(ms(900)), breaker.failures()), (None, 0));
     }
 
     #[test]

@@ -3,9 +3,12 @@
 //! Two kinds of time, kept apart. *What time is it* decides ages, expiry, rates and rests: that is a [`Clock`],
 //! which a test may own and move by hand. *How long do we wait* bounds a load, a connection or a drain: that is
 //! the runtime's timer, which a test of the runtime may pause.
+//!
+//! The wall clock is a third, for peers of the family whose wire says until when a value lives and not how long. It is
+//! read at that wire's edge and nowhere else: two nodes' clocks agree on nothing.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use carrot_engine::Time;
 
@@ -55,6 +58,15 @@ pub(crate) struct Elapsed;
 /// The instant that deadlines of waits are reckoned from.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// The wall clock, in nanoseconds since 1970: negative before that, and never past the year 2262.
+pub(crate) fn unix_nanos() -> i64 {
+    let saturated = |nanos: u128| i64::try_from(nanos).unwrap_or(i64::MAX);
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => saturated(since.as_nanos()),
+        Err(before) => -saturated(before.duration().as_nanos()),
+    }
 }
 
 /// Waits.

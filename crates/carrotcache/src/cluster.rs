@@ -25,8 +25,8 @@ use crate::net::{
 };
 use crate::node::Node;
 use crate::open::GroupBuilder;
-use crate::peers::{NoPeers, Peers, Transport};
-use crate::placement::PlacementKind;
+use crate::peers::{NoPeers, PeerSnapshot, Peers, Transport};
+use crate::placement::{Layout, PlacementKind};
 use crate::stats::{NodeStats, Refusal, Stats};
 #[cfg(feature = "http")]
 use crate::sync::{Mutex, lock};
@@ -69,6 +69,9 @@ struct Running {
     #[cfg(feature = "http")]
     /// Until the node leaves.
     port: Mutex<Option<Serving>>,
+    #[cfg(feature = "http")]
+    /// What is spoken to peers, if there is a wire.
+    dialect: Option<Dialect>,
     address: Option<SocketAddr>,
     identity: Identity,
     drain: Duration,
@@ -81,7 +84,7 @@ struct Identity {
     /// `http://host:port`, as its peers write it, if that is known.
     url: Option<String>,
     spelling: Spelling,
-    placement: PlacementKind,
+    placement: Layout,
 }
 
 impl Cluster {
@@ -121,6 +124,29 @@ impl Cluster {
     /// What this node counted so far. Costs a few microseconds a group.
     pub fn stats(&self) -> Stats {
         self.running.node.stats()
+    }
+
+    /// The members that this node counts, which part of the keys each owns, and how asking it has gone.
+    ///
+    /// Walks the table of all keys, for some tens of microseconds: not for each get.
+    pub fn peers(&self) -> Vec<PeerSnapshot> {
+        self.running.node.peers()
+    }
+
+    /// A hash of the list of members and of the placement: two nodes with the same one agree on every owner.
+    pub fn view_hash(&self) -> u64 {
+        self.running.node.around.views.load().hash()
+    }
+
+    /// How keys are given to members.
+    pub fn placement(&self) -> PlacementKind {
+        self.running.node.around.views.load().kind()
+    }
+
+    /// What is spoken to peers; `None` for [`Cluster::local`].
+    #[cfg(feature = "http")]
+    pub fn dialect(&self) -> Option<Dialect> {
+        self.running.dialect
     }
 
     /// What has happened on the port where peers ask; `None` for [`Cluster::local`], and once this node has left.
@@ -282,15 +308,14 @@ impl ClusterBuilder {
 
     #[cfg(feature = "http")]
     async fn assemble_http(self, bind: SocketAddr, dialect: Dialect) -> Result<Running, StartError> {
-        let family = dialect != Dialect::Native;
-        let placement = match (family, self.placement) {
-            (true, Some(PlacementKind::Slots)) => {
+        let placement = match (dialect.ring(), self.placement) {
+            (Some(_), Some(PlacementKind::Slots)) => {
                 return Err(StartError::Settings(
                     "a family dialect brings its own ring: placement slots cannot be had beside it",
                 ));
             }
-            (true, _) => PlacementKind::Ring,
-            (false, placement) => placement.unwrap_or_default(),
+            (Some(hash), _) => Layout::Ring(hash),
+            (None, placement) => placement.unwrap_or_default().into(),
         };
         let listener = Listener::bind(bind, (&self.limits).into()).await?;
         let address = listener.address();
@@ -302,18 +327,23 @@ impl ClusterBuilder {
         let parts = Parts {
             transport: Arc::new(HttpTransport::new(dialect, self.limits.clone())),
             address: Some(address),
-            spelling: if family { Spelling::AsListed } else { Spelling::One },
+            spelling: dialect.spelling(),
             placement,
         };
         let limits = self.limits.clone();
-        let running = self.assemble(parts)?;
+        let running = Running { dialect: Some(dialect), ..self.assemble(parts)? };
         let node = running.node.clone();
         let answer: server::Answer = Arc::new(move |request| {
             let node = node.clone();
             Box::pin(async move { node.answer(request).await })
         });
-        *lock(&running.port) =
-            Some(server::serve(listener, answer, &limits, running.node.around.stats.clone()));
+        let terms = server::Terms {
+            dialect,
+            limits,
+            stats: running.node.around.stats.clone(),
+            dropped_ttl: running.node.around.peers.dropped_ttl().clone(),
+        };
+        *lock(&running.port) = Some(server::serve(listener, answer, terms));
         Ok(running)
     }
 
@@ -342,6 +372,8 @@ impl ClusterBuilder {
             node: Arc::new(Node::new(around, random_id())),
             #[cfg(feature = "http")]
             port: Mutex::new(None),
+            #[cfg(feature = "http")]
+            dialect: None,
             address,
             identity: Identity { url, spelling, placement },
             drain: self.drain,
@@ -355,7 +387,7 @@ struct Parts {
     transport: Arc<dyn Transport>,
     address: Option<SocketAddr>,
     spelling: Spelling,
-    placement: PlacementKind,
+    placement: Layout,
 }
 
 impl Parts {
@@ -364,7 +396,7 @@ impl Parts {
             transport: Arc::new(NoPeers),
             address: None,
             spelling: Spelling::One,
-            placement: PlacementKind::Slots,
+            placement: Layout::Slots,
         }
     }
 }
@@ -411,7 +443,7 @@ impl Running {
             if members.iter().any(|member| member.name == own.name) {
                 return Ok(Some(own.name));
             }
-            if self.identity.spelling == Spelling::AsListed {
+            if self.identity.spelling != Spelling::One {
                 return Err(StartError::NotListed { url: url.to_owned() });
             }
         }

@@ -169,14 +169,15 @@ pub enum WriteError {
         /// What the codec said.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
-    /// The owner could not be asked, or its answer was lost: it may or may not have done it. This node's own copy
-    /// is gone.
-    #[error("owner {owner} did not confirm")]
+    /// These members could not be asked, or their answers were lost: they may or may not have done it. All others that
+    /// had to be told have done it, and this node's own copy is gone. The first is the owner, unless the owner confirmed;
+    /// others than the owner are told in the dialects mailgun and groupcache-go alone.
+    #[error("{} did not confirm", members.join(", "))]
     Unconfirmed {
-        /// The member that owns the key.
-        owner: Arc<str>,
-        /// What happened on the way.
-        source: PeerError,
+        /// Who did not confirm: at least one.
+        members: Vec<Arc<str>>,
+        /// What happened on the way to the first: a [`PeerError`], or what it answered instead.
+        source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The owner answered and did not do it. This node's own copy is gone.
     #[error("owner {owner} refused: {answer}")]
@@ -232,6 +233,24 @@ impl PeerError {
             Self::Timeout(_) | Self::Busy(_) => false,
         }
     }
+}
+
+/// Why it is not known what a member holds of a key.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeldError {
+    /// Its dialect has no such question. Nothing was sent.
+    #[error("unsupported")]
+    Unsupported,
+    /// It could not be asked, or gave no reply.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// It answered, and did not say.
+    #[error("refused: {0}")]
+    Refused(
+        /// What it answered.
+        Arc<str>,
+    ),
 }
 
 /// Why a group was not opened. Nothing changed.

@@ -72,7 +72,7 @@
 //! | 6 | `net`, `open` | the only sockets; [`GroupBuilder`] |
 //! | 5 | `node`, `typed` | answers peers; [`TypedGroup`] and [`Codec`] |
 //! | 4 | `write` | `set` and `remove` |
-//! | 3 | `group` | [`Group`]: the way of a get |
+//! | 3 | `group`, `whereabouts` | [`Group`]: the way of a get; where a key is |
 //! | 2 | `store`, `views`, `peers`, `load`, `flight`, `loader` | memory, members, asking, loading |
 //! | 1 | `placement`, `hot`, `breaker`, `stats`, `units`, … | pure: time and randomness come in, decisions go out |
 //!
@@ -80,7 +80,7 @@
 //!
 //! # Features
 //!
-//! - `http` (default): peers over HTTP/1.1 and protobuf, among them Go's groupcache and the first carrotCache.
+//! - `http` (default): peers over HTTP/1.1 and protobuf, among them Go's groupcache, its forks and the first carrotCache.
 //!   Without it a cluster is this process alone.
 //! - `json` (default): the codec `Json`, for groups of any type that serde knows.
 //!
@@ -104,6 +104,7 @@ mod answer;
 mod breaker;
 mod clock;
 mod cluster;
+mod dropped_ttl;
 mod error;
 mod fault;
 mod fetch;
@@ -131,6 +132,7 @@ mod units;
 mod value;
 mod view;
 mod views;
+mod whereabouts;
 mod write;
 
 // In the order in which a user meets them: a cluster, its groups, what they give, what can be set, what is counted,
@@ -140,7 +142,7 @@ pub use crate::group::Group;
 pub use crate::open::GroupBuilder;
 
 pub use crate::loader::{Loaded, Loader};
-pub use crate::peers::BoxFuture;
+pub use crate::peers::{BoxFuture, PeerRequests, PeerSnapshot, PeerState};
 
 #[cfg(feature = "json")]
 pub use crate::typed::Json;
@@ -148,7 +150,8 @@ pub use crate::typed::{Codec, Raw, TypedGroup, Utf8};
 
 pub use crate::answer::{Answer, Ask, Source};
 pub use crate::error::{
-    BoxError, GetError, KeyError, LeaveError, OpenError, PeerError, StartError, WriteError, with_causes,
+    BoxError, GetError, HeldError, KeyError, LeaveError, OpenError, PeerError, StartError, WriteError,
+    with_causes,
 };
 pub use crate::value::Value;
 
@@ -158,7 +161,10 @@ pub use crate::limits::Limits;
 pub use crate::units::{BadGroupName, BadUnit, ByteSize, GroupName, Key, Span};
 pub use crate::view::Member;
 
+pub use crate::message::Holding;
+pub use crate::whereabouts::{AtMember, Whereabouts};
+
 pub use crate::stats::{
-    Counts, EvictionCause, FetchOutcome, GroupSnapshot, HistogramSnapshot, HitSource, LoadOutcome, Refusal,
-    Region, Stats,
+    Counts, EvictionCause, FetchOutcome, GroupSnapshot, Histogram, HistogramSnapshot, HitSource, LoadOutcome,
+    Refusal, Region, Stats,
 };

@@ -14,8 +14,10 @@ use crate::view::Member;
 pub(crate) enum Spelling {
     /// Scheme and host in lower case, the port written out, no path.
     One,
-    /// Exactly as listed, as the family's rings do.
+    /// Exactly as listed, as most of the family's rings do.
     AsListed,
+    /// As listed, without scheme and closing slash: groupcache-go lists a peer as bare `host:port`.
+    Bare,
 }
 
 /// The member that `entry` names: `http://host:port`, or `host:port` for short.
@@ -27,8 +29,18 @@ pub(crate) fn member(entry: &str, spelling: Spelling) -> Result<Member, StartErr
     let name: Arc<str> = match spelling {
         Spelling::One => format!("http://{authority}").into(),
         Spelling::AsListed => entry.into(),
+        Spelling::Bare => bare(entry).into(),
     };
     Ok(Member { name, authority: authority.into() })
+}
+
+/// An address without its scheme, and otherwise as it is.
+fn bare(entry: &str) -> &str {
+    without_slash(entry.split_once("://").map_or(entry, |(_, rest)| rest))
+}
+
+fn without_slash(address: &str) -> &str {
+    address.strip_suffix('/').unwrap_or(address)
 }
 
 /// `host:port` of an address, host in lower case.
@@ -41,7 +53,7 @@ fn authority(entry: &str) -> Result<String, &'static str> {
         Some(_) => return Err("the scheme must be http"),
         None => entry,
     };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let rest = without_slash(rest);
     if rest.bytes().any(|b| b.is_ascii_control() || matches!(b, b' ' | b'/' | b'?' | b'#' | b'@')) {
         return Err("expected http://host:port and nothing behind it");
     }
@@ -87,6 +99,14 @@ mod tests {
     fn a_family_peer_keeps_its_string_as_listed() {
         let member = member("http://LocalHost:8001/", Spelling::AsListed).unwrap();
         assert_eq!((&*member.name, &*member.authority), ("http://LocalHost:8001/", "localhost:8001"));
+    }
+
+    #[test]
+    fn a_bare_peer_loses_its_scheme_and_keeps_the_rest_as_listed() {
+        for entry in ["http://LocalHost:8001/", "LocalHost:8001", "HTTP://LocalHost:8001"] {
+            let member = member(entry, Spelling::Bare).unwrap();
+            assert_eq!((&*member.name, &*member.authority), ("LocalHost:8001", "localhost:8001"), "{entry}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::stats::Region;
 use crate::units::{GroupName, Key};
 use crate::value::Value;
 
@@ -40,6 +41,14 @@ pub(crate) enum Request {
     },
     /// Forget this key, as its owner.
     Remove {
+        /// The group.
+        group: GroupName,
+        /// The key.
+        key: Key,
+    },
+    /// What do you hold of this key? Answered from memory, in which looking changes nothing. Only the native row can
+    /// say so.
+    Held {
         /// The group.
         group: GroupName,
         /// The key.
@@ -82,6 +91,8 @@ pub(crate) enum Reply {
     Id(Arc<str>),
     /// To `Request::Members`.
     Members(Vec<Arc<str>>),
+    /// To `Request::Held`; `None`: nothing.
+    Held(Option<Holding>),
 }
 
 /// One line for a person: what was answered, without any value.
@@ -102,6 +113,7 @@ impl fmt::Display for Reply {
             Self::Unsupported => f.write_str("unsupported"),
             Self::Id(_) => f.write_str("an id"),
             Self::Members(_) => f.write_str("a list of members"),
+            Self::Held(_) => f.write_str("what is held"),
         }
     }
 }
@@ -135,4 +147,20 @@ pub(crate) struct Found {
     pub(crate) minute_qps: Option<f64>,
     /// The hash of the giver's view, to notice lists that disagree; `None` where the row cannot say.
     pub(crate) view: Option<u64>,
+}
+
+/// What a node holds of a key at one moment, and would serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holding {
+    /// As its owner, or as a mirror of another's entry.
+    pub region: Region,
+    /// The value's length, in bytes.
+    pub value_bytes: u64,
+    /// What the entry is charged, in bytes.
+    pub weight_bytes: u64,
+    /// Since the value was read at the origin.
+    pub age: Duration,
+    /// How much longer it may be served; `None`: without end.
+    pub ttl: Option<Duration>,
 }

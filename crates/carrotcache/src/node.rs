@@ -13,8 +13,10 @@ use crate::error::{GetError, KeyError, OpenError, with_causes};
 use crate::group::{Group, Settings, Surroundings};
 use crate::loader::Loader;
 use crate::message::{Found, Reply, Request};
+use crate::peers::PeerSnapshot;
 use crate::stats::{Refusal, Stats};
 use crate::units::{GroupName, Key};
+use crate::view::Member;
 
 /// A running node.
 pub(crate) struct Node {
@@ -37,13 +39,28 @@ impl Node {
         settings: Settings,
         loader: Arc<dyn Loader>,
     ) -> Result<Group, OpenError> {
+        let has_ttl = settings.ttl.is_some();
         let group = Group::new(name.clone(), settings, loader, self.around.clone());
         let before = self.groups.rcu(|groups| {
             let mut groups = HashMap::clone(groups);
             groups.entry(name.clone()).or_insert_with(|| group.clone());
             groups
         });
-        if before.contains_key(&name) { Err(OpenError::Exists(name)) } else { Ok(group) }
+        if before.contains_key(&name) {
+            return Err(OpenError::Exists(name));
+        }
+        if has_ttl {
+            self.mind_ttl();
+        }
+        Ok(group)
+    }
+
+    /// A ttl is worth a warning where this node has peers which drop it.
+    fn mind_ttl(&self) {
+        let Some(dialect) = self.around.peers.customs().drops_ttl else { return };
+        if self.around.views.load().others().next().is_some() {
+            self.around.peers.dropped_ttl().warn(dialect);
+        }
     }
 
     /// The group of that name, if it is open.
@@ -69,6 +86,10 @@ impl Node {
                 group.forget(key.as_bytes());
                 if group.is_local(key.as_bytes()) { Reply::Done } else { Reply::NotOwner }
             }),
+            Request::Held { group, key } => match self.group(group.as_str()) {
+                Some(group) => Reply::Held(group.held(key.as_bytes())),
+                None => self.no_group(),
+            },
             Request::Id => Reply::Id(self.id.clone()),
             Request::Members => {
                 let view = self.around.views.current();
@@ -115,6 +136,16 @@ impl Node {
         let mut groups: Vec<_> = self.groups.load().values().map(Group::stats).collect();
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         self.around.stats.snapshot(groups)
+    }
+
+    /// The members, and what is known of each. Walks the table of the view.
+    pub(crate) fn peers(&self) -> Vec<PeerSnapshot> {
+        let known = |(member, is_me, share): (&Member, bool, f64)| PeerSnapshot {
+            member: member.clone(),
+            share,
+            asked: (!is_me).then(|| self.around.peers.asked(member)),
+        };
+        self.around.views.current().shares().map(known).collect()
     }
 
     /// Drops what other members own by now. Walks all memory: not for a thread that others wait for.

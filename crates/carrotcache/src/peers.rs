@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use crate::breaker::Breaker;
 use crate::clock::{self, Clock};
+use crate::dropped_ttl::DroppedTtl;
 use crate::error::PeerError;
 use crate::message::{Reply, Request};
+use crate::stats::{Histogram, HistogramSnapshot};
 use crate::sync::{Mutex, lock};
 use crate::view::{Member, View};
 
@@ -22,6 +24,20 @@ const PROBE: Duration = Duration::from_secs(1);
 
 /// A future that owns what it needs.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What peers of a dialect do with what they are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Customs {
+    /// A set or a remove is told to every member by whoever makes it.
+    pub(crate) tell_all: bool,
+    /// They take a value and drop its ttl: the dialect's name.
+    pub(crate) drops_ttl: Option<&'static str>,
+}
+
+impl Customs {
+    /// Our own: a write is the owner's business, and a ttl is kept.
+    pub(crate) const NATIVE: Self = Self { tell_all: false, drops_ttl: None };
+}
 
 /// How a node asks a peer. One side is the network, the other the simulator.
 pub(crate) trait Transport: Send + Sync + 'static {
@@ -34,6 +50,11 @@ pub(crate) trait Transport: Send + Sync + 'static {
         what: Request,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Reply, PeerError>>;
+
+    /// What the peers at the other end do with what they are told.
+    fn customs(&self) -> Customs {
+        Customs::NATIVE
+    }
 
     /// The members that will be asked from now on; connections to others may be closed.
     fn retain(&self, members: &[Member]) {
@@ -54,6 +75,7 @@ impl Transport for NoPeers {
 pub(crate) struct Peers {
     transport: Arc<dyn Transport>,
     health: Arc<Health>,
+    dropped_ttl: Arc<DroppedTtl>,
 }
 
 /// What is known of the peers' lives.
@@ -68,11 +90,67 @@ struct Known {
     breaker: Breaker,
     /// It is being asked whether it lives.
     is_probed: bool,
+    /// Requests that were let through.
+    requests: u64,
+    /// Of those that ended by themselves.
+    seconds: Histogram,
+}
+
+/// A member of the list, as this node knows it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerSnapshot {
+    /// The member.
+    pub member: Member,
+    /// Which part of all keys it owns, from 0 to 1.
+    pub share: f64,
+    /// How asking it has gone; `None` for this node, which does not ask itself.
+    pub asked: Option<PeerRequests>,
+}
+
+/// How asking a peer has gone, since it came into the list.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerRequests {
+    /// Whether it is asked now.
+    pub state: PeerState,
+    /// Failures in a row, up to now.
+    pub failures: u32,
+    /// Requests that were sent to it; those it was spared while it rested are not among them.
+    pub requests: u64,
+    /// How long they took, however they ended, save those whose caller went away.
+    pub seconds: HistogramSnapshot,
+}
+
+/// Whether a peer is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerState {
+    /// Nothing was asked of it yet.
+    Untried,
+    /// It is asked as ever.
+    Up,
+    /// It failed several times in a row and is left alone.
+    Resting {
+        /// Until the next try; nothing where it is due or under way.
+        wait: Duration,
+    },
 }
 
 impl Peers {
     pub(crate) fn new(transport: Arc<dyn Transport>, clock: Clock) -> Self {
-        Self { transport, health: Arc::new(Health { clock, known: Mutex::new(HashMap::new()) }) }
+        let health = Arc::new(Health { clock, known: Mutex::new(HashMap::new()) });
+        Self { transport, health, dropped_ttl: Arc::default() }
+    }
+
+    /// What peers do with what they are told.
+    pub(crate) fn customs(&self) -> Customs {
+        self.transport.customs()
+    }
+
+    /// The warning that a ttl is dropped, one for the whole node.
+    pub(crate) fn dropped_ttl(&self) -> &Arc<DroppedTtl> {
+        &self.dropped_ttl
     }
 
     /// Asks `to` unless it rests. Cancel-safe: an abandoned ask says nothing of the peer.
@@ -104,11 +182,30 @@ impl Peers {
         self.transport.ask(to, what, deadline).await
     }
 
+    /// How asking `member` has gone so far.
+    pub(crate) fn asked(&self, member: &Member) -> PeerRequests {
+        let known = lock(&self.health.known);
+        let Some(peer) = known.get(&member.authority) else { return PeerRequests::never() };
+        let state = match peer.breaker.rest(self.health.clock.elapsed()) {
+            Some(wait) => PeerState::Resting { wait },
+            None => PeerState::Up,
+        };
+        let seconds = peer.seconds.snapshot();
+        PeerRequests { state, failures: peer.breaker.failures(), requests: peer.requests, seconds }
+    }
+
     /// Forgets what is known of peers that are in no view any more.
     pub(crate) fn retain(&self, view: &View) {
         self.transport.retain(view.members());
         lock(&self.health.known)
             .retain(|authority, _| view.members().iter().any(|member| member.authority == *authority));
+    }
+}
+
+impl PeerRequests {
+    fn never() -> Self {
+        let seconds = Histogram::default().snapshot();
+        Self { state: PeerState::Untried, failures: 0, requests: 0, seconds }
     }
 }
 
@@ -121,10 +218,12 @@ async fn probe(transport: Arc<dyn Transport>, health: Arc<Health>, peer: Member)
 impl Health {
     fn admit(&self, to: &Member) -> Result<Trial<'_>, PeerError> {
         let mut known = lock(&self.known);
-        match known.entry(to.authority.clone()).or_default().breaker.admit(self.clock.elapsed()) {
-            Ok(()) => Ok(Trial { health: self, authority: to.authority.clone(), is_over: false }),
-            Err(rest) => Err(PeerError::Resting { failures: rest.failures, wait: rest.wait }),
+        let peer = known.entry(to.authority.clone()).or_default();
+        if let Err(rest) = peer.breaker.admit(self.clock.elapsed()) {
+            return Err(PeerError::Resting { failures: rest.failures, wait: rest.wait });
         }
+        peer.requests += 1;
+        Ok(Trial { health: self, authority: to.authority.clone(), began: clock::now(), is_over: false })
     }
 
     /// Whether a probe is to be sent now: one at a time is enough.
@@ -150,6 +249,7 @@ impl Health {
 struct Trial<'a> {
     health: &'a Health,
     authority: Arc<str>,
+    began: Instant,
     is_over: bool,
 }
 
@@ -160,6 +260,7 @@ impl Trial<'_> {
         let now = self.health.clock.elapsed();
         let mut known = lock(&self.health.known);
         let Some(peer) = known.get_mut(&self.authority) else { return };
+        peer.seconds.observe(clock::now().saturating_duration_since(self.began));
         match answer {
             Ok(_) => back(&self.authority, peer.breaker.on_success()),
             Err(error @ (PeerError::Connect(_) | PeerError::Broken(_))) => {

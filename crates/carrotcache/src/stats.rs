@@ -138,6 +138,8 @@ labels! {
         NoGroup = "no_group",
         /// A request that makes no sense.
         Malformed = "malformed",
+        /// A request to a front by someone who may not ask there: without its password, or under a foreign name.
+        Unauthorized = "unauthorized",
         /// A value that memory has no room for: heavier than the capacity, or than the mirrors' share of it.
         Room = "room",
         /// Anything, while the node leaves.
@@ -227,13 +229,37 @@ impl<L: Copy + Into<usize>> Counts<L> {
     }
 }
 
-/// Upper bounds of the buckets, in seconds: a local table answers below the first, a load deadline is near the last.
-const BOUNDS: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Upper bounds of the buckets, in seconds: a hit takes a few microseconds, a fetch over the loopback some tens of
+/// them, a load deadline is near the last.
+const BOUNDS: [f64; 22] = [
+    0.000_001,
+    0.000_002_5,
+    0.000_005,
+    0.000_01,
+    0.000_025,
+    0.000_05,
+    0.000_1,
+    0.000_25,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+];
 
-/// How long things took. For what takes a network trip: its counts are not striped.
+/// Counts how long things took, without a lock. For what takes a network trip, a caller's or a peer's: its counts are
+/// not striped.
 #[derive(Debug, Default)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     /// One for each bound, and the last for what took longer than all of them.
     buckets: [AtomicU64; BOUNDS.len() + 1],
     /// In nanoseconds: 584 years until it wraps.
@@ -242,7 +268,7 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     /// Counts one that took so long.
-    pub(crate) fn observe(&self, took: Duration) {
+    pub fn observe(&self, took: Duration) {
         let seconds = took.as_secs_f64();
         let bucket = BOUNDS.partition_point(|bound| *bound < seconds);
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
@@ -251,7 +277,7 @@ impl Histogram {
     }
 
     /// The counts now. `count` is the buckets' own sum, so that the two always agree.
-    pub(crate) fn snapshot(&self) -> HistogramSnapshot {
+    pub fn snapshot(&self) -> HistogramSnapshot {
         let mut count = 0;
         let cumulative = self.buckets.each_ref().map(|bucket| {
             count += bucket.load(Ordering::Relaxed);

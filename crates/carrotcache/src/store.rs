@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use carrot_engine::{Cache, Cause, Refused, Time, Weight};
+use carrot_engine::{Cache, Cause, Hit, Refused, Time, Weight};
 
 use crate::clock::Clock;
+use crate::message::Holding;
 use crate::stats::{EvictionCause, GroupStats, Refusal, Region};
 use crate::units::ByteSize;
 use crate::value::{Meta, Value};
@@ -77,16 +78,20 @@ impl Store {
     /// The entry of `key`, if this node may serve it: what is its own only where the key is `local`, mirrors
     /// anywhere. An entry left from a time when this node owned the key may have been removed at the new owner.
     pub(crate) fn lookup(&self, local: bool, key: &[u8]) -> Option<Entry> {
-        let hit = self.cache.get(key)?;
-        let meta = hit.meta();
-        if !local && !meta.mirror {
-            return None;
-        }
-        Some(Entry {
-            region: if meta.mirror { Region::Mirrors } else { Region::Owned },
-            loaded_ms: meta.loaded_ms,
-            expires: hit.expires(),
-            value: Value::from(hit),
+        entry(local, self.cache.get(key)?)
+    }
+
+    /// What `lookup` would find, for somebody who only wants to know: nothing is counted, moved or dropped.
+    pub(crate) fn held(&self, local: bool, key: &[u8]) -> Option<Holding> {
+        let hit = self.cache.peek(key)?;
+        let weight_bytes = hit.weight();
+        let (entry, now) = (entry(local, hit)?, self.clock.now());
+        Some(Holding {
+            region: entry.region,
+            value_bytes: entry.value.len() as u64,
+            weight_bytes,
+            age: entry.age(now),
+            ttl: entry.ttl(now),
         })
     }
 
@@ -142,6 +147,20 @@ impl Store {
         let stats = self.cache.stats();
         (stats.weight.saturating_sub(stats.minor_weight), stats.minor_weight, stats.capacity)
     }
+}
+
+/// The entry, if it may be served: see `Store::lookup`.
+fn entry(local: bool, hit: Hit<Meta>) -> Option<Entry> {
+    let meta = hit.meta();
+    if !local && !meta.mirror {
+        return None;
+    }
+    Some(Entry {
+        region: if meta.mirror { Region::Mirrors } else { Region::Owned },
+        loaded_ms: meta.loaded_ms,
+        expires: hit.expires(),
+        value: Value::from(hit),
+    })
 }
 
 /// A moment as a signed number, so that an age can reach back before the clock began.

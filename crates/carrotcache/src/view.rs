@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::placement::{GroupHash, Placement, PlacementKind, Ranks, TooManyMembers};
+use crate::placement::{GroupHash, Layout, Placement, PlacementKind, Ranks, Spot, TooManyMembers};
 
 /// A node as membership sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +35,16 @@ pub(crate) struct Place<'a> {
     ranks: Ranks,
 }
 
+/// A member, as one key sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ranked<'a> {
+    pub(crate) member: &'a Member,
+    /// From 0, the owner's; `None` where the member has none.
+    pub(crate) rank: Option<usize>,
+    /// It is this node.
+    pub(crate) is_me: bool,
+}
+
 /// Who has a rank for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner<'a> {
@@ -55,18 +65,19 @@ impl View {
     pub(crate) fn new(
         mut members: Vec<Member>,
         me: Option<&str>,
-        kind: PlacementKind,
+        layout: impl Into<Layout>,
     ) -> Result<Self, TooManyMembers> {
-        match kind {
-            PlacementKind::Slots => members.sort(),
+        let layout = layout.into();
+        match layout {
+            Layout::Slots => members.sort(),
             // The circle's ties fall to the peer that was added last, so the list's order is kept.
-            PlacementKind::Ring => {}
+            Layout::Ring(_) => {}
         }
         let mut listed = std::collections::HashSet::new();
         members.retain(|member| listed.insert(member.name.clone()));
         let names: Vec<&str> = members.iter().map(|member| &*member.name).collect();
-        let placement = Placement::new(kind, &names)?;
-        let hash = hash_of(kind, &names);
+        let placement = Placement::new(layout, &names)?;
+        let hash = hash_of(layout, &names);
         let me = me.and_then(|me| members.iter().position(|member| &*member.name == me));
         Ok(Self { members, me, placement, hash })
     }
@@ -74,6 +85,11 @@ impl View {
     /// All members, sorted by name where the placement allows it.
     pub(crate) fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// All members but this node.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().enumerate().filter(|(at, _)| Some(*at) != self.me).map(|(_, member)| member)
     }
 
     /// Equal in two views exactly if they place every key alike.
@@ -85,11 +101,28 @@ impl View {
     pub(crate) fn place(&self, group: GroupHash, key: &[u8]) -> Place<'_> {
         Place { view: self, ranks: self.placement.place(group, key) }
     }
+
+    /// Where `key` of this group falls, whoever owns it.
+    pub(crate) fn spot(&self, group: GroupHash, key: &[u8]) -> Spot {
+        self.placement.spot(group, key)
+    }
+
+    /// How keys are placed.
+    pub(crate) fn kind(&self) -> PlacementKind {
+        self.placement.kind()
+    }
+
+    /// Each member, whether it is this node, and which part of all keys it owns. Walks the table.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (&Member, bool, f64)> {
+        let shares = self.placement.shares(self.members.len());
+        let members = self.members.iter().enumerate();
+        members.zip(shares).map(|((at, member), share)| (member, self.me == Some(at), share))
+    }
 }
 
-/// A hash of the placement's kind and the names, in the order that placement sees them.
-fn hash_of(kind: PlacementKind, names: &[&str]) -> u64 {
-    let mut text = kind.to_string();
+/// A hash of the layout and the names, in the order that placement sees them.
+fn hash_of(layout: Layout, names: &[&str]) -> u64 {
+    let mut text = layout.to_string();
     for name in names {
         let _ = write!(text, "\n{name}");
     }
@@ -112,6 +145,16 @@ impl<'a> Place<'a> {
         self.owner() == Owner::Local
     }
 
+    /// All members: those with a rank for the key by rank, the others in the view's order.
+    pub(crate) fn everyone(self) -> Vec<Ranked<'a>> {
+        let view = self.view;
+        let ranked = |at: usize, rank| Ranked { member: &view.members[at], rank, is_me: view.me == Some(at) };
+        let first = self.ranks.iter().enumerate().map(|(rank, at)| ranked(at, Some(rank)));
+        let has_rank = |at: &usize| self.ranks.iter().any(|ranked| ranked == *at);
+        let others = (0..view.members.len()).filter(|at| !has_rank(at)).map(|at| ranked(at, None));
+        first.chain(others).collect()
+    }
+
     fn rank(self, rank: usize) -> Option<Owner<'a>> {
         let member = self.ranks.iter().nth(rank)?;
         Some(if self.view.me == Some(member) {
@@ -125,6 +168,7 @@ impl<'a> Place<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::{PlacementKind, RingHash};
 
     fn members(names: &[&str]) -> Vec<Member> {
         names.iter().map(|name| Member { name: (*name).into(), authority: (*name).into() }).collect()
@@ -149,11 +193,41 @@ mod tests {
     }
 
     #[test]
+    fn the_others_are_all_but_this_node() {
+        let names = |me| {
+            let view = View::new(members(&["a", "b", "c"]), me, PlacementKind::Slots).unwrap();
+            view.others().map(|member| member.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Some("b")), ["a", "c"]);
+        assert_eq!(names(None), ["a", "b", "c"]);
+    }
+
+    #[test]
     fn a_stand_in_is_never_the_owner() {
         let view = View::new(members(&["a:1", "b:1", "c:1"]), Some("a:1"), PlacementKind::Slots).unwrap();
         for n in 0..100u32 {
             let place = view.place(group(), &n.to_le_bytes());
             assert_ne!(place.stand_in(), Some(place.owner()));
+        }
+    }
+
+    #[test]
+    fn everyone_is_named_once_by_rank_and_then_in_the_views_order() {
+        let names = ["a:1", "b:1", "c:1", "d:1", "e:1"];
+        for kind in [PlacementKind::Slots, PlacementKind::Ring] {
+            let view = View::new(members(&names), Some("c:1"), kind).unwrap();
+            for n in 0..100u32 {
+                let place = view.place(group(), &n.to_le_bytes());
+                let everyone = place.everyone();
+                let ranks: Vec<_> = everyone.iter().map(|ranked| ranked.rank).collect();
+                assert_eq!(ranks, [Some(0), Some(1), Some(2), None, None]);
+                assert_eq!(everyone[0].is_me, place.is_local());
+                assert!(everyone[3].member < everyone[4].member);
+                let mut names_seen: Vec<_> = everyone.iter().map(|ranked| &*ranked.member.name).collect();
+                names_seen.sort_unstable();
+                assert_eq!(names_seen, names);
+                assert!(everyone.iter().all(|ranked| ranked.is_me == (&*ranked.member.name == "c:1")));
+            }
         }
     }
 
@@ -170,10 +244,18 @@ mod tests {
 
     #[test]
     fn the_hash_tells_lists_and_placements_apart_and_not_the_order_of_a_list() {
-        let hash = |names: &[&str], kind| View::new(members(names), None, kind).unwrap().hash();
+        fn hash(names: &[&str], layout: impl Into<Layout>) -> u64 {
+            View::new(members(names), None, layout).unwrap().hash()
+        }
         assert_eq!(hash(&["a", "b", "a"], PlacementKind::Slots), hash(&["b", "a"], PlacementKind::Slots));
         assert_ne!(hash(&["a", "b"], PlacementKind::Slots), hash(&["a", "c"], PlacementKind::Slots));
         assert_ne!(hash(&["a", "b"], PlacementKind::Slots), hash(&["a", "b"], PlacementKind::Ring));
         assert_ne!(hash(&["a", "b"], PlacementKind::Ring), hash(&["b", "a"], PlacementKind::Ring));
+        assert_ne!(hash(&["a", "b"], PlacementKind::Ring), hash(&["a", "b"], Layout::Ring(RingHash::Fnv1)));
+        assert_eq!(
+            hash(&["a", "b"], PlacementKind::Ring),
+            xxh3_64(b"ring\na\nb"),
+            "it is part of the wire, and two releases must give the same"
+        );
     }
 }

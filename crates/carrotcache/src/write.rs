@@ -3,10 +3,17 @@
 //! Order: the owner first, then here. A fetch that began before the owner changed is detached by then and mirrors
 //! nothing; one that begins later brings the new value. Copies that other nodes mirror live on until their ttl
 //! ends, a minute at most.
+//!
+//! Beside peers of mailgun's and groupcache-go's dialects whoever writes tells every member, the owner first. What the
+//! others are told is always a remove: groupcache-go's own `set` gives each of them the value, and what is in the main
+//! cache of a node that does not own the key lives on there, out of reach of the next write that comes by another way.
 
-use std::time::Duration;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::clock;
 use crate::error::WriteError;
@@ -16,14 +23,19 @@ use crate::message::{Reply, Request};
 use crate::stats::{Refusal, Region};
 use crate::store::Arrival;
 use crate::units::Key;
-use crate::view::{Member, Owner};
+use crate::view::{Member, Owner, View};
+
+/// Members that are told at one time to drop their copies. Enough for most clusters at once; a larger one is told in
+/// turn, and no write opens a thousand connections.
+const TOLD_AT_ONCE: usize = 64;
 
 impl Group {
     /// Puts a value into the cache, at the key's owner. The origin is not told: write it first.
     ///
     /// Until its ttl ends (the value's own, else the group's) gets see it, unless it is evicted, removed or set
     /// anew. Copies on other nodes, mirrors of a hot key and what a stand-in kept while the owner was down, keep the old
-    /// value for at most their ttl or 60 s. Dropping the future leaves it open whether the owner has done it.
+    /// value for at most their ttl or 60 s; in the dialects mailgun and groupcache-go they are dropped before this
+    /// returns. Dropping the future leaves it open whether the owner has done it.
     ///
     /// # Errors
     /// See [`WriteError`].
@@ -31,27 +43,30 @@ impl Group {
         let key = self.checked(key.as_ref())?;
         let Loaded { value, ttl } = value.into();
         self.check_value(value.len())?;
+        // Of a family's owner no group has a ttl of its own.
+        let ttl = if self.tells_all() { ttl.or(self.shared.settings.ttl) } else { ttl };
         loop {
             let view = self.shared.around.views.current();
-            let Owner::Remote(owner) = view.place(self.shared.seed, key).owner() else {
+            let owner = view.place(self.shared.seed, key).owner();
+            let Owner::Remote(member) = owner else {
                 if self.keep_as_owner(key, value.clone(), ttl) {
-                    return Ok(());
+                    return self.drop_copies(&view, owner, key, Ok(())).await;
                 }
                 // The list changed between our look at it and the entry's lock.
                 continue;
             };
             let what = Request::Set { group: self.name().clone(), key: Key::new(key), value, ttl };
-            let told = self.tell(owner, what).await;
+            let told = self.tell(member, what).await;
             self.forget(key);
-            return told;
+            return self.drop_copies(&view, owner, key, told).await;
         }
     }
 
     /// Forgets `key` at its owner and here, so that the next get asks the origin.
     ///
     /// A load that is in the air is detached: its callers get what it brings, and it is not kept. Copies on other nodes,
-    /// as of `set`, live on for at most their ttl or 60 s. Dropping the future leaves it open whether the
-    /// owner has done it.
+    /// as of `set`, live on for at most their ttl or 60 s, save in the dialects mailgun and groupcache-go. Dropping the
+    /// future leaves it open whether the owner has done it.
     ///
     /// # Errors
     /// See [`WriteError`]. A key that was not cached is no error.
@@ -59,18 +74,18 @@ impl Group {
         let key = self.checked(key.as_ref())?;
         loop {
             let view = self.shared.around.views.current();
-            let Owner::Remote(owner) = view.place(self.shared.seed, key).owner() else {
+            let owner = view.place(self.shared.seed, key).owner();
+            let Owner::Remote(member) = owner else {
                 self.forget(key);
                 if self.is_local(key) {
-                    return Ok(());
+                    return self.drop_copies(&view, owner, key, Ok(())).await;
                 }
                 // The list changed meanwhile, and another owns the key now.
                 continue;
             };
-            let what = Request::Remove { group: self.name().clone(), key: Key::new(key) };
-            let told = self.tell(owner, what).await;
+            let told = self.tell(member, self.remove_of(key)).await;
             self.forget(key);
-            return told;
+            return self.drop_copies(&view, owner, key, told).await;
         }
     }
 
@@ -115,10 +130,13 @@ impl Group {
         self.shared.fetches.detach(key);
     }
 
+    fn remove_of(&self, key: &[u8]) -> Request {
+        Request::Remove { group: self.name().clone(), key: Key::new(key) }
+    }
+
     async fn tell(&self, owner: &Member, what: Request) -> Result<(), WriteError> {
         let owner_name = owner.name.clone();
-        let deadline = clock::after(clock::now(), self.shared.settings.fetch_deadline());
-        match self.shared.around.peers.ask(owner, what, deadline).await {
+        match self.shared.around.peers.ask(owner, what, self.write_deadline()).await {
             Ok(Reply::Done) => Ok(()),
             Ok(Reply::Unsupported) => Err(WriteError::Unsupported { owner: owner_name }),
             Ok(refusal) => {
@@ -127,7 +145,90 @@ impl Group {
                 }
                 Err(WriteError::Refused { owner: owner_name, answer: refusal.to_string().into() })
             }
-            Err(source) => Err(WriteError::Unconfirmed { owner: owner_name, source }),
+            Err(lost) => Err(Missed { member: owner_name, cause: Arc::new(lost) }.into()),
         }
     }
+
+    fn write_deadline(&self) -> Instant {
+        clock::after(clock::now(), self.shared.settings.fetch_deadline())
+    }
+
+    fn tells_all(&self) -> bool {
+        self.shared.around.peers.customs().tell_all
+    }
+
+    /// Where peers leave that to the writer, has every member but the owner drop its copy; and how the write ended, of
+    /// which the owner's part ended as `told`. All are told, whoever fails: each copy that is gone is one less to be wrong.
+    async fn drop_copies(
+        &self,
+        view: &View,
+        owner: Owner<'_>,
+        key: &[u8],
+        told: Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
+        if !self.tells_all() {
+            return told;
+        }
+        let mut missed = Vec::new();
+        let mut telling = JoinSet::new();
+        for member in view.others().filter(|member| owner != Owner::Remote(member)) {
+            if telling.len() == TOLD_AT_ONCE {
+                missed.extend(telling.join_next().await.and_then(missed_by));
+            }
+            let (group, member, what) = (self.clone(), member.clone(), self.remove_of(key));
+            let runtime = &self.shared.around.runtime;
+            telling.spawn_on(async move { group.drop_copy(member, what).await }, runtime);
+        }
+        while let Some(ended) = telling.join_next().await {
+            missed.extend(missed_by(ended));
+        }
+        // In an order that does not depend on who was the slowest.
+        missed.sort_by(|a, b| a.member.cmp(&b.member));
+        missed.into_iter().fold(told, also)
+    }
+
+    /// Has one member drop its copy. One without the group, or that says it owns no such key, holds none.
+    async fn drop_copy(self, member: Member, what: Request) -> Result<(), Missed> {
+        let answer = self.shared.around.peers.ask(&member, what, self.write_deadline()).await;
+        let cause: Arc<dyn Error + Send + Sync> = match answer {
+            Ok(Reply::Done | Reply::NotOwner | Reply::NoGroup) => return Ok(()),
+            Ok(refusal) => Arc::new(Answered(refusal)),
+            Err(lost) => Arc::new(lost),
+        };
+        Err(Missed { member: member.name, cause })
+    }
+}
+
+/// A member that may not have heard of a write.
+struct Missed {
+    member: Arc<str>,
+    cause: Arc<dyn Error + Send + Sync>,
+}
+
+impl From<Missed> for WriteError {
+    fn from(Missed { member, cause }: Missed) -> Self {
+        Self::Unconfirmed { members: vec![member], source: cause }
+    }
+}
+
+/// A member that answered, and did not do it.
+#[derive(Debug, thiserror::Error)]
+#[error("it answered: {0}")]
+struct Answered(Reply);
+
+/// How a write ended that one more member missed. What its owner refused nobody has done, so that stands.
+fn also(ended: Result<(), WriteError>, missed: Missed) -> Result<(), WriteError> {
+    match ended {
+        Ok(()) => Err(missed.into()),
+        Err(WriteError::Unconfirmed { mut members, source }) => {
+            members.push(missed.member);
+            Err(WriteError::Unconfirmed { members, source })
+        }
+        refused => refused,
+    }
+}
+
+fn missed_by(ended: Result<Result<(), Missed>, JoinError>) -> Option<Missed> {
+    // A task ends without a word only with its runtime, and its member has not confirmed.
+    ended.unwrap_or_else(|lost| Err(Missed { member: "a member".into(), cause: Arc::new(lost) })).err()
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use carrotcache::placement::{GroupHash, Placement, PlacementKind, Ring, SLOTS, Slots};
+use carrotcache::placement::{GroupHash, Layout, Placement, Ring, RingHash, SLOTS, Slots};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -82,9 +82,14 @@ fn changes(count: usize) -> impl Strategy<Value = (Vec<String>, Vec<String>, Vec
     (members(count), members(CHANGES), prop::collection::vec(any::<Index>(), CHANGES))
 }
 
-/// A place on the circle for each of 65,536 even steps.
-fn places() -> impl Iterator<Item = u32> {
-    (0..=u16::MAX).map(|step| u32::from(step) << 16)
+const HASHES: [RingHash; 2] = [RingHash::Crc32, RingHash::Fnv1];
+
+/// A place on either circle for each of 65,536 even steps.
+fn places(hash: RingHash) -> impl Iterator<Item = i64> {
+    (0..=u16::MAX).map(move |step| match hash {
+        RingHash::Crc32 => i64::from(step) << 16,
+        RingHash::Fnv1 => i64::MIN.wrapping_add(i64::from(step) << 48),
+    })
 }
 
 proptest! {
@@ -116,8 +121,8 @@ proptest! {
     fn a_key_has_an_owner_and_two_stand_ins_or_as_many_as_there_are_members(
         names in (0..8usize).prop_flat_map(members), group in "[a-z]{1,8}", key in any::<Vec<u8>>(),
     ) {
-        for kind in [PlacementKind::Slots, PlacementKind::Ring] {
-            let ranks = Placement::new(kind, &names).unwrap().place(GroupHash::of(&group), &key);
+        for layout in HASHES.map(Layout::Ring).into_iter().chain([Layout::Slots]) {
+            let ranks = Placement::new(layout, &names).unwrap().place(GroupHash::of(&group), &key);
             let different: BTreeSet<usize> = ranks.iter().collect();
             prop_assert_eq!(different.len(), names.len().min(3));
             prop_assert!(different.iter().all(|&member| member < names.len()));
@@ -132,13 +137,15 @@ proptest! {
     ) {
         let leaver = leaver.index(names.len());
         let rest = without(&names, leaver);
-        let [before, after] = [&names, &rest].map(|names| Ring::new(names).unwrap());
-        let heirs = places().map(|place| {
-            let heir = before.ranks(place).iter().find(|&member| member != leaver).unwrap();
-            names[heir].as_str()
-        });
-        let owners = places().map(|place| rest[after.ranks(place).owner().unwrap()].as_str());
-        prop_assert!(heirs.eq(owners));
+        for hash in HASHES {
+            let [before, after] = [&names, &rest].map(|names| Ring::new(hash, names).unwrap());
+            let heirs = places(hash).map(|place| {
+                let heir = before.ranks(place).iter().find(|&member| member != leaver).unwrap();
+                names[heir].as_str()
+            });
+            let owners = places(hash).map(|place| rest[after.ranks(place).owner().unwrap()].as_str());
+            prop_assert!(heirs.eq(owners));
+        }
     }
 
     #[test]

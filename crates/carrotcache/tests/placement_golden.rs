@@ -3,12 +3,15 @@
 //!
 //! The files in `golden/` are read by people too: for each list of members a digest of the whole table and the
 //! ranks of some keys. When they differ from what is computed, placement changed, and the wire with it.
+//!
+//! `owners-ring-fnv1.txt` is not from this code: a script of fifty lines in Python wrote it, with `hashlib`'s MD5, FNV-1
+//! and the circle written anew from the description of the Go sources, and `zlib.crc32` for the digests.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::fmt::Write as _;
 
-use carrotcache::placement::{GroupHash, Placement, PlacementKind, Ranks, Ring, Slots};
+use carrotcache::placement::{GroupHash, Layout, Placement, PlacementKind, Ranks, Ring, RingHash, Slots};
 
 const SEED: [&str; 3] = ["http://localhost:8001", "http://localhost:8002", "http://localhost:8003"];
 
@@ -74,20 +77,39 @@ fn ring_as_text() -> String {
     for name in SEED {
         for number in [0, 1, 49] {
             let point = format!("{number}{name}");
-            writeln!(text, "point {point}: {}", Ring::place(point.as_bytes())).unwrap();
+            writeln!(text, "point {point}: {}", RingHash::Crc32.place(point.as_bytes())).unwrap();
         }
     }
     for names in lists() {
-        let ring = Ring::new(&names).unwrap();
-        let all = digest((0..=u16::MAX).map(|step| ring.ranks(u32::from(step) << 16)), &names);
+        let ring = Ring::new(RingHash::Crc32, &names).unwrap();
+        let all = digest((0..=u16::MAX).map(|step| ring.ranks(i64::from(step) << 16)), &names);
         writeln!(text, "{} members: 65536 even places crc32 {all:08x}", names.len()).unwrap();
-        for key in keys() {
-            let place = Ring::place(&key);
-            let ranks = named(ring.ranks(place), &names);
-            writeln!(text, "{} / {}: {place}, {ranks}", names.len(), shown(&key)).unwrap();
-        }
+        ring_keys(&ring, &names, &mut text);
     }
     text
+}
+
+/// The lists as mailgun's fork hashes them, then as groupcache-go does.
+fn fnv_ring_as_text() -> String {
+    let mut text = String::from("# members / key: place, owner, stand-ins\n");
+    let bare = |names: Vec<String>| names.iter().map(|name| name.replace("http://", "")).collect();
+    for names in lists().into_iter().chain(lists().into_iter().map(bare)) {
+        let ring = Ring::new(RingHash::Fnv1, &names).unwrap();
+        let even = |step: u16| i64::MIN.wrapping_add(i64::from(step) << 48);
+        let all = digest((0..=u16::MAX).map(|step| ring.ranks(even(step))), &names);
+        writeln!(text, "{} members, first {}: 65536 even places crc32 {all:08x}", names.len(), names[0])
+            .unwrap();
+        ring_keys(&ring, &names, &mut text);
+    }
+    text
+}
+
+fn ring_keys(ring: &Ring, names: &[String], text: &mut String) {
+    for key in keys() {
+        let place = ring.place(&key);
+        let ranks = named(ring.ranks(place), names);
+        writeln!(text, "{} / {}: {place}, {ranks}", names.len(), shown(&key)).unwrap();
+    }
 }
 
 /// Compares line by line, and leaves what was computed beside the build for a look.
@@ -110,6 +132,29 @@ fn the_ring_gives_the_golden_owners() {
     check(include_str!("golden/owners-ring.txt"), &ring_as_text(), "owners-ring.txt");
 }
 
+#[test]
+fn the_ring_of_the_newer_go_systems_gives_the_golden_owners() {
+    check(include_str!("golden/owners-ring-fnv1.txt"), &fnv_ring_as_text(), "owners-ring-fnv1.txt");
+}
+
+/// Computed apart from this code, for mailgun's fork and for groupcache-go, whose rings differ by `http://` alone.
+#[test]
+fn the_fnv_ring_gives_the_owners_of_the_newer_go_systems() {
+    let [with_scheme, bare] = [SEED, SEED.map(|url| &url["http://".len()..])];
+    let rings = [with_scheme, bare].map(|names| Placement::new(Layout::Ring(RingHash::Fnv1), names).unwrap());
+    for (key, place, mailgun, groupcache_go) in [
+        ("Tom", 15_577_888_543_788_036_823, 8001, 8001),
+        ("Jack", 14_740_740_618_755_545_472, 8003, 8001),
+        ("Sam", 15_578_691_187_276_441_490_u64, 8001, 8001),
+    ] {
+        assert_eq!(RingHash::Fnv1.place(key.as_bytes()), place.cast_signed(), "{key}");
+        for (ring, owner) in rings.iter().zip([mailgun, groupcache_go]) {
+            let ranks = ring.place(GroupHash::of("scores"), key.as_bytes());
+            assert_eq!(SEED[ranks.owner().unwrap()], format!("http://localhost:{owner}"), "{key}");
+        }
+    }
+}
+
 /// Computed apart from this code, from the Go sources' description; not made by the golden file's way.
 #[test]
 fn the_ring_gives_the_owners_of_the_go_systems() {
@@ -124,20 +169,20 @@ fn the_ring_gives_the_owners_of_the_go_systems() {
         ("key1", 744_252_496, 8001),
         ("", 0, 8001),
     ] {
-        assert_eq!(Ring::place(key.as_bytes()), place, "{key}");
+        assert_eq!(RingHash::Crc32.place(key.as_bytes()), place, "{key}");
         let ranks = ring.place(GroupHash::of("scores"), key.as_bytes());
         assert_eq!(SEED[ranks.owner().unwrap()], format!("http://localhost:{owner}"), "{key}");
     }
-    assert_eq!(Ring::place(b"0http://localhost:8001"), 90_546_225);
-    assert_eq!(Ring::place(b"49http://localhost:8003"), 2_621_586_750);
+    assert_eq!(RingHash::Crc32.place(b"0http://localhost:8001"), 90_546_225);
+    assert_eq!(RingHash::Crc32.place(b"49http://localhost:8003"), 2_621_586_750);
 }
 
 /// 40.9, 30.1 and 29.0 % of the circle, as measured of the seed's example.
 #[test]
 fn the_seeds_example_shares_the_circle_as_unevenly_as_it_does_in_go() {
-    let ring = Ring::new(SEED).unwrap();
+    let ring = Ring::new(RingHash::Crc32, SEED).unwrap();
     let mut permille = [0; 3];
-    for place in (0..1000).map(|step| step * (u32::MAX / 1000)) {
+    for place in (0..1000).map(|step| step * i64::from(u32::MAX / 1000)) {
         permille[ring.ranks(place).owner().unwrap()] += 1;
     }
     for (found, expected) in permille.into_iter().zip([409, 301, 290]) {

@@ -1,8 +1,8 @@
 //! Origins: where a node reads the values that it does not hold.
 //!
 //! Each kind is a file; which kinds there are is known here and nowhere else. Settings are read from the command line
-//! or the configuration, and become an origin that can be asked before the node listens. An origin is only read, and
-//! is never asked twice for one load.
+//! or the configuration, and become an origin before the node listens. What it reads from need not be there yet: loads
+//! fail until it is. An origin is only read, and is never asked twice for one load.
 
 mod alarm;
 pub mod directory;
@@ -21,7 +21,7 @@ use carrotcache::{ByteSize, Key, Loaded};
 
 use crate::origin::directory::Directory;
 use crate::origin::error::{OpenError, OriginError};
-use crate::origin::http::{Http, HttpSettings};
+use crate::origin::http::{Bounds, Http, HttpSettings};
 use crate::origin::sqlite::{Sqlite, SqliteSettings};
 use crate::origin::table::{Entries, Table};
 
@@ -60,6 +60,8 @@ pub struct Allowance {
     pub max_loads: usize,
     /// The largest value that will be taken: no origin reads more than this, and a little.
     pub value_max: ByteSize,
+    /// How long the group serves a value; `None`: without end. An origin can only shorten it.
+    pub ttl: Option<Duration>,
 }
 
 /// An origin that can be asked.
@@ -78,11 +80,11 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Makes an origin of its settings. Blocks while a database is opened and its query is checked: call it before
+    /// Makes an origin of its settings. Blocks while a database is looked at and its query is checked: call it before
     /// the node serves anyone.
     ///
     /// # Errors
-    /// See [`OpenError`]. Nothing is left running.
+    /// What no waiting can mend, see [`OpenError`]. Nothing is left running.
     pub fn open(settings: OriginSettings, allowed: Allowance) -> Result<Self, OpenError> {
         Ok(match settings {
             OriginSettings::Nothing => Self::Nothing,
@@ -94,8 +96,12 @@ impl Origin {
                 settings.queue = settings.queue.max(allowed.max_loads);
                 Self::Sqlite(Sqlite::open(&settings)?)
             }
-            OriginSettings::Http(settings) => Self::Http(Http::open(settings, allowed)?),
-            OriginSettings::Directory { path } => Self::Directory(Directory::open(path, allowed)?),
+            OriginSettings::Http(settings) => {
+                let deadline = allowed.load_deadline.saturating_add(LATER);
+                let bounds = Bounds { deadline, value_max: allowed.value_max, ttl: allowed.ttl };
+                Self::Http(Http::open(settings, bounds)?)
+            }
+            OriginSettings::Directory { path } => Self::Directory(Directory::new(path, allowed.value_max)),
         })
     }
 
@@ -112,6 +118,19 @@ impl Origin {
             Self::Sqlite(sqlite) => Ok(sqlite.load(key).await?.map(Loaded::new)),
             Self::Http(http) => http.load(&key).await,
             Self::Directory(directory) => Ok(directory.load(&key).await?.map(Loaded::new)),
+        }
+    }
+
+    /// Whether it answers now. Asks for no value, and is not counted as a load. May take as long as a load.
+    ///
+    /// # Errors
+    /// What keeps it from answering. A table always answers.
+    pub async fn probe(&self) -> Result<(), OriginError> {
+        match self {
+            Self::Nothing | Self::Table(_) => Ok(()),
+            Self::Sqlite(sqlite) => sqlite.probe().await,
+            Self::Http(http) => http.probe().await,
+            Self::Directory(directory) => directory.probe().await,
         }
     }
 

@@ -1,8 +1,8 @@
 //! One connection to a SQLite file, and the one query it is asked.
 //!
-//! Belongs to one thread of the pool in `sqlite.rs`. The file is opened read-only; the query is checked when the
-//! file is opened and stays prepared. Between two loads nothing is held: the statement is reset, so that a writer
-//! can always checkpoint its WAL.
+//! Belongs to one thread of the pool in `sqlite.rs`. The file is opened read-only by the first load that finds it; the
+//! query is checked when the file is opened and stays prepared. Between two loads nothing is held: the statement is
+//! reset, so that a writer can always checkpoint its WAL.
 //!
 //! The file may be replaced under us, by a rename over it. An open connection would go on reading the old one for
 //! ever and never fail, so each load first asks the system which file has the name now. It never opens the file
@@ -39,7 +39,7 @@ pub struct Question {
 pub struct Reader {
     question: Arc<Question>,
     alarm: Arc<Alarm>,
-    /// `None` after a failure: the next load opens the file anew.
+    /// `None` at first and after a failure: the next load opens the file anew.
     open: Option<OpenFile>,
 }
 
@@ -49,13 +49,32 @@ struct OpenFile {
 }
 
 impl Reader {
-    /// Opens the file and checks the query. Blocks; ends when the alarm rings.
+    /// A reader of a file that need not be there yet.
+    pub fn new(question: Arc<Question>, alarm: Arc<Alarm>) -> Self {
+        Self { question, alarm, open: None }
+    }
+
+    /// Opens the file and checks the query, if that is still to be done, or another file has the name now. Blocks;
+    /// ends when the alarm rings.
     ///
     /// # Errors
     /// When the file cannot be read, or the query is not one statement that reads, with one parameter.
-    pub fn open(question: Arc<Question>, alarm: Arc<Alarm>) -> Result<Self, OpenError> {
-        let open = Some(OpenFile::new(&question, &alarm)?);
-        Ok(Self { question, alarm, open })
+    pub fn open(&mut self) -> Result<(), OpenError> {
+        let identity = identity(&self.question.file)?;
+        if self.open.as_ref().is_none_or(|open| open.identity != identity) {
+            self.open = None;
+            self.open = Some(OpenFile::new(&self.question, &self.alarm)?);
+        }
+        Ok(())
+    }
+
+    /// Whether a load could be asked now. Blocks as a load does.
+    ///
+    /// # Errors
+    /// What a load would fail with.
+    pub fn probe(&mut self, deadline: Instant, caller: Weak<()>) -> Result<(), OriginError> {
+        self.alarm.set(deadline, caller);
+        self.open().map_err(|refusal| self.not_opened(refusal))
     }
 
     /// The value of `key`: the first column of the first row. No row, or NULL, is not found.
@@ -71,22 +90,9 @@ impl Reader {
         deadline: Instant,
         caller: Weak<()>,
     ) -> Result<Option<Bytes>, OriginError> {
-        self.alarm.set(deadline, caller);
-        if let Err(refusal) = self.refresh() {
-            return Err(self.not_reopened(refusal));
-        }
+        self.probe(deadline, caller)?;
         let Some(open) = &self.open else { return Err(OriginError::Closing) };
         ask(&open.connection, &self.question.query, key).map_err(|fault| self.failed(fault))
-    }
-
-    /// Opens the file again if it is not open, or is no longer the file of that name.
-    fn refresh(&mut self) -> Result<(), OpenError> {
-        let identity = identity(&self.question.file)?;
-        if self.open.as_ref().is_none_or(|open| open.identity != identity) {
-            self.open = None;
-            self.open = Some(OpenFile::new(&self.question, &self.alarm)?);
-        }
-        Ok(())
     }
 
     fn failed(&mut self, fault: rusqlite::Error) -> OriginError {
@@ -97,12 +103,12 @@ impl Reader {
         })
     }
 
-    fn not_reopened(&self, refusal: OpenError) -> OriginError {
+    fn not_opened(&self, refusal: OpenError) -> OriginError {
         let fault = match &refusal {
             OpenError::Unreadable { fault, .. } | OpenError::Query(fault) => Some(&fault.0),
             _ => None,
         };
-        fault.and_then(|fault| self.out_of_time(fault)).unwrap_or(OriginError::Reopen(refusal))
+        fault.and_then(|fault| self.out_of_time(fault)).unwrap_or(OriginError::Open(refusal))
     }
 
     /// The error of a query that the alarm has ended; `None` for all others.

@@ -4,6 +4,9 @@
 //! `origin-sqlite-N`, each with its own connection. Another program may write the file meanwhile; each load sees
 //! what was committed before it began.
 //!
+//! The file need not be there at start, nor its table: loads fail until it is, and each tries again. A query that is
+//! wrong whatever the file holds is refused as soon as a file can be opened.
+//!
 //! In rollback mode a load waits while a writer commits, until its deadline; in WAL mode it never waits. A database
 //! in WAL mode needs its `-wal` and `-shm` files, or a directory in which we may make them, even to be read. It may
 //! be replaced by a rename over it, once no program has it open with a WAL behind it.
@@ -22,6 +25,9 @@ use tokio::sync::oneshot;
 use crate::origin::alarm::{Alarm, Bell};
 use crate::origin::error::{OpenError, OriginError};
 use crate::origin::reader::{Question, Reader};
+
+/// For a look at the file while the node starts. One that is locked for longer is opened by a load.
+const START_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a SQLite origin is made of.
 #[derive(Clone, Debug)]
@@ -45,7 +51,7 @@ impl SqliteSettings {
     }
 }
 
-/// A SQLite file that is open and can be asked.
+/// A SQLite file that can be asked, and is open from the first load on that finds it.
 ///
 /// Dropping it ends its queries and waits for its threads, some milliseconds as a rule; after it the file is closed.
 #[derive(Debug)]
@@ -59,24 +65,17 @@ pub struct Sqlite {
     loads: AtomicU64,
 }
 
-/// One load on its way to a thread.
-#[derive(Debug)]
-struct Job {
-    key: Key,
-    deadline: Instant,
-    /// Dead when the caller has gone.
-    caller: Weak<()>,
-    answer: oneshot::Sender<Result<Option<Bytes>, OriginError>>,
-}
+/// What a thread does next: one load or probe, which answers by itself.
+type Job = Box<dyn FnOnce(&mut Reader) + Send>;
 
 impl Sqlite {
-    /// Opens the file once for each thread and checks the query. Blocks, for as long as `deadline` at most.
+    /// Starts the threads, and checks the query if the file can be opened now. Blocks, for [`START_PATIENCE`] at most.
     ///
     /// # Errors
-    /// See [`OpenError`]. Nothing is left running.
+    /// See [`OpenError`]; only those that are final. Nothing is left running.
     pub fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
         let bell = Arc::new(Bell::default());
-        let readers = open_readers(settings, &bell)?;
+        let readers = readers(settings, &bell)?;
         let (jobs, queue) = sync_channel(settings.queue);
         let mut sqlite = Self {
             jobs: Some(jobs),
@@ -99,10 +98,32 @@ impl Sqlite {
     /// can hold the answer back longer: whoever calls has to have a deadline too, as a group does.
     pub async fn load(&self, key: Key) -> Result<Option<Bytes>, OriginError> {
         self.loads.fetch_add(1, Ordering::Relaxed);
+        self.on_a_thread(move |reader, deadline, caller| reader.load(&key, deadline, caller)).await
+    }
+
+    /// Whether it could be asked now: the file is open and the query prepared. Waits and ends as a load does.
+    ///
+    /// # Errors
+    /// See [`OriginError`].
+    pub async fn probe(&self) -> Result<(), OriginError> {
+        self.on_a_thread(Reader::probe).await
+    }
+
+    /// Has the next free thread do it, until the deadline, or until the returned future is dropped.
+    async fn on_a_thread<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Reader, Instant, Weak<()>) -> Result<T, OriginError> + Send + 'static,
+    ) -> Result<T, OriginError> {
         let (answer, answered) = oneshot::channel();
         // Goes with this future, however it ends.
         let here = Arc::new(());
-        self.send(Job { key, deadline: after(self.deadline), caller: Arc::downgrade(&here), answer })?;
+        let (deadline, caller) = (after(self.deadline), Arc::downgrade(&here));
+        self.send(Box::new(move |reader| {
+            if !answer.is_closed() {
+                // Nobody may be waiting any more.
+                let _ = answer.send(ask(reader, deadline, caller));
+            }
+        }))?;
         // A thread that ended without a word can only have been told to.
         answered.await.unwrap_or(Err(OriginError::Closing))
     }
@@ -151,12 +172,17 @@ impl Drop for Sqlite {
     }
 }
 
-fn open_readers(settings: &SqliteSettings, bell: &Arc<Bell>) -> Result<Vec<Reader>, OpenError> {
+/// A reader for each thread. The first looks at the file at once, so that a query that can never be asked is refused.
+fn readers(settings: &SqliteSettings, bell: &Arc<Bell>) -> Result<Vec<Reader>, OpenError> {
     let SqliteSettings { file, query, deadline, threads, .. } = settings.clone();
     let question = Arc::new(Question { file, query, deadline });
-    let end = after(deadline);
-    let open = |_| Reader::open(Arc::clone(&question), Arc::new(Alarm::new(Arc::clone(bell), end)));
-    (0..threads.max(1)).map(open).collect()
+    let end = after(deadline.min(START_PATIENCE));
+    let reader = |_| Reader::new(Arc::clone(&question), Arc::new(Alarm::new(Arc::clone(bell), end)));
+    let mut readers: Vec<Reader> = (0..threads.max(1)).map(reader).collect();
+    match readers[0].open() {
+        Err(refusal) if refusal.is_final() => Err(refusal),
+        _ => Ok(readers),
+    }
 }
 
 /// The moment `span` from now; a span beyond what the clock can count is as good as a year.
@@ -172,11 +198,7 @@ type Queue = Arc<Mutex<Receiver<Job>>>;
 /// One thread's life: until the queue has no sender.
 fn serve(mut reader: Reader, queue: &Queue) {
     while let Some(job) = next(queue) {
-        if !job.answer.is_closed() {
-            let answer = reader.load(&job.key, job.deadline, job.caller);
-            // Nobody may be waiting any more.
-            let _ = job.answer.send(answer);
-        }
+        job(&mut reader);
     }
 }
 

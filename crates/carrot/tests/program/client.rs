@@ -31,7 +31,7 @@ impl Client {
 
     /// One exchange. The connection is left as the reply leaves it.
     pub(crate) fn ask(&mut self, method: &str, target: &str) -> Reply {
-        self.send(format!("{method} {target} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes());
+        self.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
         self.receive(method)
     }
 
@@ -148,7 +148,8 @@ pub(crate) fn get(address: SocketAddr, target: &str) -> Reply {
 pub(crate) fn put(address: SocketAddr, target: &str, value: &[u8]) -> Reply {
     let mut client = Client::connect(address);
     client.send(
-        format!("PUT {target} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", value.len()).as_bytes(),
+        format!("PUT {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", value.len())
+            .as_bytes(),
     );
     client.send(value);
     client.receive("PUT")

@@ -175,7 +175,7 @@ fn a_write_that_its_owner_does_not_confirm_is_no_success() {
     let other = free_ports(1);
     let nodes = Node::cluster(pages.directory.path(), &["a"], &other, &SERVE);
     let shell = Shell::asking(nodes[0].http);
-    let owner = format!("owner http://{} did not confirm: ", other[0]);
+    let owner = format!("http://{} did not confirm: ", other[0]);
     let unconfirmed = (0..40).map(|n| n.to_string()).find(|key| {
         let said = shell.run(&["set", "pages", key, "x"]);
         said.code != Some(0) && {

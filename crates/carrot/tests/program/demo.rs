@@ -106,7 +106,7 @@ fn the_demonstration_shows_what_it_promises() {
     let carrot = get(demo.addresses(9999)[1], "/v1/chars/1F955");
     assert_eq!(carrot.text(), "CARROT");
     for admin in admins {
-        assert_eq!(get(admin, "/readyz").status, 200);
+        until("the node is ready", || get(admin, "/readyz").status == 200);
     }
 
     let process = demo.process;

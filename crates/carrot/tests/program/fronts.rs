@@ -86,9 +86,11 @@ fn a_connection_is_kept_for_the_next_request_on_every_port() {
             assert_eq!(client.get(target).status, 200, "{target}");
         }
         // Two at once are answered in their order.
-        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(2).as_bytes());
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(2).as_bytes());
         assert_eq!((client.receive("GET").status, client.receive("GET").status), (200, 200), "{target}");
-        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());
+        client.send(
+            format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
+        );
         assert_eq!(client.receive("GET").status, 200, "{target}");
         assert!(client.rest().is_empty(), "{target}");
     }
@@ -128,6 +130,7 @@ fn keys_are_the_rest_of_the_path_unescaped_once() {
 fn operators_are_told_whether_it_lives_whether_it_is_ready_and_what_it_counts() {
     let pages = Pages::new("delete", &[("home", "Hello")]);
     let node = Node::alone(pages.directory.path(), &SERVE);
+    node.until_ready();
     for target in ["/livez", "/readyz"] {
         let reply = get(node.admin, target);
         assert_eq!((reply.status, reply.text()), (200, "ok\n"), "{target}");

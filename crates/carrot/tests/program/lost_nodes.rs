@@ -104,7 +104,7 @@ fn a_node_that_is_stopped_under_load_costs_no_get_and_no_value() {
 fn a_stop_answers_what_is_in_flight_and_is_not_ready_meanwhile() {
     let pages = Pages::numbered(2);
     let node = Node::alone(pages.directory.path(), &SERVE);
-    assert_eq!(get(node.admin, "/readyz").status, 200);
+    node.until_ready();
     let mut idle = Client::connect(node.http);
     assert_eq!(idle.get("/v1/pages/1").status, 200);
     pages.lock();
@@ -132,6 +132,7 @@ fn a_stop_answers_what_is_in_flight_and_is_not_ready_meanwhile() {
 fn a_second_signal_stops_at_once() {
     let pages = Pages::numbered(1);
     let node = Node::alone(pages.directory.path(), &SERVE);
+    node.until_ready();
     pages.lock();
     std::thread::scope(|scope| {
         let mut client = Client::connect(node.http);

@@ -5,14 +5,14 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::awaiting::{LONG, eventually};
+use crate::awaiting::{LONG, eventually, until};
 use crate::client::{Reply, get};
 use crate::page::Page;
 
@@ -21,7 +21,9 @@ pub(crate) struct Process {
     child: Child,
     // In a mutex so that threads of a test can share a node.
     lines: Mutex<Receiver<String>>,
-    errors: Option<JoinHandle<String>>,
+    /// What it wrote on standard error so far.
+    written: Arc<Mutex<String>>,
+    errors: Option<JoinHandle<()>>,
 }
 
 /// A node, once it has said where it listens.
@@ -53,13 +55,9 @@ impl Process {
             .spawn()
             .unwrap();
         let lines = Mutex::new(lines_of(child.stdout.take().unwrap()));
-        let mut stderr = child.stderr.take().unwrap();
-        let errors = std::thread::spawn(move || {
-            let mut written = Vec::new();
-            stderr.read_to_end(&mut written).unwrap();
-            String::from_utf8_lossy(&written).into_owned()
-        });
-        Self { child, lines, errors: Some(errors) }
+        let written = Arc::default();
+        let errors = gather(child.stderr.take().unwrap(), Arc::clone(&written));
+        Self { child, lines, written, errors: Some(errors) }
     }
 
     /// The next line on standard output; `None` when there is no more.
@@ -69,6 +67,11 @@ impl Process {
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => panic!("no line within {LONG:?}"),
         }
+    }
+
+    /// What it wrote on standard error so far.
+    pub(crate) fn written(&self) -> String {
+        self.written.lock().unwrap().clone()
     }
 
     /// Asks it to stop, as an operator's `kill` does.
@@ -99,7 +102,10 @@ impl Process {
     }
 
     fn errors(&mut self) -> String {
-        let errors = self.errors.take().map(|errors| errors.join().unwrap()).unwrap_or_default();
+        if let Some(gathering) = self.errors.take() {
+            gathering.join().unwrap();
+        }
+        let errors = self.written();
         assert!(!errors.contains("panicked"), "{errors}");
         errors
     }
@@ -112,8 +118,8 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let written = self.errors.take().map(JoinHandle::join);
-            eprintln!("the process wrote: {written:?}");
+            let gathered = self.errors.take().map(JoinHandle::join);
+            eprintln!("the process wrote: {:?}, {gathered:?}", self.written());
         } else {
             self.errors();
         }
@@ -129,6 +135,18 @@ fn lines_of(stdout: ChildStdout) -> Receiver<String> {
         }
     });
     lines
+}
+
+fn gather(mut stderr: ChildStderr, written: Arc<Mutex<String>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        loop {
+            match stderr.read(&mut bytes).unwrap() {
+                0 => return,
+                read => written.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..read])),
+            }
+        }
+    })
 }
 
 impl Node {
@@ -189,6 +207,11 @@ impl Node {
 
     pub(crate) fn get(&self, target: &str) -> Reply {
         get(self.http, target)
+    }
+
+    /// Comes back when its origins have answered.
+    pub(crate) fn until_ready(&self) {
+        until("the node is ready", || get(self.admin, "/readyz").status == 200);
     }
 
     /// What the node counts now.

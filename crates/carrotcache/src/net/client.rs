@@ -30,11 +30,14 @@ use crate::clock;
 use crate::error::PeerError;
 use crate::limits::Limits;
 use crate::message::{Reply, Request};
-use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN, target};
-use crate::net::reply::{self, TEXT_LIMIT, Verb};
+use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
+use crate::net::reply::{self, Asked, TEXT_LIMIT, Verb};
 use crate::net::tap::{Hear, Tap};
+use crate::net::target::{held_target, target};
 use crate::net::wire;
-use crate::peers::{BoxFuture, Transport};
+use crate::net::wire::family::FamilySetRequest;
+use crate::peers::{BoxFuture, Customs, Transport};
+use crate::units::{GroupName, Key};
 use crate::view::Member;
 
 /// What a reply may hold beside its value, in bytes.
@@ -79,7 +82,13 @@ impl HttpTransport {
 
     async fn exchange(&self, pool: &Pool, call: &Call) -> Result<Reply, PeerError> {
         let (head, body) = pool.exchange(call).await?;
-        reply::decode(self.row, call.verb, &head, body, self.limits.value.as_u64())
+        let asked = Asked {
+            verb: call.verb,
+            group: call.group.as_ref().map_or("", GroupName::as_str),
+            value_limit: self.limits.value.as_u64(),
+            unix_nanos: clock::unix_nanos(),
+        };
+        reply::decode(self.row, asked, &head, body)
     }
 }
 
@@ -106,6 +115,10 @@ impl Transport for HttpTransport {
         })
     }
 
+    fn customs(&self) -> Customs {
+        self.row.customs
+    }
+
     /// Lets go of the connections to all but these members. Requests under way are not disturbed.
     fn retain(&self, members: &[Member]) {
         self.lock().retain(|authority, _| members.iter().any(|member| member.authority == *authority));
@@ -117,6 +130,8 @@ struct Call {
     verb: Verb,
     method: Method,
     target: String,
+    /// What it is about, if that is a group's.
+    group: Option<GroupName>,
     flags: Vec<&'static str>,
     body: Bytes,
 }
@@ -124,35 +139,47 @@ struct Call {
 impl Call {
     /// `None`: the row has no way to say this.
     ///
-    /// In the family's rows every method is a get, and a get may load: there a set or a remove would do the opposite
-    /// of what it means and look like a success, and so would a get that must not load. A path that they do not know
-    /// makes a Go peer panic.
+    /// In the family's older rows every method is a get, and a get may load: there a set or a remove would do the
+    /// opposite of what it means and look like a success, and so in any of its rows would a get that must not load. A
+    /// path that they do not know makes a Go peer panic.
     fn new(row: &Row, what: Request) -> Option<Self> {
         let is_native = row.dialect == Dialect::Native;
-        let (verb, method, target, flags, body) = match what {
-            Request::Get { cached_only: true, .. } if !is_native => return None,
-            Request::Get { group, key, stand_in, cached_only } => {
+        match what {
+            Request::Get { group, key, stand_in, cached_only } if is_native || !cached_only => {
                 let flags = [(stand_in, STAND_IN), (cached_only, CACHED_ONLY)];
                 let said = flags.into_iter().filter(|(is_set, _)| *is_set && is_native).map(|(_, name)| name);
-                let target = target(row, group.as_str().as_bytes(), key.as_bytes());
-                (Verb::Get, Method::GET, target, said.collect(), Bytes::new())
+                Some(Self { flags: said.collect(), ..Self::entry(row, Verb::Get, Method::GET, group, &key) })
             }
-            _ if !is_native => return None,
-            Request::Set { group, key, value, ttl } => {
-                let target = target(row, group.as_str().as_bytes(), key.as_bytes());
-                let body = wire::SetRequest::new(value, ttl).encode_to_vec();
-                (Verb::Set, Method::PUT, target, Vec::new(), body.into())
+            Request::Set { group, key, value, ttl } if row.writes() => {
+                let body = if is_native {
+                    wire::SetRequest::new(value, ttl).encode_to_vec()
+                } else {
+                    let now = clock::unix_nanos();
+                    FamilySetRequest::new(group.as_str(), &key, value, ttl, now).encode_to_vec()
+                };
+                Some(Self { body: body.into(), ..Self::entry(row, Verb::Set, Method::PUT, group, &key) })
             }
-            Request::Remove { group, key } => {
-                let target = target(row, group.as_str().as_bytes(), key.as_bytes());
-                (Verb::Remove, Method::DELETE, target, Vec::new(), Bytes::new())
+            Request::Remove { group, key } if row.writes() => {
+                Some(Self::entry(row, Verb::Remove, Method::DELETE, group, &key))
             }
-            Request::Id => (Verb::Id, Method::GET, "/_carrot/id".to_owned(), Vec::new(), Bytes::new()),
-            Request::Members => {
-                (Verb::Members, Method::GET, "/_carrot/members".to_owned(), Vec::new(), Bytes::new())
+            Request::Held { group, key } if is_native => {
+                let target = held_target(group.as_str().as_bytes(), key.as_bytes());
+                Some(Self { target, ..Self::entry(row, Verb::Held, Method::GET, group, &key) })
             }
-        };
-        Some(Self { verb, method, target, flags, body })
+            Request::Id if is_native => Some(Self::about_node(Verb::Id, "/_carrot/id")),
+            Request::Members if is_native => Some(Self::about_node(Verb::Members, "/_carrot/members")),
+            _ => None,
+        }
+    }
+
+    fn entry(row: &Row, verb: Verb, method: Method, group: GroupName, key: &Key) -> Self {
+        let target = target(row, group.as_str().as_bytes(), key.as_bytes());
+        Self { verb, method, target, group: Some(group), flags: Vec::new(), body: Bytes::new() }
+    }
+
+    fn about_node(verb: Verb, target: &str) -> Self {
+        let target = target.to_owned();
+        Self { verb, method: Method::GET, target, group: None, flags: Vec::new(), body: Bytes::new() }
     }
 
     fn request(&self, authority: &str) -> Result<HttpRequest<Full<Bytes>>, PeerError> {

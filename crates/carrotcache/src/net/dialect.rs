@@ -1,20 +1,23 @@
-//! The dialect table: what each system of the family calls things, one row each, and how a request's target is read
-//! and written.
+//! The dialect table: what each system of the family calls things, one row each.
 //!
-//! The seed and groupcache escape keys with Go's `QueryEscape`, where a space becomes `+` and a plus `%2B`, and read
-//! them back with rules under which `+` stays a plus: there `a b` and `a+b` are one key. Here a raw `+` is what the
-//! row's clients mean by it. Targets are read by bytes, each half decoded once, with no notion of dot segments,
-//! double slashes or case, so that every key a client can name is the key it gets.
+//! Three generations of the family are here: the seed and groupcache, which only know a get; mailgun's fork and
+//! groupcache-go, which added a ttl, a set and a remove; and our own. What differs between two systems is a field of
+//! their rows wherever it can be one, so that a new system is a new row.
 //! Pure; used by the client for what it sends and by the server for what it is sent.
 
 use std::fmt;
 use std::str::FromStr;
 
-use http::Method;
+use http::{Method, StatusCode};
+
+use crate::listed::Spelling;
+use crate::peers::Customs;
+use crate::placement::RingHash;
 
 /// Whose words a node uses towards its peers.
 ///
-/// It answers all of them at once, each under its own base path; this chooses what it *sends*.
+/// It answers all base paths at once; this chooses what it *sends*, and who is meant by the base path that three of the
+/// family's systems share: the node's own dialect if that is one of them, else [`Golang`](Self::Golang).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -25,11 +28,15 @@ pub enum Dialect {
     Carrot,
     /// golang/groupcache's.
     Golang,
+    /// That of mailgun's fork of groupcache, version 2: with a ttl, set and remove.
+    Mailgun,
+    /// groupcache-go's, version 3: as mailgun's, with a ring of its own and a remove of many keys.
+    GroupcacheGo,
 }
 
 /// A text that names no dialect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no dialect: native, carrot or golang")]
+#[error("{0:?} is no dialect: {names}", names = Dialect::names())]
 pub struct BadDialect(String);
 
 impl FromStr for Dialect {
@@ -49,11 +56,39 @@ impl fmt::Display for Dialect {
 }
 
 impl Dialect {
+    /// All there are.
+    pub const ALL: &'static [Self] =
+        &[Self::Native, Self::Carrot, Self::Golang, Self::Mailgun, Self::GroupcacheGo];
+
+    /// What all there are are called, for a line that says what can be chosen.
+    pub fn names() -> String {
+        let [names @ .., last] = ROWS.each_ref().map(|row| row.name);
+        format!("{} or {last}", names.join(", "))
+    }
+
+    /// Whether it is one of the Go systems'. Such a dialect brings its ring, so that slots cannot be had beside it, and
+    /// its peers cannot say who they are, so that a node's own url has to be in its list as it is spelled there.
+    pub fn is_family(self) -> bool {
+        self.row().ring.is_some()
+    }
+
+    /// What its ring hashes with; `None`: it places by what the user chooses.
+    pub(crate) fn ring(self) -> Option<RingHash> {
+        self.row().ring
+    }
+
+    /// How its ring spells a member.
+    pub(crate) fn spelling(self) -> Spelling {
+        self.row().spelling
+    }
+
     pub(super) fn row(self) -> &'static Row {
         match self {
             Self::Native => &ROWS[0],
             Self::Carrot => &ROWS[1],
             Self::Golang => &ROWS[2],
+            Self::Mailgun => &ROWS[3],
+            Self::GroupcacheGo => &ROWS[4],
         }
     }
 }
@@ -67,60 +102,154 @@ pub(super) const CACHED_ONLY: &str = "x-carrot-cached-only";
 
 const PROTOBUF: &str = "application/x-protobuf";
 
+/// The key whose POST removes many keys, in the one row that has it.
+const REMOVE_KEYS: &[u8] = b"_remove-keys/";
+
+/// How a row tells one refusal from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Words {
+    /// By a header that names the outcome.
+    Header,
+    /// By the status alone.
+    Status,
+    /// By the status and, where two outcomes have one, by how the text begins.
+    Text,
+}
+
 /// What is particular to one dialect.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) dialect: Dialect,
     name: &'static str,
     /// Where its targets begin: a slash, one segment, a slash.
-    base: &'static str,
+    pub(super) base: &'static str,
     /// The byte that a raw `+` stands for.
-    plus: u8,
+    pub(super) plus: u8,
     /// What it can be asked at `base{group}/{key}`; anything else is 405.
     pub(super) verbs: &'static [Method],
     /// The same as `Allow` lists them.
-    pub(super) allow: &'static str,
+    allow: &'static str,
     /// Of a reply that carries a value.
     pub(super) content_type: &'static str,
+    /// The status of a set or remove that is done.
+    pub(super) done: StatusCode,
+    pub(super) words: Words,
     /// The status that says an outcome.
     pub(super) status: fn(Outcome) -> u16,
     /// The outcome that a status says, where no header names it.
     pub(super) outcome: fn(u16) -> Option<Outcome>,
+    /// What its ring hashes with, if it has one.
+    ring: Option<RingHash>,
+    /// How its ring spells a member.
+    spelling: Spelling,
+    /// What peers of this row do with what they are told.
+    pub(super) customs: Customs,
 }
 
-static ROWS: [Row; 3] = [
+impl Row {
+    /// Whether it has a set and a remove.
+    pub(super) fn writes(&self) -> bool {
+        self.verbs.contains(&Method::PUT)
+    }
+
+    /// Whether a POST of this key removes those that its body lists.
+    pub(super) fn removes_many(&self, key: &[u8]) -> bool {
+        self.dialect == Dialect::GroupcacheGo && key == REMOVE_KEYS
+    }
+
+    /// What can be done at this key, as `Allow` lists it.
+    pub(super) fn allow(&self, key: &[u8]) -> &'static str {
+        if self.removes_many(key) { "GET, PUT, DELETE, POST" } else { self.allow }
+    }
+}
+
+/// The family's older systems: one verb, which is a get, and no ttl.
+const READ_ONLY: &[Method] = &[Method::GET];
+/// All that can be done to one key.
+const READ_WRITE: &[Method] = &[Method::GET, Method::PUT, Method::DELETE];
+
+/// One for each dialect, in the order of [`Dialect::ALL`]. Of those that share a base path the first is meant by it where
+/// the node's own dialect does not say otherwise.
+pub(super) static ROWS: [Row; 5] = [
     Row {
         dialect: Dialect::Native,
         name: "native",
         base: "/_carrot/",
         plus: b'+',
-        verbs: &[Method::GET, Method::PUT, Method::DELETE],
+        verbs: READ_WRITE,
         allow: "GET, PUT, DELETE",
         content_type: PROTOBUF,
+        done: StatusCode::NO_CONTENT,
+        words: Words::Header,
         status: native_status,
         outcome: native_outcome,
+        ring: None,
+        spelling: Spelling::One,
+        customs: Customs::NATIVE,
     },
     Row {
         dialect: Dialect::Carrot,
         name: "carrot",
         base: "/carrotCache/",
         plus: b' ',
-        verbs: &[Method::GET],
+        verbs: READ_ONLY,
         allow: "GET",
         content_type: "application/octet-stream",
+        done: StatusCode::NO_CONTENT,
+        words: Words::Status,
         status: family_status,
         outcome: family_outcome,
+        ring: Some(RingHash::Crc32),
+        spelling: Spelling::AsListed,
+        customs: Customs { tell_all: false, drops_ttl: Some("carrot") },
     },
     Row {
         dialect: Dialect::Golang,
         name: "golang",
         base: "/_groupcache/",
         plus: b' ',
-        verbs: &[Method::GET],
+        verbs: READ_ONLY,
         allow: "GET",
         content_type: PROTOBUF,
+        done: StatusCode::NO_CONTENT,
+        words: Words::Status,
         status: family_status,
         outcome: family_outcome,
+        ring: Some(RingHash::Crc32),
+        spelling: Spelling::AsListed,
+        customs: Customs { tell_all: false, drops_ttl: Some("golang") },
+    },
+    Row {
+        dialect: Dialect::Mailgun,
+        name: "mailgun",
+        base: "/_groupcache/",
+        plus: b'+',
+        verbs: READ_WRITE,
+        allow: "GET, PUT, DELETE",
+        content_type: PROTOBUF,
+        done: StatusCode::OK,
+        words: Words::Text,
+        status: newer_status,
+        outcome: newer_outcome,
+        ring: Some(RingHash::Fnv1),
+        spelling: Spelling::AsListed,
+        customs: Customs { tell_all: true, drops_ttl: None },
+    },
+    Row {
+        dialect: Dialect::GroupcacheGo,
+        name: "groupcache-go",
+        base: "/_groupcache/",
+        plus: b'+',
+        verbs: READ_WRITE,
+        allow: "GET, PUT, DELETE",
+        content_type: PROTOBUF,
+        done: StatusCode::OK,
+        words: Words::Text,
+        status: newer_status,
+        outcome: newer_outcome,
+        ring: Some(RingHash::Fnv1),
+        spelling: Spelling::Bare,
+        customs: Customs { tell_all: true, drops_ttl: None },
     },
 ];
 
@@ -226,86 +355,28 @@ fn family_outcome(status: u16) -> Option<Outcome> {
     }
 }
 
-/// Where a request's target leads.
-#[derive(Debug)]
-pub(super) enum Route {
-    /// A key of a group, by the row whose base path it stands under. Both halves are whatever was sent.
-    Entry { row: &'static Row, group: Vec<u8>, key: Vec<u8> },
-    /// `/_carrot/id`.
-    Id,
-    /// `/_carrot/members`.
-    Members,
-    /// Under a base path, but not to be read.
-    Malformed { row: &'static Row, why: &'static str },
-    /// No path of ours.
-    Nowhere,
-}
-
-/// Reads a raw request target.
-pub(super) fn route(target: &[u8]) -> Route {
-    let path = target.split(|&b| b == b'?').next().unwrap_or_default();
-    match path {
-        b"/_carrot/id" => return Route::Id,
-        b"/_carrot/members" => return Route::Members,
-        _ => {}
-    }
-    let under = |row: &'static Row| Some((row, path.strip_prefix(row.base.as_bytes())?));
-    let Some((row, rest)) = ROWS.iter().find_map(under) else { return Route::Nowhere };
-    let Some(slash) = rest.iter().position(|&b| b == b'/') else {
-        return Route::Malformed { row, why: "bad request: the path is no group/key" };
-    };
-    match (unescape(&rest[..slash], row.plus), unescape(&rest[slash + 1..], row.plus)) {
-        (Some(group), Some(key)) => Route::Entry { row, group, key },
-        _ => Route::Malformed { row, why: "bad request: bad percent escape" },
+/// Peers of mailgun's fork and of groupcache-go take a 404 for a key that is not there and a 503 for a load that failed,
+/// and load for themselves on anything else: where our owner has tried or is at a limit, a 503 keeps them from it.
+fn newer_status(outcome: Outcome) -> u16 {
+    match outcome {
+        Outcome::NotFound | Outcome::NoGroup => 404,
+        Outcome::LoadFailed | Outcome::Busy | Outcome::Deadline => 503,
+        Outcome::BadRequest => 400,
+        Outcome::TooLarge => 413,
+        Outcome::NotCached | Outcome::NotOwner | Outcome::Unsupported => 500,
     }
 }
 
-/// The target under which a peer of this row knows the key. Never longer than the base path and three bytes for each
-/// of the group's and the key's.
-pub(super) fn target(row: &Row, group: &[u8], key: &[u8]) -> String {
-    let mut target = String::with_capacity(row.base.len() + group.len() + key.len() + 1);
-    target.push_str(row.base);
-    escape(group, &mut target);
-    target.push('/');
-    escape(key, &mut target);
-    target
-}
-
-/// Escapes all but what every reader in the family, and every proxy between, leaves alone.
-///
-/// A half that is nothing but `.` or `..` has its dots escaped too, lest someone on the way read it as a step.
-fn escape(half: &[u8], target: &mut String) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let is_step = matches!(half, b"." | b"..");
-    for &byte in half {
-        let is_plain =
-            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') || (byte == b'.' && !is_step);
-        if is_plain {
-            target.push(char::from(byte));
-        } else {
-            target.push('%');
-            target.push(char::from(HEX[usize::from(byte >> 4)]));
-            target.push(char::from(HEX[usize::from(byte & 15)]));
-        }
+/// Two outcomes share a 404 and two a 503: `reply.rs` looks at the text too.
+fn newer_outcome(status: u16) -> Option<Outcome> {
+    match status {
+        404 => Some(Outcome::NotFound),
+        500 | 503 => Some(Outcome::LoadFailed),
+        400 => Some(Outcome::BadRequest),
+        405 => Some(Outcome::Unsupported),
+        413 | 414 | 431 => Some(Outcome::TooLarge),
+        _ => None,
     }
-}
-
-/// Decodes percent escapes, once. `None`: a `%` without two hex digits.
-fn unescape(half: &[u8], plus: u8) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(half.len());
-    let mut rest = half.iter();
-    while let Some(&byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => hex(*rest.next()?)? << 4 | hex(*rest.next()?)?,
-            b'+' => plus,
-            other => other,
-        });
-    }
-    Some(bytes)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok())
 }
 
 #[cfg(test)]

@@ -88,8 +88,7 @@ impl Listener {
 
     /// Answers requests with `service` until the returned handle is stopped or dropped.
     ///
-    /// A panic of the service breaks the one connection it happened on. The service's future is dropped when its
-    /// client goes away.
+    /// See [`serve_each`](Self::serve_each).
     ///
     /// # Panics
     /// Outside a tokio runtime: the tasks are spawned on the caller's.
@@ -100,10 +99,32 @@ impl Listener {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let service = Arc::new(service);
+        self.serve_each(move || {
+            let service = service.clone();
+            move |request| service(request)
+        })
+    }
+
+    /// Answers the requests of each connection with a service of its own, which may keep in mind what happened on it.
+    ///
+    /// A panic of the service breaks the one connection it happened on. The service's future is dropped when its
+    /// client goes away.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime: the tasks are spawned on the caller's.
+    pub fn serve_each<N, S, F, B>(self, new_service: N) -> Serving
+    where
+        N: Fn() -> S + Send + Sync + 'static,
+        S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let (stop, stopped) = watch::channel(false);
         let counts = Arc::new(Counts::default());
         let address = self.address;
-        let hall = Hall { service, limits: self.limits, counts: counts.clone(), stopped };
+        let hall = Hall { new_service, limits: self.limits, counts: counts.clone(), stopped };
         let task = tokio::spawn(Arc::new(hall).open(self.socket));
         Serving { address, counts, stop, task }
     }
@@ -224,15 +245,16 @@ impl Drop for Counted {
 }
 
 /// What all connections of a listener share.
-struct Hall<S> {
-    service: S,
+struct Hall<N> {
+    new_service: N,
     limits: ListenLimits,
     counts: Arc<Counts>,
     stopped: watch::Receiver<bool>,
 }
 
-impl<S, F, B> Hall<S>
+impl<N, S, F, B> Hall<N>
 where
+    N: Fn() -> S + Send + Sync + 'static,
     S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
@@ -290,10 +312,10 @@ where
     async fn attend(self: Arc<Self>, stream: TcpStream, _counted: Counted) {
         // Replies are written whole: Nagle would only keep their last packet back.
         let _ = stream.set_nodelay(true);
-        let turn = Arc::new(Turn::new());
+        let (turn, answer) = (Arc::new(Turn::new()), (self.new_service)());
         let service = service_fn(|request| {
             turn.ours();
-            let answer = (self.service)(request);
+            let answer = answer(request);
             let turn = turn.clone();
             async move {
                 let response = answer.await;

@@ -11,4 +11,5 @@ mod raw;
 mod reply;
 pub(crate) mod server;
 mod tap;
+mod target;
 mod wire;

@@ -1,7 +1,8 @@
 //! Replies as status, headers and body, and back, by the rules of a row.
 //!
 //! The native row types every outcome by a header, so that "no such key" is never mistaken for "ask somebody else".
-//! The family's rows have only statuses, and what they cannot say is read as a failed load. Whatever is no reply of
+//! The family's rows have only statuses, and in the newer ones the beginning of a text; what they cannot say is read as
+//! a failed load. Whatever is no reply of
 //! the row (a redirect, a page of HTML, half a message) is `PeerError::Broken`.
 //! Pure: bodies come in whole and go out whole, `client.rs` and `server.rs` move them.
 
@@ -14,8 +15,9 @@ use prost::Message;
 
 use crate::error::PeerError;
 use crate::message::{Found, Reply};
-use crate::net::dialect::{Dialect, OUTCOME, Outcome, Row};
+use crate::net::dialect::{Dialect, OUTCOME, Outcome, Row, Words};
 use crate::net::wire;
+use crate::net::wire::family::{self, CarrotResponse, GetResponse};
 use crate::units::Key;
 
 /// Longest text that says why, in bytes. It goes into logs and error lines, where a page helps nobody.
@@ -24,9 +26,16 @@ pub(super) const TEXT_LIMIT: usize = 1024;
 /// Longest id of a node, in bytes.
 const ID_LIMIT: usize = 128;
 
+/// How the text of a row without a better word begins where a limit is reached. Go peers take such a 503 for a load that
+/// failed, as they take any.
+const BUSY: &str = "busy: ";
+
+/// How the text begins where there is no such group, in Go as here.
+const NO_GROUP: &str = "no such group: ";
+
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// What was asked, as far as it says how the answer is to be read.
+/// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Get,
@@ -34,27 +43,46 @@ pub(super) enum Verb {
     Remove,
     Id,
     Members,
+    Held,
 }
 
-/// What a request was about, for the texts of refusals.
+/// What a request was about, for the texts of refusals, and when it is answered.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
     pub(super) group: &'a [u8],
     pub(super) key: &'a [u8],
+    /// By the wall clock.
+    pub(super) unix_nanos: i64,
+}
+
+/// What was asked, as far as it says how the answer is to be read, and when it is.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) verb: Verb,
+    /// Empty where it was not about one.
+    pub(super) group: &'a str,
+    /// The longest value taken, in bytes.
+    pub(super) value_limit: u64,
+    /// By the wall clock.
+    pub(super) unix_nanos: i64,
 }
 
 /// The response that says `reply` in the words of `row`.
 pub(super) fn encode(row: &Row, about: Subject<'_>, reply: Reply) -> Response<Bytes> {
     match reply {
-        Reply::Found(found) => value(row, found),
-        Reply::Done => status(StatusCode::NO_CONTENT, Bytes::new()),
+        Reply::Found(found) => value(row, found, about.unix_nanos),
+        Reply::Done => status(row.done, Bytes::new()),
+        // Told though it is not the owner, as everybody is, it has dropped what it held: all that was wanted of it.
+        Reply::NotOwner if row.customs.tell_all => status(row.done, Bytes::new()),
         Reply::Id(id) => text(StatusCode::OK, &id),
         Reply::Members(names) => members(row, &names),
+        Reply::Held(held) => typed(row, wire::Held::from(held).encode_to_vec()),
         Reply::NotFound => refusal(row, Outcome::NotFound, &format!("no such key: {}", shown(about.key))),
         Reply::NotCached => refusal(row, Outcome::NotCached, &format!("not cached: {}", shown(about.key))),
-        Reply::NoGroup => refusal(row, Outcome::NoGroup, &format!("no such group: {}", shown(about.group))),
+        Reply::NoGroup => refusal(row, Outcome::NoGroup, &format!("{NO_GROUP}{}", shown(about.group))),
         Reply::NotOwner => refusal(row, Outcome::NotOwner, "another owns the key by this node's list"),
         Reply::LoadFailed(why) => refusal(row, Outcome::LoadFailed, &why),
+        Reply::Busy(why) if row.words == Words::Text => refusal(row, Outcome::Busy, &format!("{BUSY}{why}")),
         Reply::Busy(why) => refusal(row, Outcome::Busy, &why),
         Reply::Deadline => refusal(row, Outcome::Deadline, "the load did not end in time"),
         Reply::TooLarge(why) => refusal(row, Outcome::TooLarge, &why),
@@ -75,15 +103,12 @@ pub(super) fn wrong_method(allow: &'static str) -> Response<Bytes> {
     response
 }
 
-fn value(row: &Row, found: Found) -> Response<Bytes> {
+fn value(row: &Row, found: Found, unix_nanos: i64) -> Response<Bytes> {
     let body = match row.dialect {
         Dialect::Native => wire::Response::from(found).encode_to_vec(),
-        Dialect::Carrot => wire::CarrotResponse { value: found.value.into() }.encode_to_vec(),
-        // Present though empty, as Go writes a value that is there.
-        Dialect::Golang => {
-            wire::GetResponse { value: Some(found.value.into()), minute_qps: found.minute_qps }
-                .encode_to_vec()
-        }
+        Dialect::Carrot => CarrotResponse { value: found.value.into() }.encode_to_vec(),
+        Dialect::Golang => GetResponse::without_end(found).encode_to_vec(),
+        Dialect::Mailgun | Dialect::GroupcacheGo => GetResponse::with_end(found, unix_nanos).encode_to_vec(),
     };
     typed(row, body)
 }
@@ -102,7 +127,7 @@ fn typed(row: &Row, body: Vec<u8>) -> Response<Bytes> {
 fn refusal(row: &Row, outcome: Outcome, why: &str) -> Response<Bytes> {
     let code = StatusCode::from_u16((row.status)(outcome)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = text(code, cut(why));
-    if row.dialect == Dialect::Native {
+    if row.words == Words::Header {
         response.headers_mut().insert(OUTCOME, HeaderValue::from_static(outcome.name()));
     }
     response
@@ -132,43 +157,53 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_LIMIT)]
 }
 
-/// What a peer's response means. `value_limit` is the longest value taken, in bytes.
+/// What a peer's response means.
 pub(super) fn decode(
     row: &Row,
-    verb: Verb,
+    asked: Asked<'_>,
     head: &response::Parts,
     body: Bytes,
-    value_limit: u64,
 ) -> Result<Reply, PeerError> {
     if head.headers.contains_key(CONTENT_ENCODING) {
         return Err(broken("a reply with a content encoding that was not asked for"));
     }
-    match (head.status.as_u16(), verb) {
-        (200, Verb::Get) => decode_value(row, head, body, value_limit),
-        (204, Verb::Set | Verb::Remove) => Ok(Reply::Done),
+    match (head.status.as_u16(), asked.verb) {
+        (200, Verb::Get) => decode_value(row, asked, head, body),
+        (_, Verb::Set | Verb::Remove) if head.status == row.done => decode_done(&body),
         (200, Verb::Id) => decode_id(head, &body),
         (200, Verb::Members) => decode_members(row, head, body),
+        (200, Verb::Held) => decode_held(row, head, body),
         (300..=399, _) => Err(broken(&format!("redirect to {:?}", head.headers.get(LOCATION)))),
-        _ => decode_refusal(row, head, &body),
+        _ => decode_refusal(row, asked, head, &body),
     }
 }
 
-fn decode_value(row: &Row, head: &response::Parts, body: Bytes, limit: u64) -> Result<Reply, PeerError> {
+fn decode_value(
+    row: &Row,
+    asked: Asked<'_>,
+    head: &response::Parts,
+    body: Bytes,
+) -> Result<Reply, PeerError> {
     check_type(row, head)?;
+    let get_response = |body: Bytes| GetResponse::decode(body).map_err(malformed);
     let found = match row.dialect {
         Dialect::Native => wire::Response::decode(body).map_err(malformed)?.into_found(),
-        Dialect::Carrot => wire::bare(wire::CarrotResponse::decode(body).map_err(malformed)?.value, None),
-        Dialect::Golang => {
-            let response = wire::GetResponse::decode(body).map_err(malformed)?;
-            wire::bare(response.value.unwrap_or_default(), response.minute_qps)
-        }
+        Dialect::Carrot => family::bare(CarrotResponse::decode(body).map_err(malformed)?.value, None),
+        Dialect::Golang => get_response(body)?.into_found_without_end(),
+        Dialect::Mailgun | Dialect::GroupcacheGo => get_response(body)?.into_found(asked.unix_nanos),
     };
-    let length = found.value.len();
+    let (length, limit) = (found.value.len(), asked.value_limit);
     if u64::try_from(length).is_ok_and(|length| length <= limit) {
         Ok(Reply::Found(found))
     } else {
         Err(broken(&format!("value of {length} bytes is over the limit of {limit}")))
     }
+}
+
+/// One of the family's older systems takes any method for a get: it answers a remove with the value, and has removed
+/// nothing.
+fn decode_done(body: &[u8]) -> Result<Reply, PeerError> {
+    if body.is_empty() { Ok(Reply::Done) } else { Err(broken("a set or remove was answered with a value")) }
 }
 
 /// An empty body is a valid empty value, and so is many a short page by chance: a web server that happens to stand
@@ -177,7 +212,9 @@ fn check_type(row: &Row, head: &response::Parts) -> Result<(), PeerError> {
     let found = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let fits = match row.dialect {
         Dialect::Native => found == row.content_type.as_bytes(),
-        Dialect::Carrot | Dialect::Golang => !found.starts_with(b"text/"),
+        Dialect::Carrot | Dialect::Golang | Dialect::Mailgun | Dialect::GroupcacheGo => {
+            !found.starts_with(b"text/")
+        }
     };
     if fits { Ok(()) } else { Err(broken(&format!("content type {:?}", found.escape_ascii().to_string()))) }
 }
@@ -201,14 +238,27 @@ fn decode_members(row: &Row, head: &response::Parts, body: Bytes) -> Result<Repl
     Ok(Reply::Members(names.into_iter().map(Arc::from).collect()))
 }
 
-fn decode_refusal(row: &Row, head: &response::Parts, body: &[u8]) -> Result<Reply, PeerError> {
+fn decode_held(row: &Row, head: &response::Parts, body: Bytes) -> Result<Reply, PeerError> {
+    check_type(row, head)?;
+    Ok(Reply::Held(wire::Held::decode(body).map_err(malformed)?.into_holding()))
+}
+
+fn decode_refusal(
+    row: &Row,
+    asked: Asked<'_>,
+    head: &response::Parts,
+    body: &[u8],
+) -> Result<Reply, PeerError> {
     let bare = || broken(&format!("status {}", head.status));
-    let outcome = match head.headers.get(OUTCOME) {
-        Some(name) if row.dialect == Dialect::Native => Outcome::named(name.as_bytes()),
-        _ => (row.outcome)(head.status.as_u16()),
-    };
     let lossy = String::from_utf8_lossy(body);
-    let why = || Arc::from(cut(lossy.trim()));
+    let text = lossy.trim();
+    let status = (row.outcome)(head.status.as_u16());
+    let (outcome, text) = match (row.words, head.headers.get(OUTCOME)) {
+        (Words::Header, Some(name)) => (Outcome::named(name.as_bytes()), text),
+        (Words::Header | Words::Status, _) => (status, text),
+        (Words::Text, _) => by_text(status, asked.group, text),
+    };
+    let why = || Arc::from(cut(text));
     Ok(match outcome.ok_or_else(bare)? {
         Outcome::NotFound => Reply::NotFound,
         Outcome::NotCached => Reply::NotCached,
@@ -221,6 +271,23 @@ fn decode_refusal(row: &Row, head: &response::Parts, body: &[u8]) -> Result<Repl
         Outcome::BadRequest => Reply::BadRequest(why()),
         Outcome::Unsupported => Reply::Unsupported,
     })
+}
+
+/// What a status means together with its text, and what of the text is left to say.
+///
+/// "No such group" has to be told from "no such key": it comes from a peer that is starting, or older than the group,
+/// and the key may well exist.
+fn by_text<'a>(status: Option<Outcome>, group: &str, text: &'a str) -> (Option<Outcome>, &'a str) {
+    match status {
+        Some(Outcome::NotFound) if text.strip_prefix(NO_GROUP) == Some(group) => {
+            (Some(Outcome::NoGroup), text)
+        }
+        Some(Outcome::LoadFailed) => match text.strip_prefix(BUSY) {
+            Some(limit) => (Some(Outcome::Busy), limit),
+            None => (status, text),
+        },
+        _ => (status, text),
+    }
 }
 
 fn broken(why: &str) -> PeerError {

@@ -5,6 +5,7 @@
 //! Never asks a peer anything: what came from a peer ends at this node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request as HttpRequest, Response, request};
@@ -14,12 +15,15 @@ use prost::Message;
 use tokio::sync::Semaphore;
 
 use crate::clock;
+use crate::dropped_ttl::DroppedTtl;
 use crate::limits::Limits;
-use crate::message::{Reply, Request};
-use crate::net::dialect::{CACHED_ONLY, Dialect, Route, Row, STAND_IN, route};
+use crate::message::{Found, Reply, Request};
+use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
 use crate::net::listen::{Listener, Serving};
 use crate::net::reply::{self, Subject};
+use crate::net::target::{Route, route};
 use crate::net::wire;
+use crate::net::wire::family::{FamilySetRequest, REMOVED_KEYS_MAX, RemoveKeysRequest};
 use crate::peers::BoxFuture;
 use crate::stats::{NodeStats, Refusal};
 use crate::units::{GroupName, Key};
@@ -30,17 +34,30 @@ pub(crate) type Answer = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send
 /// What a body may hold beside its value, in bytes.
 const SLACK: u64 = 64 << 10;
 
-/// Answers peers on `listener`, through `answer`, within `limits`. What is refused here is counted in `stats`.
+/// What a peer port goes by.
+pub(crate) struct Terms {
+    /// The node's own, which decides who is meant by the base path that three rows share.
+    pub(crate) dialect: Dialect,
+    pub(crate) limits: Limits,
+    /// Where what is refused here is counted.
+    pub(crate) stats: Arc<NodeStats>,
+    pub(crate) dropped_ttl: Arc<DroppedTtl>,
+}
+
+/// Answers peers on `listener`, through `answer`.
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub(crate) fn serve(listener: Listener, answer: Answer, limits: &Limits, stats: Arc<NodeStats>) -> Serving {
+pub(crate) fn serve(listener: Listener, answer: Answer, terms: Terms) -> Serving {
+    let Terms { dialect, limits, stats, dropped_ttl } = terms;
     let port = Arc::new(PeerPort {
         answer,
+        dialect,
         // More permits than a semaphore holds are as good as all it holds.
         in_flight: Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS)),
-        limits: limits.clone(),
+        limits,
         stats,
+        dropped_ttl,
     });
     listener.serve(move |request| {
         let port = port.clone();
@@ -50,9 +67,11 @@ pub(crate) fn serve(listener: Listener, answer: Answer, limits: &Limits, stats: 
 
 struct PeerPort {
     answer: Answer,
+    dialect: Dialect,
     in_flight: Semaphore,
     limits: Limits,
     stats: Arc<NodeStats>,
+    dropped_ttl: Arc<DroppedTtl>,
 }
 
 /// A request's path and method, found to be in order.
@@ -62,23 +81,48 @@ struct Call {
     key: Vec<u8>,
 }
 
+/// What is asked of an entry.
+#[derive(Clone, Copy)]
+enum Verb {
+    Get,
+    Set,
+    Remove,
+    RemoveKeys,
+}
+
+/// What a set says.
+struct Set {
+    key: Key,
+    value: Bytes,
+    ttl: Option<Duration>,
+}
+
 impl PeerPort {
     async fn respond(&self, request: HttpRequest<Incoming>) -> Response<Bytes> {
         let (head, body) = request.into_parts();
         let native = Dialect::Native.row();
-        match route(head.uri.path().as_bytes()) {
+        match route(head.uri.path().as_bytes(), self.dialect) {
             Route::Nowhere => reply::nowhere(),
-            Route::Malformed { row, why } => {
-                reply::encode(row, Subject { group: b"", key: b"" }, self.malformed(why))
-            }
+            Route::Malformed { row, why } => reply::encode(row, about(b"", b""), self.malformed(why)),
+            Route::Held { group, key } => self.held(Call { row: native, group, key }, &head).await,
             Route::Id => self.about_us(native, &head, Request::Id).await,
             Route::Members => self.about_us(native, &head, Request::Members).await,
-            Route::Entry { row, .. } if !row.verbs.contains(&head.method) => reply::wrong_method(row.allow),
             Route::Entry { row, group, key } => {
+                let Some(verb) = verb(row, &head.method, &key) else {
+                    return reply::wrong_method(row.allow(&key));
+                };
                 let call = Call { row, group, key };
-                let answer = self.entry(&call, &head, body).await;
-                reply::encode(row, Subject { group: &call.group, key: &call.key }, answer)
+                let answer = self.entry(&call, verb, &head, body).await;
+                self.mind_ttl(row, &answer);
+                reply::encode(row, about(&call.group, &call.key), answer)
             }
+        }
+    }
+
+    /// A value with a ttl that goes to peers which drop it is worth a warning.
+    fn mind_ttl(&self, row: &Row, answer: &Reply) {
+        if let (Some(dialect), Reply::Found(Found { ttl: Some(_), .. })) = (row.customs.drops_ttl, answer) {
+            self.dropped_ttl.warn(dialect);
         }
     }
 
@@ -86,24 +130,35 @@ impl PeerPort {
         if head.method != Method::GET {
             return reply::wrong_method("GET");
         }
-        reply::encode(row, Subject { group: b"", key: b"" }, self.ask(what).await)
+        reply::encode(row, about(b"", b""), self.ask(what).await)
     }
 
-    async fn entry(&self, call: &Call, head: &request::Parts, body: Incoming) -> Reply {
-        if let Some(refused) = self.refuse_key(&call.key) {
+    /// What is held of the key: a question, so GET alone.
+    async fn held(&self, call: Call, head: &request::Parts) -> Response<Bytes> {
+        if head.method != Method::GET {
+            return reply::wrong_method("GET");
+        }
+        let answer = match (self.refuse_key(&call.key), self.group(&call)) {
+            (Some(refused), _) => refused,
+            (None, None) => Reply::NoGroup,
+            (None, Some(group)) => self.ask(Request::Held { group, key: Key::new(&call.key) }).await,
+        };
+        reply::encode(call.row, about(&call.group, &call.key), answer)
+    }
+
+    async fn entry(&self, call: &Call, verb: Verb, head: &request::Parts, body: Incoming) -> Reply {
+        // Of a set or a remove in the family's words the keys are in the body, where they are looked at.
+        let in_path = call.row.dialect == Dialect::Native || matches!(verb, Verb::Get | Verb::Remove);
+        if let Some(refused) = in_path.then(|| self.refuse_key(&call.key)).flatten() {
             return refused;
         }
-        // A name outside the alphabet is a group that nobody can have.
-        let Some(group) = std::str::from_utf8(&call.group).ok().and_then(|name| GroupName::new(name).ok())
-        else {
-            self.stats.refusals.add(Refusal::NoGroup);
-            return Reply::NoGroup;
-        };
+        let Some(group) = self.group(call) else { return Reply::NoGroup };
         let key = Key::new(&call.key);
-        match head.method {
-            Method::PUT => self.set(group, key, body).await,
-            Method::DELETE => self.ask(Request::Remove { group, key }).await,
-            _ => {
+        match verb {
+            Verb::Set => self.set(call.row, group, key, body).await,
+            Verb::Remove => self.ask(Request::Remove { group, key }).await,
+            Verb::RemoveKeys => self.remove_keys(group, body).await,
+            Verb::Get => {
                 let is_native = call.row.dialect == Dialect::Native;
                 let says = |name| is_native && head.headers.get(name).is_some_and(|value| value == "1");
                 let (stand_in, cached_only) = (says(STAND_IN), says(CACHED_ONLY));
@@ -112,7 +167,16 @@ impl PeerPort {
         }
     }
 
-    /// Golang's groups may have an empty key; ours have none in any row.
+    /// The group, if there can be one of that name: one outside the alphabet is a group that nobody can have.
+    fn group(&self, call: &Call) -> Option<GroupName> {
+        let group = std::str::from_utf8(&call.group).ok().and_then(|name| GroupName::new(name).ok());
+        if group.is_none() {
+            self.stats.refusals.add(Refusal::NoGroup);
+        }
+        group
+    }
+
+    /// The family's groups may have an empty key; ours have none in any row.
     fn refuse_key(&self, key: &[u8]) -> Option<Reply> {
         let limit = self.limits.key.as_u64();
         if key.is_empty() {
@@ -128,24 +192,55 @@ impl PeerPort {
     }
 
     /// A set holds its place among the requests in flight from before its body is read: bodies are memory.
-    async fn set(&self, group: GroupName, key: Key, body: Incoming) -> Reply {
+    async fn set(&self, row: &Row, group: GroupName, key: Key, body: Incoming) -> Reply {
         let Ok(_place) = self.in_flight.try_acquire() else { return self.busy() };
-        let body = match clock::timeout(self.limits.idle_timeout, self.read(body)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(refused)) => return refused,
-            Err(clock::Elapsed) => return self.malformed("the body did not come in time"),
+        let body = match self.whole(body).await {
+            Ok(body) => body,
+            Err(refused) => return refused,
         };
-        let Ok(set) = wire::SetRequest::decode(body) else {
-            return self.malformed("the body is no SetRequest");
-        };
-        if length(&set.value) > self.limits.value.as_u64() {
-            return self.value_too_large(length(&set.value));
+        let set = if row.dialect == Dialect::Native { native_set(key, body) } else { family_set(body) };
+        let Some(Set { key, value, ttl }) = set else { return self.malformed("the body is no SetRequest") };
+        if let Some(refused) = self.refuse_key(key.as_bytes()) {
+            return refused;
         }
-        let ttl = set.ttl();
-        (self.answer)(Request::Set { group, key, value: set.value, ttl }).await
+        if length(&value) > self.limits.value.as_u64() {
+            return self.value_too_large(length(&value));
+        }
+        (self.answer)(Request::Set { group, key, value, ttl }).await
     }
 
-    /// The whole body, or why it is not taken.
+    /// Removes one key after the other: there is one way to remove a key. In one place among the requests in flight.
+    async fn remove_keys(&self, group: GroupName, body: Incoming) -> Reply {
+        let Ok(_place) = self.in_flight.try_acquire() else { return self.busy() };
+        let body = match self.whole(body).await {
+            Ok(body) => body,
+            Err(refused) => return refused,
+        };
+        let keys = match RemoveKeysRequest::read(&body) {
+            Ok(RemoveKeysRequest::Keys(keys)) => keys,
+            Ok(RemoveKeysRequest::TooMany) => return self.too_many_keys(),
+            Err(error) => return self.malformed(&format!("the body is no list of keys: {error}")),
+        };
+        // A key that no node takes is not held by this one: there is nothing to forget.
+        let limit = self.limits.key.as_u64();
+        for key in keys.into_iter().filter(|key| (1..=limit).contains(&length(key.as_bytes()))) {
+            match (self.answer)(Request::Remove { group: group.clone(), key }).await {
+                Reply::Done | Reply::NotOwner => {}
+                refused => return refused,
+            }
+            // A remove waits for nothing, and thousands in a row would hold up whoever shares this thread.
+            tokio::task::consume_budget().await;
+        }
+        Reply::Done
+    }
+
+    /// The whole body in time, or why it is not taken.
+    async fn whole(&self, body: Incoming) -> Result<Bytes, Reply> {
+        let read = clock::timeout(self.limits.idle_timeout, self.read(body)).await;
+        read.unwrap_or_else(|clock::Elapsed| Err(self.malformed("the body did not come in time")))
+    }
+
+    /// The whole body, frame by frame.
     ///
     /// One that is over the limit by no more than the limit is read to its end and dropped: closing on a peer that is
     /// still sending would take our refusal away from it with the connection.
@@ -203,6 +298,41 @@ impl PeerPort {
         let limit = self.limits.value.as_u64();
         Reply::TooLarge(Arc::from(format!("value of {length} bytes is over the limit of {limit}")))
     }
+
+    fn too_many_keys(&self) -> Reply {
+        self.stats.refusals.add(Refusal::Malformed);
+        Reply::TooLarge(Arc::from(format!("more than {REMOVED_KEYS_MAX} keys in one request")))
+    }
+}
+
+/// What a request is about, at this moment.
+fn about<'a>(group: &'a [u8], key: &'a [u8]) -> Subject<'a> {
+    Subject { group, key, unix_nanos: clock::unix_nanos() }
+}
+
+/// What is asked of an entry; `None`: the row has no such thing.
+fn verb(row: &Row, method: &Method, key: &[u8]) -> Option<Verb> {
+    match *method {
+        Method::POST if row.removes_many(key) => Some(Verb::RemoveKeys),
+        _ if !row.verbs.contains(method) => None,
+        Method::PUT => Some(Verb::Set),
+        Method::DELETE => Some(Verb::Remove),
+        _ => Some(Verb::Get),
+    }
+}
+
+fn native_set(key: Key, body: Bytes) -> Option<Set> {
+    let set = wire::SetRequest::decode(body).ok()?;
+    let ttl = set.ttl();
+    Some(Set { key, value: set.value, ttl })
+}
+
+/// Its key is that of the body, as in Go.
+fn family_set(body: Bytes) -> Option<Set> {
+    let set = FamilySetRequest::decode(body).ok()?;
+    let ttl = set.ttl(clock::unix_nanos());
+    let key = Key::new(&set.key.unwrap_or_default());
+    Some(Set { key, value: set.value.unwrap_or_default(), ttl })
 }
 
 fn length(bytes: &[u8]) -> u64 {

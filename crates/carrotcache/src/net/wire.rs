@@ -1,18 +1,20 @@
-//! The protobuf messages that peers exchange, and what they mean in `message.rs`' words.
+//! The protobuf messages that peers exchange, and what they mean in `message.rs`' words: the native ones here, the
+//! family's in `wire/family.rs`.
 //!
-//! Written with prost's derive, so that building needs no `protoc`; a test holds them to docs/peer.proto. A decoded
-//! value is a slice of the body it came in: whoever keeps it copies it. Times travel as milliseconds from now, never
-//! as clock times.
+//! Written with prost's derive, so that building needs no `protoc`; a test holds all of them to docs/peer.proto. A
+//! decoded value is a slice of the body it came in: whoever keeps it copies it. Native times travel as milliseconds from
+//! now, never as clock times.
+
+mod bounds;
+pub(super) mod family;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::message::Found;
-
-/// Longest time taken from a peer. Further off makes no difference to anyone, and would overflow an instant.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+use crate::message::{Found, Holding};
+use crate::stats::Region;
 
 /// Longest name of a node, in bytes: names go into headers, logs and metrics.
 const LONGEST_NAME: usize = 255;
@@ -52,20 +54,21 @@ pub(super) struct Members {
     pub(super) names: Vec<String>,
 }
 
-/// carrotCache: the value of a key.
+/// Native: what a node holds of a key.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct CarrotResponse {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub(super) value: Bytes,
-}
-
-/// groupcache: the value of a key.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct GetResponse {
-    #[prost(bytes = "bytes", optional, tag = "1")]
-    pub(super) value: Option<Bytes>,
-    #[prost(double, optional, tag = "2")]
-    pub(super) minute_qps: Option<f64>,
+pub(super) struct Held {
+    #[prost(bool, tag = "1")]
+    held: bool,
+    #[prost(bool, tag = "2")]
+    mirror: bool,
+    #[prost(uint64, tag = "3")]
+    value_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    weight_bytes: u64,
+    #[prost(uint64, tag = "5")]
+    age_ms: u64,
+    #[prost(uint64, optional, tag = "6")]
+    ttl_ms: Option<u64>,
 }
 
 impl From<Found> for Response {
@@ -92,7 +95,7 @@ impl Response {
             age: span(self.age_ms),
             loaded: self.loaded,
             node: Arc::from(name),
-            minute_qps: rate(self.minute_qps),
+            minute_qps: bounds::rate(self.minute_qps),
             view: self.view,
         }
     }
@@ -108,16 +111,29 @@ impl SetRequest {
     }
 }
 
-/// A value from a row that says nothing else of it.
-pub(super) fn bare(value: Bytes, minute_qps: Option<f64>) -> Found {
-    Found {
-        value: value.into(),
-        ttl: None,
-        age: Duration::ZERO,
-        loaded: false,
-        node: Arc::from(""),
-        minute_qps: rate(minute_qps),
-        view: None,
+impl From<Option<Holding>> for Held {
+    fn from(holding: Option<Holding>) -> Self {
+        let Some(holding) = holding else { return Self::default() };
+        Self {
+            held: true,
+            mirror: holding.region == Region::Mirrors,
+            value_bytes: holding.value_bytes,
+            weight_bytes: holding.weight_bytes,
+            age_ms: ceil_ms(holding.age),
+            ttl_ms: holding.ttl.map(floor_ms),
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn into_holding(self) -> Option<Holding> {
+        self.held.then(|| Holding {
+            region: if self.mirror { Region::Mirrors } else { Region::Owned },
+            value_bytes: self.value_bytes,
+            weight_bytes: self.weight_bytes,
+            age: span(self.age_ms),
+            ttl: self.ttl_ms.map(span),
+        })
     }
 }
 
@@ -132,12 +148,7 @@ fn ceil_ms(span: Duration) -> u64 {
 }
 
 fn span(ms: u64) -> Duration {
-    Duration::from_millis(ms).min(LONGEST)
-}
-
-/// A rate that is no rate is dropped: it is advice, and not worth losing the value over.
-fn rate(per_second: Option<f64>) -> Option<f64> {
-    per_second.filter(|rate| rate.is_finite() && *rate >= 0.0)
+    bounds::span(Duration::from_millis(ms))
 }
 
 #[cfg(test)]
@@ -149,6 +160,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::net::wire::family::{CarrotResponse, FamilySetRequest, GetResponse};
 
     /// A field of docs/peer.proto.
     #[derive(Debug, PartialEq)]
@@ -189,6 +201,7 @@ mod tests {
             "bytes" => (2, vec![1, 0xff]),
             "string" => (2, vec![2, 0xc3, 0xa4]),
             "uint64" => (0, vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
+            "int64" => (0, vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
             "bool" => (0, vec![1]),
             "double" => (1, 1.5f64.to_le_bytes().to_vec()),
             "fixed64" => (1, u64::MAX.to_le_bytes().to_vec()),
@@ -264,13 +277,55 @@ mod tests {
         let members = |name: &str| Members { names: vec![name.to_owned()] };
         check.field("Members", "names", members("ä"), members(""));
 
+        let held = |change: fn(&mut Held)| {
+            let mut message = Held::default();
+            change(&mut message);
+            message
+        };
+        check.field("Held", "held", held(|m| m.held = true), Held::default());
+        check.field("Held", "mirror", held(|m| m.mirror = true), Held::default());
+        check.field("Held", "value_bytes", held(|m| m.value_bytes = u64::MAX), Held::default());
+        check.field("Held", "weight_bytes", held(|m| m.weight_bytes = u64::MAX), Held::default());
+        check.field("Held", "age_ms", held(|m| m.age_ms = u64::MAX), Held::default());
+        check.field("Held", "ttl_ms", held(|m| m.ttl_ms = Some(u64::MAX)), held(|m| m.ttl_ms = Some(0)));
+
         let carrot = |value| CarrotResponse { value };
         check.field("CarrotResponse", "value", carrot(bytes()), carrot(Bytes::new()));
 
-        let golang = |value, minute_qps| GetResponse { value, minute_qps };
-        check.field("GetResponse", "value", golang(Some(bytes()), None), golang(Some(Bytes::new()), None));
-        check.field("GetResponse", "minute_qps", golang(None, Some(1.5)), golang(None, Some(0.0)));
+        let get = |value, minute_qps, expire| GetResponse { value, minute_qps, expire };
+        check.field(
+            "GetResponse",
+            "value",
+            get(Some(bytes()), None, None),
+            get(Some(Bytes::new()), None, None),
+        );
+        check.field("GetResponse", "minute_qps", get(None, Some(1.5), None), get(None, Some(0.0), None));
+        check.field("GetResponse", "expire", get(None, None, Some(-1)), get(None, None, Some(0)));
 
+        let put = |change: fn(&mut FamilySetRequest)| {
+            let mut message = FamilySetRequest::default();
+            change(&mut message);
+            message
+        };
+        check.field(
+            "FamilySetRequest",
+            "group",
+            put(|m| m.group = Some(bytes())),
+            put(|m| m.group = Some(Bytes::new())),
+        );
+        check.field(
+            "FamilySetRequest",
+            "key",
+            put(|m| m.key = Some(bytes())),
+            put(|m| m.key = Some(Bytes::new())),
+        );
+        check.field(
+            "FamilySetRequest",
+            "value",
+            put(|m| m.value = Some(bytes())),
+            put(|m| m.value = Some(Bytes::new())),
+        );
+        check.field("FamilySetRequest", "expire", put(|m| m.expire = Some(-1)), put(|m| m.expire = Some(0)));
         assert!(check.fields.is_empty(), "documented, and not in the code: {:?}", check.fields);
     }
 
@@ -286,7 +341,25 @@ mod tests {
             view: Some(3),
         };
         let read = GetResponse::decode(&*native.encode_to_vec()).unwrap();
-        assert_eq!(read, GetResponse { value: Some(bytes()), minute_qps: Some(2.5) });
+        // A native response is never read by a reader of `expire`: there field 3 is a ttl.
+        assert_eq!((read.value, read.minute_qps), (Some(bytes()), Some(2.5)));
+    }
+
+    #[test]
+    fn what_is_held_reads_back_and_nothing_is_an_empty_message() {
+        let holding = Holding {
+            region: Region::Mirrors,
+            value_bytes: 3,
+            weight_bytes: 88,
+            age: Duration::from_millis(1200),
+            ttl: Some(Duration::ZERO),
+        };
+        for holding in [Some(holding), Some(Holding { region: Region::Owned, ttl: None, ..holding })] {
+            let read = Held::decode(&*Held::from(holding).encode_to_vec()).unwrap();
+            assert_eq!(read.into_holding(), holding);
+        }
+        assert_eq!(Held::from(None).encode_to_vec(), b"");
+        assert_eq!(Held::decode(&b""[..]).unwrap().into_holding(), None);
     }
 
     #[test]
@@ -294,7 +367,9 @@ mod tests {
         // 2 before 1, then mailgun's expire = 3 as a negative varint, then a field 15 of bytes.
         let body = b"\x11\0\0\0\0\0\0\xf8\x3f\x0a\x01x\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x7a\x02zz";
         let read = GetResponse::decode(&body[..]).unwrap();
-        assert_eq!(read, GetResponse { value: Some(Bytes::from_static(b"x")), minute_qps: Some(1.5) });
+        let expected =
+            GetResponse { value: Some(Bytes::from_static(b"x")), minute_qps: Some(1.5), expire: Some(-1) };
+        assert_eq!(read, expected);
     }
 
     #[test]
@@ -316,9 +391,8 @@ mod tests {
 
     #[test]
     fn what_is_no_rate_is_dropped_and_a_node_name_without_end_too() {
-        for bad in [f64::NAN, f64::INFINITY, -1.0] {
-            assert_eq!(bare(Bytes::new(), Some(bad)).minute_qps, None);
-        }
+        let response = Response { minute_qps: Some(f64::NAN), ..Response::default() };
+        assert_eq!(response.into_found().minute_qps, None);
         let named = |length| Response { node: "n".repeat(length), ..Response::default() };
         assert_eq!(named(255).into_found().node.len(), 255);
         assert_eq!(&*named(256).into_found().node, "");
@@ -330,8 +404,7 @@ mod tests {
             let _ = Response::decode(&*body).map(Response::into_found);
             let _ = SetRequest::decode(&*body).map(|set| set.ttl());
             let _ = Members::decode(&*body);
-            let _ = CarrotResponse::decode(&*body);
-            let _ = GetResponse::decode(&*body);
+            let _ = Held::decode(&*body).map(Held::into_holding);
         }
     }
 }

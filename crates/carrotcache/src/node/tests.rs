@@ -20,7 +20,7 @@ use crate::fault::Faults;
 use crate::hot::Hot;
 use crate::limits::Limits;
 use crate::loader::Loaded;
-use crate::peers::{BoxFuture, Peers, Transport};
+use crate::peers::{BoxFuture, Customs, Peers, Transport};
 use crate::placement::PlacementKind;
 use crate::stats::NodeStats;
 use crate::value::Value;
@@ -34,6 +34,9 @@ mod counts;
 mod failures;
 mod herd;
 mod hot;
+mod peers;
+mod told;
+mod whereabouts;
 mod writes;
 
 const A_SECOND: Duration = Duration::from_secs(1);
@@ -65,6 +68,8 @@ struct Wires {
     /// Of those that are not up.
     health: Mutex<HashMap<Arc<str>, Health>>,
     asked: Mutex<Vec<(Arc<str>, Request)>>,
+    /// Native, unless they are set.
+    customs: Mutex<Option<Customs>>,
 }
 
 impl Wires {
@@ -109,6 +114,10 @@ impl Transport for Wires {
             let carried = clock::timeout_at(deadline, self.carry(to.authority.clone(), what));
             carried.await.unwrap_or(Err(PeerError::Timeout(allowed)))
         })
+    }
+
+    fn customs(&self) -> Customs {
+        self.customs.lock().unwrap().unwrap_or(Customs::NATIVE)
     }
 }
 

@@ -64,6 +64,15 @@ impl Slots {
     pub fn ranks(&self, slot: u16) -> Ranks {
         self.table[usize::from(slot)]
     }
+
+    /// Which part of the slots each of so many members owns.
+    pub(super) fn shares(&self, members: usize) -> Vec<f64> {
+        let mut owned = vec![0u32; members];
+        for member in self.table.iter().filter_map(|ranks| ranks.owner()) {
+            owned[member] += 1;
+        }
+        owned.into_iter().map(|slots| f64::from(slots) / SLOTS as f64).collect()
+    }
 }
 
 /// One member, and the order in which it bids for the slots.

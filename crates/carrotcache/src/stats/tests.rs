@@ -70,15 +70,16 @@ fn labels_are_distinct_and_fit_to_be_metric_labels() {
 #[test]
 fn a_histogram_counts_each_in_its_bucket_and_those_above() {
     let histogram = Histogram::default();
-    for ms in [0, 1, 2, 30, 60_000] {
-        histogram.observe(Duration::from_millis(ms));
+    for us in [0, 2, 40, 1000, 2000, 30_000, 60_000_000] {
+        histogram.observe(Duration::from_micros(us));
     }
     let seen = histogram.snapshot();
     let up_to = |bound: f64| seen.buckets.iter().find(|(b, _)| *b == bound).unwrap().1;
     // 1 ms lies on a bound, and a bound belongs to the bucket below it.
-    assert_eq!([0.0005, 0.001, 0.0025, 0.025, 0.05, 10.0].map(up_to), [1, 2, 3, 3, 4, 4]);
-    assert_eq!(seen.count, 5);
-    assert!((seen.sum_seconds - 60.033).abs() < 1e-9, "{}", seen.sum_seconds);
+    assert_eq!([0.000_001, 0.000_002_5, 0.000_025, 0.000_05].map(up_to), [1, 2, 2, 3]);
+    assert_eq!([0.0005, 0.001, 0.0025, 0.025, 0.05, 10.0].map(up_to), [3, 4, 5, 5, 6, 6]);
+    assert_eq!(seen.count, 7);
+    assert!((seen.sum_seconds - 60.033_042).abs() < 1e-9, "{}", seen.sum_seconds);
 }
 
 #[test]

@@ -62,6 +62,11 @@ async fn home(sqlite: &Sqlite) -> String {
     text(sqlite.load(Key::from("home")).await.unwrap())
 }
 
+/// The line that a load of `home` fails with.
+async fn failure(sqlite: &Sqlite) -> String {
+    sqlite.load(Key::from("home")).await.unwrap_err().to_string()
+}
+
 fn text(value: Option<Bytes>) -> String {
     String::from_utf8(value.unwrap().to_vec()).unwrap()
 }
@@ -143,8 +148,9 @@ fn a_query_of_the_wrong_shape_is_refused_before_it_is_asked() {
         ("-- nothing", "query refused: it gives no column"),
         ("select ?1; select 2", "query refused: it holds more than one statement"),
         ("select ?1; drop table pages", "query refused: it holds more than one statement"),
-        ("select body from page where id = ?1", "query refused: no such table: page"),
         ("selec ?1", "query refused: near \"selec\": syntax error, at byte 0"),
+        ("select body from pages where id = ?1 and", "query refused: incomplete input"),
+        ("select 'body from pages where id = ?1", "query refused: unrecognized token: \"'body from pages"),
     ] {
         let refusal = Sqlite::open(&pages.settings(query)).unwrap_err().to_string();
         assert!(refusal.starts_with(line), "{query}: {refusal}");
@@ -155,28 +161,73 @@ fn a_query_of_the_wrong_shape_is_refused_before_it_is_asked() {
     }
 }
 
-#[test]
-fn a_file_that_is_no_database_is_refused_with_its_name() {
+#[tokio::test]
+async fn what_may_come_right_is_tried_by_each_load_until_it_is() {
     let pages = Pages::new("delete");
-    let refusal = |name: &str| {
-        let file = pages.dir.path().join(name);
-        let settings = SqliteSettings { file, ..pages.settings(QUERY) };
-        Sqlite::open(&settings).unwrap_err()
-    };
-    assert!(matches!(refusal("missing.db"), OpenError::Missing(_)));
-    assert!(!pages.dir.path().join("missing.db").exists(), "a read-only open makes no file");
-    assert!(matches!(refusal("."), OpenError::NotAFile(_)));
+    let path = |name: &str| pages.dir.path().join(name);
+    let sqlite = Sqlite::open(&SqliteSettings { file: path("late.db"), ..pages.settings(QUERY) }).unwrap();
+    let probe = async || sqlite.probe().await.unwrap_err().to_string();
+    let missing = format!("no such file: {}", path("late.db").display());
+    assert_eq!((failure(&sqlite).await, probe().await), (missing.clone(), missing));
+    assert!(!path("late.db").exists(), "a read-only open makes no file");
 
-    std::fs::write(
-        pages.dir.path().join("notes.txt"),
-        "no database, but long enough for a header".repeat(100),
-    )
-    .unwrap();
-    let line = refusal("notes.txt").to_string();
-    assert!(line.ends_with("notes.txt: file is not a database"), "{line}");
+    std::fs::create_dir(path("late.db")).unwrap();
+    let line = format!("{} is not a file", path("late.db").display());
+    assert_eq!((failure(&sqlite).await, probe().await), (line.clone(), line));
+    std::fs::remove_dir(path("late.db")).unwrap();
 
-    std::fs::write(pages.dir.path().join("empty.db"), "").unwrap();
-    assert_eq!(refusal("empty.db").to_string(), "query refused: no such table: pages");
+    std::fs::write(path("late.db"), "no database, but long enough for a header".repeat(100)).unwrap();
+    let line = failure(&sqlite).await;
+    assert!(line.ends_with("late.db: file is not a database"), "{line}");
+    assert_eq!(probe().await, line);
+
+    std::fs::write(path("late.db"), "").unwrap();
+    let line = "query refused: no such table: pages".to_owned();
+    assert_eq!((failure(&sqlite).await, probe().await), (line.clone(), line));
+
+    drop(pages_in(&path("late.db"), "delete", "at last"));
+    sqlite.probe().await.unwrap();
+    // Each of the four threads has to notice.
+    for _ in 0..16 {
+        assert_eq!(home(&sqlite).await, "at last");
+    }
+    assert_eq!(sqlite.loads(), 20, "a probe is no load");
+}
+
+#[tokio::test]
+async fn a_query_that_proves_wrong_when_the_file_comes_fails_its_loads_with_what_is_wrong() {
+    let pages = Pages::new("delete");
+    let file = pages.dir.path().join("late.db");
+    for (query, line) in [
+        ("select body from pages", "query refused: it has 0 parameters and needs exactly one"),
+        ("delete from pages where id = ?1 returning body", "query refused: it writes"),
+        ("select ?1; select 2", "query refused: it holds more than one statement"),
+        ("selec ?1", "query refused: near \"selec\": syntax error"),
+    ] {
+        let sqlite = Sqlite::open(&SqliteSettings { file: file.clone(), ..pages.settings(query) }).unwrap();
+        std::fs::copy(pages.file(), &file).unwrap();
+        for _ in 0..5 {
+            let said = failure(&sqlite).await;
+            assert!(said.starts_with(line), "{query}: {said}");
+        }
+        assert!(sqlite.probe().await.unwrap_err().to_string().starts_with(line));
+        std::fs::remove_file(&file).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_locked_at_start_is_read_when_it_is_free() {
+    let pages = Pages::new("delete");
+    pages.writer.execute_batch("begin exclusive").unwrap();
+    let sqlite = pages.open();
+    assert_eq!(sqlite.lock_waits(), 1, "the start has waited for it, a while");
+    let mut load = pin!(home(&sqlite));
+    while sqlite.lock_waits() < 2 {
+        assert!(look(load.as_mut()).is_pending(), "the load did not wait");
+        std::thread::yield_now();
+    }
+    pages.writer.execute_batch("rollback").unwrap();
+    assert_eq!(load.await, "first");
 }
 
 #[tokio::test]
@@ -233,22 +284,12 @@ async fn a_load_waits_for_a_writer_that_has_locked_the_file() {
 async fn a_load_that_finds_the_file_locked_until_its_deadline_says_so() {
     let pages = Pages::new("delete");
     let deadline = Duration::from_millis(50);
-    let sqlite = open_in_time(&SqliteSettings { deadline, ..pages.settings(QUERY) });
+    let sqlite = Sqlite::open(&SqliteSettings { deadline, ..pages.settings(QUERY) }).unwrap();
     pages.writer.execute_batch("begin exclusive").unwrap();
     let failure = sqlite.load(Key::from("home")).await.unwrap_err();
     assert!(matches!(failure, OriginError::Locked { waited } if waited == deadline), "{failure}");
     pages.writer.execute_batch("rollback").unwrap();
     assert_eq!(text(reload(&sqlite).await), "first");
-}
-
-/// Opens, as often as a deadline too short for a busy machine strikes.
-fn open_in_time(settings: &SqliteSettings) -> Sqlite {
-    loop {
-        match Sqlite::open(settings) {
-            Err(OpenError::Unreadable { .. } | OpenError::Query(_)) => {}
-            other => return other.unwrap(),
-        }
-    }
 }
 
 /// Loads `home`, as often as a deadline too short for a busy machine strikes.
@@ -275,7 +316,7 @@ async fn nothing_is_held_between_loads_so_that_a_wal_can_be_checkpointed_to_its_
 }
 
 #[tokio::test]
-async fn a_wal_database_is_read_wherever_its_wal_can_be_made_and_refused_with_advice_elsewhere() {
+async fn a_wal_database_is_read_wherever_its_wal_can_be_made_and_fails_with_advice_elsewhere() {
     let Pages { dir, writer } = Pages::new("wal");
     drop(writer);
     let file = dir.path().join("app.db");
@@ -286,10 +327,11 @@ async fn a_wal_database_is_read_wherever_its_wal_can_be_made_and_refused_with_ad
     std::fs::set_permissions(dir.path(), permissions).unwrap();
     // Root, and systems without such permissions, may write all the same.
     let writable = std::fs::write(dir.path().join("probe"), "").is_ok();
-    match Sqlite::open(&settings) {
-        Ok(sqlite) => {
+    let sqlite = Sqlite::open(&settings).unwrap();
+    match sqlite.load(Key::from("home")).await {
+        Ok(value) => {
             assert!(writable);
-            assert_eq!(home(&sqlite).await, "first");
+            assert_eq!(text(value), "first");
         }
         Err(refusal) => {
             assert!(!writable, "{refusal}");
@@ -306,7 +348,7 @@ async fn a_query_without_end_is_ended_at_its_deadline_and_frees_its_thread() {
     let pages = Pages::new("delete");
     let deadline = Duration::from_millis(50);
     let settings = SqliteSettings { threads: 1, deadline, ..pages.settings(ENDLESS) };
-    let sqlite = open_in_time(&settings);
+    let sqlite = Sqlite::open(&settings).unwrap();
     let failure = sqlite.load(Key::from("forever")).await.unwrap_err();
     assert!(matches!(failure, OriginError::Deadline { waited } if waited == deadline), "{failure}");
     assert_eq!(text(reload(&sqlite).await), "3");
@@ -395,7 +437,7 @@ async fn a_file_that_is_gone_fails_its_loads_until_it_is_back() {
     let sqlite = pages.open();
     std::fs::rename(pages.file(), pages.dir.path().join("away.db")).unwrap();
     let failure = sqlite.load(Key::from("home")).await.unwrap_err();
-    assert!(matches!(failure, OriginError::Reopen(OpenError::Missing(_))), "{failure}");
+    assert!(matches!(failure, OriginError::Open(OpenError::Missing(_))), "{failure}");
     std::fs::rename(pages.dir.path().join("away.db"), pages.file()).unwrap();
     assert_eq!(home(&sqlite).await, "first");
 }
@@ -406,10 +448,10 @@ async fn a_schema_that_changes_under_the_query_fails_loads_only_while_it_does_no
     let sqlite = Sqlite::open(&SqliteSettings { threads: 1, ..pages.settings(QUERY) }).unwrap();
     assert_eq!(home(&sqlite).await, "first");
     pages.writer.execute_batch("alter table pages rename column body to content").unwrap();
-    let failure = sqlite.load(Key::from("home")).await.unwrap_err().to_string();
-    assert!(failure.contains("no such column: body"), "{failure}");
+    let failed = failure(&sqlite).await;
+    assert!(failed.contains("no such column: body"), "{failed}");
     let failure = sqlite.load(Key::from("home")).await.unwrap_err();
-    assert!(matches!(failure, OriginError::Reopen(OpenError::Query(_))), "{failure}");
+    assert!(matches!(failure, OriginError::Open(OpenError::Query(_))), "{failure}");
     pages.writer.execute_batch("alter table pages rename column content to body").unwrap();
     assert_eq!(home(&sqlite).await, "first");
 }

@@ -11,8 +11,11 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::message::Found;
 use crate::net::listen::{ListenLimits, Listener, Serving};
-use crate::net::server::{Answer, serve};
-use crate::units::{ByteSize, GroupName, Key};
+use crate::net::server::{Answer, Terms, serve};
+use crate::net::wire::family;
+use crate::units::ByteSize;
+
+mod rows;
 
 fn limits() -> Limits {
     Limits { key: ByteSize::kib(16), value: ByteSize::mib(1), ..Limits::default() }
@@ -55,12 +58,22 @@ fn told(reply: &Reply) -> String {
 }
 
 async fn port(limits: &Limits, answer: impl Fn(Request) -> Reply + Send + Sync + 'static) -> Serving {
+    port_of(Dialect::Native, limits, answer).await
+}
+
+/// The peer port of a node that speaks `dialect`.
+async fn port_of(
+    dialect: Dialect,
+    limits: &Limits,
+    answer: impl Fn(Request) -> Reply + Send + Sync + 'static,
+) -> Serving {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), ListenLimits::from(limits)).await.unwrap();
     let answer: Answer = Arc::new(move |request| {
         let reply = answer(request);
         Box::pin(async move { reply })
     });
-    serve(listener, answer, limits, Arc::default())
+    let terms = Terms { dialect, limits: limits.clone(), stats: Arc::default(), dropped_ttl: Arc::default() };
+    serve(listener, answer, terms)
 }
 
 mod with_our_own_peer_port {
@@ -80,7 +93,7 @@ mod with_our_own_peer_port {
         let why = || Arc::from("why, oh why");
         let replies = [
             Reply::Found(found),
-            Reply::Found(wire::bare(Bytes::new(), None)),
+            Reply::Found(family::bare(Bytes::new(), None)),
             Reply::NotFound,
             Reply::NotCached,
             Reply::NoGroup,
@@ -144,32 +157,6 @@ mod with_our_own_peer_port {
     }
 
     #[tokio::test]
-    async fn the_family_rows_carry_values_refusals_and_any_key() {
-        let port = port(&limits(), |request| match request {
-            Request::Get { key, .. } if key.as_bytes() == b"no" => Reply::NoGroup,
-            Request::Get { key, .. } if key.as_bytes() == b"missing" => Reply::NotFound,
-            Request::Get { key, .. } => {
-                Reply::Found(wire::bare(Bytes::copy_from_slice(key.as_bytes()), Some(2.0)))
-            }
-            other => panic!("{other:?} was sent"),
-        })
-        .await;
-        for (dialect, qps) in [(Dialect::Carrot, None), (Dialect::Golang, Some(2.0))] {
-            let transport = HttpTransport::new(dialect, limits());
-            let ask =
-                async |key: &[u8]| transport.ask(&member(port.address()), get(key), soon()).await.unwrap();
-            for key in [&b"Tom"[..], b"a b", b"a+b", b"a/b", b"..", b"/abs", b"\0\xff%2F"] {
-                let expected = Reply::Found(wire::bare(Bytes::copy_from_slice(key), qps));
-                assert_eq!(told(&ask(key).await), told(&expected));
-            }
-            assert!(matches!(ask(b"no").await, Reply::NoGroup));
-            assert!(
-                matches!(ask(b"missing").await, Reply::LoadFailed(why) if &*why == "no such key: missing")
-            );
-        }
-    }
-
-    #[tokio::test]
     async fn values_up_to_the_limit_come_over_whole_both_ways() {
         let limits = limits();
         let length = usize::try_from(limits.value.as_u64()).unwrap();
@@ -177,7 +164,7 @@ mod with_our_own_peer_port {
         let (given, expected) = (value.clone(), value.clone());
         let port = port(&limits, move |request| match request {
             Request::Set { value, .. } if value == expected => Reply::Done,
-            Request::Get { .. } => Reply::Found(wire::bare(given.clone(), None)),
+            Request::Get { .. } => Reply::Found(family::bare(given.clone(), None)),
             _ => Reply::Unsupported,
         })
         .await;
@@ -192,26 +179,10 @@ mod with_our_own_peer_port {
     }
 
     #[tokio::test]
-    async fn what_a_row_cannot_say_is_never_sent() {
-        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let member = member(nobody.local_addr().unwrap());
-        for dialect in [Dialect::Carrot, Dialect::Golang] {
-            let transport = HttpTransport::new(dialect, limits());
-            let cached_only =
-                Request::Get { group: group(), key: Key::from("Tom"), stand_in: false, cached_only: true };
-            let remove = Request::Remove { group: group(), key: Key::from("Tom") };
-            for what in [set("630"), remove, cached_only, Request::Id, Request::Members] {
-                assert!(matches!(transport.ask(&member, what, soon()).await, Ok(Reply::Unsupported)));
-            }
-            assert!(transport.lock().is_empty(), "not even a connection was made");
-        }
-    }
-
-    #[tokio::test]
     async fn a_hundred_callers_share_the_connections_allowed_and_all_are_answered() {
         let port = port(&limits(), |request| match request {
             Request::Get { key, .. } => {
-                Reply::Found(wire::bare(Bytes::copy_from_slice(key.as_bytes()), None))
+                Reply::Found(family::bare(Bytes::copy_from_slice(key.as_bytes()), None))
             }
             _ => Reply::Unsupported,
         })

@@ -1,131 +1,63 @@
-//! The keys that broke in the family (spaces, plus signs, slashes, dot segments), read and written by each row.
-
-use proptest::prelude::*;
+//! Names of dialects, and what the statuses of each row say and are read as.
 
 use super::*;
 
-const DIALECTS: [Dialect; 3] = [Dialect::Native, Dialect::Carrot, Dialect::Golang];
-
-/// The row, group and key that a target leads to.
-fn entry(target: &[u8]) -> (Dialect, Vec<u8>, Vec<u8>) {
-    match route(target) {
-        Route::Entry { row, group, key } => (row.dialect, group, key),
-        other => panic!("{} leads to {other:?}", target.escape_ascii()),
-    }
-}
-
-/// A key, and how we write it.
-const KEYS: [(&[u8], &str); 28] = [
-    (b"Tom", "Tom"),
-    (b"a b", "a%20b"),
-    (b"a+b", "a%2Bb"),
-    (b" ", "%20"),
-    (b"+", "%2B"),
-    (b"%", "%25"),
-    (b"%2F", "%252F"),
-    (b"%zz", "%25zz"),
-    (b"a%2Fb", "a%252Fb"),
-    (b"?", "%3F"),
-    (b"a?b=c", "a%3Fb%3Dc"),
-    (b"#", "%23"),
-    (b"a/b", "a%2Fb"),
-    (b"x/", "x%2F"),
-    (b"/abs", "%2Fabs"),
-    (b"a//b", "a%2F%2Fb"),
-    (b"a/./b", "a%2F.%2Fb"),
-    (b"a/../b", "a%2F..%2Fb"),
-    (b"../x", "..%2Fx"),
-    (b".", "%2E"),
-    (b"..", "%2E%2E"),
-    (b"...", "..."),
-    (b"", ""),
-    (b"\0", "%00"),
-    (b"\r\n\t\x7f", "%0D%0A%09%7F"),
-    ("käse🥕".as_bytes(), "k%C3%A4se%F0%9F%A5%95"),
-    (b"\xff\xfe\x80", "%FF%FE%80"),
-    (b"-_.~!$&'()*,;=:@", "-_.~%21%24%26%27%28%29%2A%2C%3B%3D%3A%40"),
-];
-
-#[test]
-fn every_troublesome_key_is_written_plainly_and_read_back_by_each_row() {
-    for dialect in DIALECTS {
-        for (key, written) in KEYS {
-            let target = target(dialect.row(), b"scores", key);
-            assert_eq!(target, format!("{}scores/{written}", dialect.row().base));
-            assert_eq!(entry(target.as_bytes()), (dialect, b"scores".to_vec(), key.to_vec()));
-        }
-    }
-}
-
-#[test]
-fn a_raw_plus_is_what_the_rows_clients_mean_by_it() {
-    assert_eq!(entry(b"/_carrot/g/a+b").2, b"a+b");
-    assert_eq!(entry(b"/carrotCache/g/a+b").2, b"a b");
-    assert_eq!(entry(b"/_groupcache/g/a+b").2, b"a b");
-    assert_eq!(entry(b"/_groupcache/g+h/a%2Bb"), (Dialect::Golang, b"g h".to_vec(), b"a+b".to_vec()));
-}
-
-#[test]
-fn a_target_is_split_at_the_first_raw_slash_and_otherwise_taken_as_it_is() {
-    for (target, group, key) in [
-        (&b"/_groupcache/g//abs"[..], &b"g"[..], &b"/abs"[..]),
-        (b"/_groupcache/g/a//b/./../c", b"g", b"a//b/./../c"),
-        (b"/_groupcache/g%2Fh/k", b"g/h", b"k"),
-        (b"/_groupcache//k", b"", b"k"),
-        (b"/_groupcache/g/", b"g", b""),
-        (b"/_carrot/../k", b"..", b"k"),
-        (b"/_carrot/id/k", b"id", b"k"),
-        (b"/_carrot/id/", b"id", b""),
-        (b"/_carrot/g/%252F", b"g", b"%2F"),
-        (b"/_carrot/g/%c3%A4", b"g", b"\xc3\xa4"),
-        (b"/_carrot/g/\xff", b"g", b"\xff"),
-        (b"/_carrot/g/k?x=/y%zz", b"g", b"k"),
-    ] {
-        let (_, g, k) = entry(target);
-        assert_eq!((&*g, &*k), (group, key), "{}", target.escape_ascii());
-    }
-}
-
-#[test]
-fn targets_that_name_nothing_are_told_from_targets_that_cannot_be_read() {
-    for target in [&b"/_carrot/id"[..], b"/_carrot/id?x"] {
-        assert!(matches!(route(target), Route::Id));
-    }
-    assert!(matches!(route(b"/_carrot/members"), Route::Members));
-    for target in [
-        &b""[..],
-        b"/",
-        b"*",
-        b"/favicon.ico",
-        b"/_CARROT/g/k",
-        b"//_carrot/g/k",
-        b"/_carrot",
-        b"/_galaxycache/g/k",
-    ] {
-        assert!(matches!(route(target), Route::Nowhere), "{}", target.escape_ascii());
-    }
-    for target in [
-        &b"/_carrot/"[..],
-        b"/_carrot/g",
-        b"/carrotCache/id",
-        b"/_carrot/g/%",
-        b"/_carrot/g/%2",
-        b"/_carrot/g/%zz",
-        b"/_carrot/g/%+1",
-        b"/_carrot/%g/k",
-        b"/_groupcache/g/a%",
-    ] {
-        assert!(matches!(route(target), Route::Malformed { .. }), "{}", target.escape_ascii());
-    }
-}
-
 #[test]
 fn dialects_are_read_and_printed_by_name() {
-    for dialect in DIALECTS {
+    for &dialect in Dialect::ALL {
         assert_eq!(dialect.to_string().parse(), Ok(dialect));
         assert_eq!(dialect.row().dialect, dialect);
     }
-    assert!("Native".parse::<Dialect>().is_err());
+    let names = Dialect::ALL.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(names, ["native", "carrot", "golang", "mailgun", "groupcache-go"]);
+    let refused = "Native".parse::<Dialect>().unwrap_err().to_string();
+    assert_eq!(refused, r#""Native" is no dialect: native, carrot, golang, mailgun or groupcache-go"#);
+}
+
+#[test]
+fn the_table_has_each_dialect_once_and_in_its_order() {
+    assert!(ROWS.iter().map(|row| row.dialect).eq(Dialect::ALL.iter().copied()));
+}
+
+#[test]
+fn every_dialect_but_the_native_brings_its_ring_and_spells_members_as_its_peers_do() {
+    use Spelling::*;
+    for (dialect, ring, spelling) in [
+        (Dialect::Native, None, One),
+        (Dialect::Carrot, Some(RingHash::Crc32), AsListed),
+        (Dialect::Golang, Some(RingHash::Crc32), AsListed),
+        (Dialect::Mailgun, Some(RingHash::Fnv1), AsListed),
+        (Dialect::GroupcacheGo, Some(RingHash::Fnv1), Bare),
+    ] {
+        assert_eq!((dialect.ring(), dialect.spelling()), (ring, spelling), "{dialect}");
+        assert_eq!(dialect.is_family(), dialect != Dialect::Native);
+    }
+}
+
+#[test]
+fn what_peers_do_with_a_write_and_a_ttl_is_said_by_their_row() {
+    for row in &ROWS {
+        let (writes, tell_all, drops_ttl) = match row.dialect {
+            Dialect::Native => (true, false, None),
+            Dialect::Carrot | Dialect::Golang => (false, false, Some(row.name)),
+            Dialect::Mailgun | Dialect::GroupcacheGo => (true, true, None),
+        };
+        assert_eq!((row.writes(), row.customs), (writes, Customs { tell_all, drops_ttl }), "{}", row.name);
+    }
+}
+
+#[test]
+fn many_keys_are_removed_under_one_path_of_one_row() {
+    for row in &ROWS {
+        let is_groupcache_go = row.dialect == Dialect::GroupcacheGo;
+        assert_eq!(row.removes_many(b"_remove-keys/"), is_groupcache_go, "{}", row.name);
+        assert_eq!(row.allow(b"_remove-keys/").contains("POST"), is_groupcache_go);
+        for key in [&b"_remove-keys"[..], b"_remove-keys/x", b"Tom"] {
+            assert!(!row.removes_many(key) && !row.allow(key).contains("POST"), "{}", row.name);
+        }
+        let verbs: Vec<_> = row.verbs.iter().map(Method::as_str).collect();
+        assert_eq!(row.allow(b"Tom"), verbs.join(", "));
+    }
 }
 
 #[test]
@@ -152,25 +84,26 @@ fn what_the_family_statuses_say_is_read_back_as_far_as_they_can_say_it() {
     }
 }
 
-proptest! {
-    #[test]
-    fn any_key_of_any_group_is_read_back_as_it_was_written(
-        group in prop::collection::vec(any::<u8>(), 0..40),
-        key in prop::collection::vec(any::<u8>(), 0..200),
-    ) {
-        for dialect in DIALECTS {
-            let target = target(dialect.row(), &group, &key);
-            prop_assert!(target.bytes().all(|b| b.is_ascii_graphic()));
-            prop_assert_eq!(entry(target.as_bytes()), (dialect, group.clone(), key.clone()));
-        }
+#[test]
+fn what_the_newer_statuses_say_is_read_back_as_far_as_they_can_say_it() {
+    use Outcome::*;
+    for (said, status, read) in [
+        (NotFound, 404, NotFound),
+        // The text tells it from the one above, and a busy peer from one whose load failed.
+        (NoGroup, 404, NotFound),
+        (LoadFailed, 503, LoadFailed),
+        (Busy, 503, LoadFailed),
+        (Deadline, 503, LoadFailed),
+        (BadRequest, 400, BadRequest),
+        (TooLarge, 413, TooLarge),
+        (NotCached, 500, LoadFailed),
+        (NotOwner, 500, LoadFailed),
+        (Unsupported, 500, LoadFailed),
+    ] {
+        assert_eq!((newer_status(said), newer_outcome(status)), (status, Some(read)), "{said:?}");
     }
-
-    #[test]
-    fn any_bytes_at_all_lead_somewhere(rest in prop::collection::vec(any::<u8>(), 0..200)) {
-        for dialect in DIALECTS {
-            let target = [dialect.row().base.as_bytes(), &rest].concat();
-            prop_assert!(!matches!(route(&target), Route::Nowhere));
-        }
-        route(&rest);
+    assert_eq!(newer_outcome(405), Some(Unsupported));
+    for status in [200, 204, 301, 401, 403, 418, 429, 501, 502, 504] {
+        assert_eq!(newer_outcome(status), None, "{status}");
     }
 }

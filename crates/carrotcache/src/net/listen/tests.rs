@@ -45,6 +45,23 @@ async fn until(serving: &Serving, says: impl Fn(ListenStats) -> bool) {
 }
 
 #[tokio::test]
+async fn a_service_for_each_connection_keeps_in_mind_what_happened_on_its_own() {
+    let serving = bind(limits()).await.serve_each(|| {
+        let requests = AtomicU64::new(0);
+        move |_| {
+            let nth = requests.fetch_add(1, Relaxed) + 1;
+            async move { Response::new(Full::new(Bytes::from(nth.to_string()))) }
+        }
+    });
+    let mut clients = [Raw::connect(serving.address()).await, Raw::connect(serving.address()).await];
+    for nth in [&b"1"[..], b"2", b"3"] {
+        for client in &mut clients {
+            assert_eq!(client.ask(get("/")).await.unwrap().body, nth);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_silent_client_and_half_a_header_are_closed_at_the_header_deadline() {
     let (serving, _) = echo(ListenLimits { header_timeout: Duration::from_millis(300), ..limits() }).await;
     let mut good = Raw::connect(serving.address()).await;

@@ -9,7 +9,10 @@ use super::*;
 use crate::message::Found;
 use crate::net::listen::ListenLimits;
 use crate::net::raw::{Raw, Seen, get};
+use crate::net::wire::family;
 use crate::units::ByteSize;
+
+mod newer;
 
 fn limits() -> Limits {
     Limits { key: ByteSize::bytes(100), value: ByteSize::kib(256), ..Limits::default() }
@@ -17,7 +20,11 @@ fn limits() -> Limits {
 
 async fn port(limits: &Limits, answer: Answer) -> Serving {
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), ListenLimits::from(limits)).await.unwrap();
-    serve(listener, answer, limits, Arc::default())
+    serve(listener, answer, terms(Dialect::Native, limits))
+}
+
+fn terms(dialect: Dialect, limits: &Limits) -> Terms {
+    Terms { dialect, limits: limits.clone(), stats: Arc::default(), dropped_ttl: Arc::default() }
 }
 
 /// A node with the group `scores`, in which Tom has 630, the empty key is unheard of, and every other key is missing.
@@ -29,6 +36,7 @@ fn node() -> Answer {
                 Request::Get { group, .. } if group.as_str() != "scores" => Reply::NoGroup,
                 Request::Get { key, .. } if key.as_bytes() == b"Tom" => Reply::Found(tom()),
                 Request::Get { .. } => Reply::NotFound,
+                Request::Held { key, .. } if key.as_bytes() == b"a/../b" => Reply::Held(None),
                 Request::Id => Reply::Id(Arc::from("an-id")),
                 Request::Members => Reply::Members(vec![Arc::from("a")]),
                 other => Reply::BadRequest(Arc::from(format!("{other:?}"))),
@@ -38,7 +46,7 @@ fn node() -> Answer {
 }
 
 fn tom() -> Found {
-    wire::bare(Bytes::from_static(b"630"), Some(1.5))
+    family::bare(Bytes::from_static(b"630"), Some(1.5))
 }
 
 /// Asks for Tom over and over, until dropped; and whether every answer was right.
@@ -110,6 +118,13 @@ async fn each_row_is_answered_under_its_own_path_in_its_own_words() {
         ("/carrotCache/", 400, b"bad request: the path is no group/key\n"),
         ("/_carrot/id", 200, b"an-id\n"),
         ("/_carrot/members", 200, b"\x0a\x01a"),
+        ("/_carrot/~held/scores/a/../b", 200, b""),
+        ("/_carrot/~held/scores/", 400, b"key is required\n"),
+        ("/_carrot/~held/scores", 400, b"bad request: the path is no group/key\n"),
+        ("/_carrot/~held/a%20b/Tom", 404, b"no such group: a b\n"),
+        ("/_carrot/~held", 400, b"bad request: the path is no group/key\n"),
+        ("/_carrot/%7Eheld/scores/Tom", 404, b"no such group: ~held\n"),
+        ("/carrotCache/~held/scores/Tom", 404, b"no such group: ~held\n"),
         ("/", 404, b"no such path\n"),
         ("/_galaxycache/scores/Tom", 404, b"no such path\n"),
         ("//_carrot/scores/Tom", 404, b"no such path\n"),
@@ -133,6 +148,7 @@ async fn a_path_takes_its_methods_and_lists_them_to_any_other() {
         ("POST", "/_groupcache/scores/_remove-keys/", "GET"),
         ("DELETE", "/_carrot/id", "GET"),
         ("PUT", "/_carrot/members", "GET"),
+        ("PUT", "/_carrot/~held/scores/Tom", "GET"),
     ] {
         let mut client = Raw::connect(port.address()).await;
         client
@@ -239,7 +255,8 @@ async fn keys_and_values_over_the_limit_are_refused_by_their_size_and_at_the_lim
 async fn what_is_refused_at_the_door_is_counted_by_its_cause() {
     let (limits, stats) = (Limits { in_flight: 0, ..limits() }, Arc::<NodeStats>::default());
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), ListenLimits::from(&limits)).await.unwrap();
-    let port = serve(listener, node(), &limits, stats.clone());
+    let terms = Terms { stats: stats.clone(), ..terms(Dialect::Native, &limits) };
+    let port = serve(listener, node(), terms);
     let mut client = Raw::connect(port.address()).await;
     for (target, cause) in [
         ("/_carrot/scores/".to_owned(), Refusal::Key),

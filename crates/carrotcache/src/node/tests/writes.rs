@@ -184,7 +184,7 @@ async fn a_write_that_the_owner_did_not_confirm_says_so_and_drops_the_own_copy()
         town.wires.set("b", health.clone());
         for refused in [groups[0].remove(&key).await, groups[0].set(&key, "set").await] {
             assert!(
-                matches!(&refused, Err(WriteError::Unconfirmed { owner, .. }) if **owner == *"b"),
+                matches!(&refused, Err(WriteError::Unconfirmed { members, .. }) if **members == ["b".into()]),
                 "{refused:?}"
             );
         }
