@@ -1,13 +1,14 @@
 //! `carrot`: a node of a distributed read-through cache, for any language.
 //!
-//! Reads the command line, begins the log, runs what was asked for, and turns whatever stopped it into one line on
-//! standard error and an exit code. The only place that handles errors without knowing them.
+//! Reads the command line, runs what was asked for, and turns whatever stopped it into lines on standard error and an
+//! exit code. The only place that handles errors without knowing them.
 
 #![forbid(unsafe_code)]
 #![allow(unreachable_pub, reason = "a program has no outside: here `pub` means beyond the file")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
 
 mod admin;
+mod ask;
 mod auth;
 mod check;
 mod cli;
@@ -16,6 +17,7 @@ mod data;
 mod demo;
 mod demo_data;
 mod host;
+mod line;
 mod log;
 mod metrics;
 mod node;
@@ -35,6 +37,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::cli::Command;
+use crate::line::in_one_line;
 
 /// Wrong usage, wrong settings, or a node that could not start.
 const NOT_STARTED: u8 = 2;
@@ -43,14 +46,16 @@ const NOT_STARTED: u8 = 2;
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // With standard error gone there is nobody left to tell; the exit code stands.
-            let _ = writeln!(std::io::stderr(), "carrot: {}", in_one_line(&format!("{error:#}")));
-            ExitCode::from(NOT_STARTED)
-        }
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    let (lines, code) = match error.downcast::<ask::Failed>() {
+        Ok(failed) => (failed.lines().to_vec(), failed.code()),
+        Err(error) => (vec![format!("{error:#}")], NOT_STARTED),
+    };
+    for line in lines {
+        // With standard error gone there is nobody left to tell; the exit code stands.
+        let _ = writeln!(std::io::stderr(), "carrot: {}", in_one_line(&line));
     }
+    ExitCode::from(code)
 }
 
 fn run() -> anyhow::Result<()> {
@@ -59,10 +64,11 @@ fn run() -> anyhow::Result<()> {
         Command::Demo(args) => until_it_ends(demo::demo(args.offset)),
         Command::Init => check::init(),
         Command::Check(args) => check::check(&args.file),
+        Command::Ask(ask) => Ok(ask.run()?),
     }
 }
 
-/// Runs what takes its time, with a log.
+/// Runs what answers others: with a log, and on all cores.
 fn until_it_ends(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     log::begin()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -70,26 +76,4 @@ fn until_it_ends(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Resu
     // A runtime that is dropped waits for them without end, also where a file system hangs.
     runtime.shutdown_timeout(LAST_WAIT);
     ended
-}
-
-/// Text from files, peers and the command line may hold line ends and terminal codes: they are shown, not obeyed.
-fn in_one_line(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
-        if c.is_control() {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-        line
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_one_line_whatever_it_quotes() {
-        assert_eq!(in_one_line("no such file: a\nb\x1b[31m – ü"), "no such file: a\\nb\\u{1b}[31m – ü");
-    }
 }
