@@ -1,0 +1,125 @@
+//! The Go member killed and started again, while our nodes are asked for its keys without a pause.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use tokio::task::JoinSet;
+
+use crate::front::Fronts;
+use crate::keys::{self, Key};
+use crate::member::Kind;
+use crate::ring::Ring;
+
+/// Far longer than a peer that is back stays unasked, which is 10 s.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Between two looks at the ledger.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Callers at each of our nodes.
+const CALLERS: usize = 4;
+
+/// Loads that show that a state lasts.
+const LOADS: usize = 200;
+
+/// Gets of one key at each of our nodes while its owner is down.
+const GETS: usize = 10;
+
+/// What the callers share.
+struct Work {
+    fronts: Fronts,
+    numbers: AtomicU32,
+    answers: AtomicU32,
+    is_over: AtomicBool,
+}
+
+/// No get of ours fails while the Go member at `go` is killed and comes back, and then it is asked again.
+pub(crate) async fn of_the_go_member(ring: &mut Ring, go: usize, kind: Kind) -> anyhow::Result<()> {
+    ring.origin.forget();
+    let work = Arc::new(Work {
+        fronts: ring.fronts(),
+        numbers: AtomicU32::new(0),
+        answers: AtomicU32::new(0),
+        is_over: AtomicBool::new(false),
+    });
+    let ours: Vec<usize> = (0..work.fronts.len()).filter(|&asker| asker != go).collect();
+    let mut callers = JoinSet::new();
+    for asker in ours.iter().flat_map(|&asker| [asker; CALLERS]) {
+        let owner = ring.placing();
+        callers.spawn(call(work.clone(), asker, move |key| owner(key) == go));
+    }
+    loads(ring, &mut callers, &[go], "the owner loads its keys").await?;
+    ring.kill(go).await?;
+    loads(ring, &mut callers, &ours, "stand-ins load for an owner that is down").await?;
+    let again = while_it_is_down(ring, &work.fronts, &ours, go).await?;
+    ring.begin(go, kind).await?;
+    loads(ring, &mut callers, &[go], "an owner that is back loads its keys again").await?;
+    work.is_over.store(true, Relaxed);
+    while let Some(called) = callers.join_next().await {
+        called??;
+    }
+    all_from_the_owner(ring, &work.fronts, &ours, go).await?;
+    let answers = work.answers.load(Relaxed);
+    println!(
+        "pool: the Go member killed and started again: {answers} gets of its keys at ours, none failed; {again}"
+    );
+    Ok(())
+}
+
+/// Asks for one key of Go's after the other until it is over. Any answer that is not right is an error.
+async fn call(work: Arc<Work>, asker: usize, of_go: impl Fn(&[u8]) -> bool) -> anyhow::Result<()> {
+    while !work.is_over.load(Relaxed) {
+        let number = work.numbers.fetch_add(1, Relaxed);
+        let key = keys::shaped(format!("outage {number} ").as_bytes(), b"", &of_go);
+        work.fronts.right(asker, &key).await?;
+        work.answers.fetch_add(1, Relaxed);
+    }
+    Ok(())
+}
+
+/// Comes back when these members have loaded some more; at once, with its error, when a caller fails.
+async fn loads(
+    ring: &Ring,
+    callers: &mut JoinSet<anyhow::Result<()>>,
+    members: &[usize],
+    what: &str,
+) -> anyhow::Result<()> {
+    let count = || members.iter().map(|&at| ring.origin.loads_by(ring.name(at))).sum::<usize>();
+    let due = count() + LOADS;
+    let looking = async {
+        while count() < due {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        looked = tokio::time::timeout(LONG, looking) => looked.with_context(|| format!("not within {LONG:?}: {what}")),
+        Some(failed) = callers.join_next() => failed?.context(what.to_owned()),
+    }
+}
+
+/// What one key costs the origin that is asked for again and again while its owner is down.
+async fn while_it_is_down(ring: &Ring, fronts: &Fronts, ours: &[usize], go: usize) -> anyhow::Result<String> {
+    let key = keys::shaped(b"again ", b"", |key| ring.owner(key) == go);
+    for _ in 0..GETS {
+        for &asker in ours {
+            fronts.right(asker, &key).await?;
+        }
+    }
+    let (gets, loads) = (GETS * ours.len(), ring.origin.loads_of(&key).len());
+    ensure!((1..=gets).contains(&loads), "{loads} loads for {gets} gets");
+    Ok(format!("meanwhile {gets} gets of one key cost {loads} loads"))
+}
+
+/// Now that all callers have ended and the member is up: new keys of its are loaded by it, and by nobody else.
+async fn all_from_the_owner(ring: &Ring, fronts: &Fronts, ours: &[usize], go: usize) -> anyhow::Result<()> {
+    let new = |number| keys::shaped(format!("back {number} ").as_bytes(), b"", |key| ring.owner(key) == go);
+    let keys: Vec<Key> = (0..LOADS).map(new).collect();
+    for key in &keys {
+        for &asker in ours {
+            fronts.right(asker, key).await?;
+        }
+    }
+    ring.loaded_once_by_their_owners(&keys).map(drop)
+}
