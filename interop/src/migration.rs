@@ -36,7 +36,8 @@ pub(crate) async fn one_by_one(programs: &Arc<Programs>) -> anyhow::Result<()> {
     for at in 0..MEMBERS {
         step(&mut ring, &keys, at, NATIVE_RING, "dialect native, placement ring").await?;
     }
-    to_slots(&mut ring, &keys).await?;
+    to_slots_one_by_one(&mut ring, &keys).await?;
+    all_at_once(&mut ring, &keys, NATIVE_RING).await?;
     ring.stop().await
 }
 
@@ -67,7 +68,7 @@ async fn spaces_are_lost_from_go_to_go(ring: &Ring) -> anyhow::Result<()> {
 }
 
 /// To the native placement, one by one: the ring's nodes and the slots' disagree about owners meanwhile.
-async fn to_slots(ring: &mut Ring, keys: &[Key]) -> anyhow::Result<()> {
+async fn to_slots_one_by_one(ring: &mut Ring, keys: &[Key]) -> anyhow::Result<()> {
     for at in 0..MEMBERS {
         ring.origin.forget();
         ring.replace(at, NATIVE_SLOTS).await?;
@@ -81,5 +82,19 @@ async fn to_slots(ring: &mut Ring, keys: &[Key]) -> anyhow::Result<()> {
     let loads = ring.origin.loads();
     ensure!(loads == 0, "all nodes place by slots, and {loads} keys were loaded once more");
     println!("migration: all native: {} answers right, {loads} loads", right.answers);
+    Ok(())
+}
+
+/// Another placement on all nodes, none of which is up meanwhile: every key is loaded once.
+async fn all_at_once(ring: &mut Ring, keys: &[Key], kind: Kind) -> anyhow::Result<()> {
+    ring.origin.forget();
+    ring.replace_all(kind).await?;
+    let right = ask_all(&ring.fronts(), keys).await?;
+    ring.loaded_once_by_their_owners(keys)?;
+    let loads = ring.origin.loads();
+    println!(
+        "migration: another placement on all nodes at once: {} answers right, {loads} loads",
+        right.answers
+    );
     Ok(())
 }

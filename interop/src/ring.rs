@@ -83,8 +83,21 @@ impl Ring {
         self.begin(at, kind).await
     }
 
+    /// Stops all members, and starts others in their places.
+    pub(crate) async fn replace_all(&mut self, kind: Kind) -> anyhow::Result<()> {
+        self.stop_all().await?;
+        for at in 0..MEMBERS {
+            self.begin(at, kind).await?;
+        }
+        Ok(())
+    }
+
     /// Stops all members.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop_all().await
+    }
+
+    async fn stop_all(&mut self) -> anyhow::Result<()> {
         for member in self.members.iter_mut().filter_map(Option::take) {
             member.stop().await?;
         }
@@ -104,7 +117,12 @@ impl Ring {
         owner(&self.placement, key)
     }
 
-    /// The same, for a task of its own.
+    /// Who is asked for `key` when its owner cannot be.
+    pub(crate) fn stand_in(&self, key: &[u8]) -> usize {
+        ranks(&self.placement, key)[1]
+    }
+
+    /// The owner, for a task of its own.
     pub(crate) fn placing(&self) -> impl Fn(&[u8]) -> usize + use<> {
         let placement = self.placement.clone();
         move |key| owner(&placement, key)
@@ -133,8 +151,13 @@ impl Ring {
 }
 
 fn owner(placement: &placement::Ring, key: &[u8]) -> usize {
-    let ranks = placement.ranks(placement::Ring::place(key));
-    ranks.owner().unwrap_or_else(|| unreachable!("a ring of three has owners"))
+    ranks(placement, key)[0]
+}
+
+/// All members, in the order in which they are responsible for `key`.
+fn ranks(placement: &placement::Ring, key: &[u8]) -> [usize; MEMBERS] {
+    let ranks: Vec<usize> = placement.ranks(placement::Ring::place(key)).iter().collect();
+    ranks.try_into().unwrap_or_else(|ranks| unreachable!("three members have three ranks: {ranks:?}"))
 }
 
 /// URLs for ports that were free a moment ago: members have to know them before the first of them starts.
