@@ -33,9 +33,10 @@ const USAGE: &str = "usage: carrot-interop GO_PROGRAM CARROT_PROGRAM";
 /// Keys as most caches have them, beside the peculiar ones.
 const ORDINARY: usize = 10_000;
 
-/// The names under which members ask the origin; the first is Go's.
+/// The names under which members ask the origin: Go's first, then ours.
 const NAMES: [&str; 3] = ["go", "a", "b"];
 const GO: usize = 0;
+const OURS: usize = 1;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -82,7 +83,9 @@ async fn with_the_pool(programs: &Arc<Programs>) -> anyhow::Result<Right> {
     refusals::a_missing_key(&ring).await?;
     refusals::a_failing_loader(&ring).await?;
     refusals::writes(&ring).await?;
+    refusals::the_empty_key(&ring).await?;
     outage::of_the_go_member(&mut ring, GO, Kind::GoPool).await?;
+    outage::of_ours(&mut ring, GO, OURS, Kind::AMONG_GO).await?;
     ring.stop().await?;
     Ok(right)
 }

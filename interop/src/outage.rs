@@ -1,4 +1,4 @@
-//! The Go member killed and started again, while our nodes are asked for its keys without a pause.
+//! The Go member killed and started again, while our nodes are asked for its keys without a pause; and one of ours.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -69,6 +69,28 @@ pub(crate) async fn of_the_go_member(ring: &mut Ring, go: usize, kind: Kind) -> 
     Ok(())
 }
 
+/// A node of ours at `down` is killed and comes back: the Go member loads its keys by itself, and keeps them for good.
+pub(crate) async fn of_ours(ring: &mut Ring, go: usize, down: usize, kind: Kind) -> anyhow::Result<()> {
+    let fronts = ring.fronts();
+    let keys = owned(ring, "ours down", down);
+    ring.kill(down).await?;
+    ring.origin.forget();
+    right_at(&fronts, &keys, go).await?;
+    let loads = ring.origin.loads_by(ring.name(go));
+    ensure!(loads == keys.len(), "{loads} loads by Go for {} keys of a node that is down", keys.len());
+    ring.begin(down, kind).await?;
+    ring.origin.forget();
+    right_at(&fronts, &keys, go).await?;
+    ensure!(
+        ring.origin.loads() == 0,
+        "Go asks an owner that is back for what it loaded itself: say so in the docs"
+    );
+    println!(
+        "pool: a node of ours killed: Go answers {loads} of its keys by as many loads, and keeps them after that"
+    );
+    Ok(())
+}
+
 /// Asks for one key of Go's after the other until it is over. Any answer that is not right is an error.
 async fn call(work: Arc<Work>, asker: usize, of_go: impl Fn(&[u8]) -> bool) -> anyhow::Result<()> {
     while !work.is_over.load(Relaxed) {
@@ -124,12 +146,23 @@ async fn while_it_is_down(ring: &Ring, fronts: &Fronts, ours: &[usize], go: usiz
 
 /// Now that all callers have ended and the member is up: new keys of its are loaded by it, and by nobody else.
 async fn all_from_the_owner(ring: &Ring, fronts: &Fronts, ours: &[usize], go: usize) -> anyhow::Result<()> {
-    let new = |number| keys::shaped(format!("back {number} ").as_bytes(), b"", |key| ring.owner(key) == go);
-    let keys: Vec<Key> = (0..LOADS).map(new).collect();
-    for key in &keys {
-        for &asker in ours {
-            fronts.right(asker, key).await?;
-        }
+    let keys = owned(ring, "back", go);
+    for &asker in ours {
+        right_at(fronts, &keys, asker).await?;
     }
     ring.loaded_once_by_their_owners(&keys).map(drop)
+}
+
+/// Keys of one member, which nobody has asked for yet.
+fn owned(ring: &Ring, word: &str, owner: usize) -> Vec<Key> {
+    let key =
+        |number| keys::shaped(format!("{word} {number} ").as_bytes(), b"", |key| ring.owner(key) == owner);
+    (0..LOADS).map(key).collect()
+}
+
+async fn right_at(fronts: &Fronts, keys: &[Key], asker: usize) -> anyhow::Result<()> {
+    for key in keys {
+        fronts.right(asker, key).await?;
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! What is no value: a key nobody has, an origin that fails, and the writes that Go's peers do not know.
+//! What is no value: a key nobody has, an origin that fails, the writes that Go's peers do not know, the empty key.
 
 use anyhow::ensure;
 use http::Method;
@@ -74,5 +74,20 @@ pub(crate) async fn writes(ring: &Ring) -> anyhow::Result<()> {
         ensure!(loads.is_empty(), "{} was loaded by {loads:?} for a write", shown(&key));
     }
     println!("pool: a set or remove of another member's key is refused as unsupported, and loads nothing");
+    Ok(())
+}
+
+/// The empty key is one of Go's keys and none of ours, whoever would own it.
+pub(crate) async fn the_empty_key(ring: &Ring) -> anyhow::Result<()> {
+    let fronts = ring.fronts();
+    for asker in 0..fronts.len() {
+        if ring.is_ours(asker) {
+            let status = fronts.ask(asker, Method::GET, b"").await?.status;
+            ensure!(status == 400, "{} answers {status} for the empty key", ring.name(asker));
+        } else {
+            fronts.right(asker, b"").await?;
+        }
+    }
+    println!("pool: the empty key has its value at Go, whoever owns it, and is refused by ours");
     Ok(())
 }
