@@ -57,8 +57,8 @@ impl Origins {
     fn open(data: &DemoData) -> anyhow::Result<Self> {
         let scores = OriginSettings::Table(table::parse(SCORES)?);
         let chars = OriginSettings::Sqlite { file: data.file().to_owned(), query: CHARS_QUERY.to_owned() };
-        let scores = Origin::open(scores, allowance(MAX_LOADS))?;
-        let chars = Origin::open(chars, allowance(3 * MAX_LOADS))?;
+        let scores = Origin::open(scores, allowance(MAX_LOADS, None))?;
+        let chars = Origin::open(chars, allowance(3 * MAX_LOADS, Some(CHARS_TTL)))?;
         Ok(Self { scores: Arc::new(scores), chars: Arc::new(chars) })
     }
 
@@ -67,8 +67,8 @@ impl Origins {
     }
 }
 
-fn allowance(max_loads: usize) -> Allowance {
-    Allowance { load_deadline: LOAD_DEADLINE, max_loads, value_max: Limits::default().value }
+fn allowance(max_loads: usize, ttl: Option<Duration>) -> Allowance {
+    Allowance { load_deadline: LOAD_DEADLINE, max_loads, value_max: Limits::default().value, ttl }
 }
 
 async fn start(offset: u16, origins: &Origins) -> anyhow::Result<Vec<RunningNode>> {

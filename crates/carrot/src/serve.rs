@@ -54,7 +54,12 @@ fn limits_of(settings: LimitSettings) -> Limits {
 
 fn group_of(settings: GroupSettings, limits: &Limits) -> anyhow::Result<GroupPlan> {
     let max_loads = settings.max_loads.get() as usize;
-    let allowed = Allowance { load_deadline: settings.load_deadline, max_loads, value_max: limits.value };
+    let allowed = Allowance {
+        load_deadline: settings.load_deadline,
+        max_loads,
+        value_max: limits.value,
+        ttl: settings.ttl,
+    };
     let origin = Origin::open(settings.origin, allowed)?;
     Ok(GroupPlan {
         name: settings.name,

@@ -5,9 +5,14 @@
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use carrotcache::ByteSize;
+use http::StatusCode;
+use http::header::HeaderName;
+use http::uri::InvalidUri;
 use rusqlite::ffi;
 
 /// Why a text is no origin URL.
@@ -38,6 +43,41 @@ pub enum BadOriginUrl {
     /// One key of a table is given twice.
     #[error("table has two values for the key {0}")]
     Duplicate(String),
+}
+
+/// Why a text is no URL of an HTTP origin. The text itself is not repeated: it may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadHttpUrl {
+    /// Over this many bytes.
+    #[error("it is longer than {0} bytes")]
+    Long(usize),
+    /// Another scheme, or none.
+    #[error("it has to begin with http:// or https://")]
+    Scheme,
+    /// Nothing between the slashes and the path.
+    #[error("a host is missing behind the //")]
+    NoHost,
+    /// What is there is no name and no address.
+    #[error("the host has to be a name, an address, or an address of IPv6 in brackets")]
+    Host,
+    /// A port that nothing listens on.
+    #[error("the port has to be 1 to 65535")]
+    Port,
+    /// A user, and perhaps a password, before the host.
+    #[error("no user and password there; send a header, as in authorization")]
+    UserInfo,
+    /// A fragment, which no client sends.
+    #[error("a # and what follows is not sent; a # itself is %23")]
+    Fragment,
+    /// Not one place for the key.
+    #[error("it has to hold {{key}} once, where the key belongs; it is there {0} times")]
+    Keys(usize),
+    /// The key would choose the server.
+    #[error("{{key}} belongs into the path or the query, not into the host")]
+    KeyInHost,
+    /// A character that URLs do not have.
+    #[error("{0:?} has to be percent-encoded")]
+    Character(char),
 }
 
 /// Why an origin was not opened. Nothing is left running.
@@ -89,6 +129,40 @@ pub enum OpenError {
     /// The system gave no thread.
     #[error("cannot start a thread for the origin")]
     Thread(#[source] io::Error),
+    /// No URL that can be asked for a key.
+    #[error("origin URL: {0}")]
+    Url(#[from] BadHttpUrl),
+    /// A header whose name cannot be sent.
+    #[error("header {0:?} of the origin is no name that HTTP has")]
+    HeaderName(String),
+    /// A header whose value cannot be sent. The value is not repeated: it may be a token.
+    #[error("header {0:?} of the origin has a value that HTTP cannot send, such as a line end")]
+    HeaderValue(String),
+    /// A header that says how a message is framed, or whom it is for.
+    #[error("header {0:?} of the origin is not for settings: the request itself makes it")]
+    HeaderOfOurs(String),
+    /// Certificates for a server that shows none.
+    #[error("a file of certificates is for https origins alone")]
+    UselessCa,
+    /// The host of an `https` URL is no name that a certificate can be for.
+    #[error("origin URL: no certificate can be for this host")]
+    UncertainName,
+    /// The file of certificates holds none, or some that cannot be read.
+    #[error("no certificates can be read from {}: {why}", file.display())]
+    Certificates {
+        /// The file that was named.
+        file: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Neither the system nor a file says whom to trust.
+    #[error(
+        "this system trusts no certificates: install its ca-certificates, or name a file of them for the origin"
+    )]
+    NoRoots,
+    /// rustls cannot work with what it was given.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
 }
 
 /// Why a load gave neither a value nor "no such key". The origin was not changed.
@@ -100,7 +174,7 @@ pub enum OriginError {
         /// The loads that may wait; all places are taken.
         waiting: usize,
     },
-    /// No answer in time. The query was ended, and its thread is free again.
+    /// No answer in time. What was under way was ended.
     #[error("the origin gave no answer within {waited:?}")]
     Deadline {
         /// The time that was allowed.
@@ -121,6 +195,127 @@ pub enum OriginError {
     /// The origin is closing.
     #[error("the origin is closing")]
     Closing,
+    /// The URL with this key in it is none. Nothing was sent.
+    #[error("the key does not fit into the origin's URL")]
+    Target(#[source] InvalidUri),
+    /// The host's name could not be looked up.
+    #[error("cannot find the address of {host}")]
+    Resolve {
+        /// The host.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The host's name has no address.
+    #[error("{host} has no address")]
+    NoAddress {
+        /// The host.
+        host: String,
+    },
+    /// The host's address is one that no origin should have. Nothing was sent there.
+    #[error("{host} is at {address}, {what}, which is asked only where the origin's settings allow it")]
+    Address {
+        /// The host.
+        host: String,
+        /// Its address.
+        address: IpAddr,
+        /// What is wrong with that.
+        what: &'static str,
+    },
+    /// The server took no connection.
+    #[error("cannot connect to {to}")]
+    Connect {
+        /// The address that was tried last.
+        to: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The server's certificate is not trusted, or TLS failed otherwise.
+    #[error("the TLS handshake with {site} failed")]
+    Handshake {
+        /// The server.
+        site: String,
+        /// What rustls said.
+        source: io::Error,
+    },
+    /// No connection in time; the name, TCP and TLS together.
+    #[error("no connection to {site} within {waited:?}, the connect timeout")]
+    ConnectTimeout {
+        /// The server.
+        site: String,
+        /// The time that was allowed.
+        waited: Duration,
+    },
+    /// No head of a response in time. The connection was closed.
+    #[error("the origin began no answer within {waited:?}, the first-byte timeout")]
+    FirstByteTimeout {
+        /// The time that was allowed.
+        waited: Duration,
+    },
+    /// No whole answer in time. The connection was closed.
+    #[error("the origin gave no whole answer within {waited:?}, all the time that a load has")]
+    Overdue {
+        /// The time that was allowed.
+        waited: Duration,
+    },
+    /// What came is no response, or not all of its head, or nothing at all.
+    #[error("the exchange with the origin broke")]
+    Broken(#[source] hyper::Error),
+    /// The body ended, or broke, before its marked end.
+    #[error("the origin's answer was cut off after {taken} bytes")]
+    Cut {
+        /// The bytes that had come.
+        taken: usize,
+        /// How it broke.
+        source: hyper::Error,
+    },
+    /// The body has no marked end, so that a cut one could not be told from a whole one.
+    #[error("the origin's answer has neither a Content-Length nor chunks, and may have been cut off")]
+    Endless,
+    /// The body is larger than a value may be. The rest was not read.
+    #[error("the origin's answer is over {limit}, the limit for values")]
+    TooLarge {
+        /// The limit.
+        limit: ByteSize,
+    },
+    /// The body is compressed, or coded otherwise, though we asked for it plain.
+    #[error("the origin's answer is coded ({header}: {coding}) and was asked for as it is")]
+    Coded {
+        /// The header that says so.
+        header: HeaderName,
+        /// The coding.
+        coding: String,
+    },
+    /// The server answered, and not with a value.
+    #[error("the origin answered {status}{}", quoted(said))]
+    Status {
+        /// The code.
+        status: StatusCode,
+        /// What else it said, where that is a short text; escaped.
+        said: String,
+    },
+    /// A redirect to another server. It was not asked.
+    #[error("the origin redirects to another server, which is not asked: {to:?}")]
+    Elsewhere {
+        /// Where to, as it was written.
+        to: String,
+    },
+    /// A redirect to nowhere.
+    #[error("the origin redirects to {to:?}, which is no URL")]
+    Location {
+        /// Where to, as it was written.
+        to: String,
+    },
+    /// One redirect after another.
+    #[error("the origin redirected more than {limit} times")]
+    Circles {
+        /// The redirects that are followed.
+        limit: usize,
+    },
+}
+
+fn quoted(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": \"{said}\"") }
 }
 
 /// What SQLite said, in one line for people.

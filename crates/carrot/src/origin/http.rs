@@ -1,14 +1,48 @@
-//! The origin that is an API over HTTP or HTTPS.
+//! The origin that is an API over HTTP or HTTPS: a load is one GET of a URL with the key in it.
+//!
+//! It is asked as a careful stranger would ask: with an end to every wait, for no more bytes than a value may have,
+//! at no address that an origin has no business at, and with no redirect to another server. What the server says of
+//! keeping its answer is heeded. The files below are one step each; here is the order they come in.
+//!
+//! Connections run as tasks of the runtime that a load is asked on, and end with the origin. HTTP/1.1 alone is spoken.
 
+mod address;
+mod answer;
+mod cache_control;
+mod connect;
+mod headers;
+mod pool;
+mod redirect;
+mod resolve;
+mod site;
+mod stream;
+mod template;
+mod tls;
+
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use carrotcache::{Key, Loaded};
+use bytes::Bytes;
+use carrotcache::{ByteSize, Key, Loaded};
+use http::header::LOCATION;
+use http::response::Parts;
+use http::uri::PathAndQuery;
 
-use crate::origin::Allowance;
 use crate::origin::error::{OpenError, OriginError};
+use crate::origin::http::answer::Answer;
+use crate::origin::http::cache_control::lifetime;
+use crate::origin::http::connect::Connector;
+use crate::origin::http::pool::Pool;
+use crate::origin::http::resolve::Resolver;
+use crate::origin::http::template::Template;
+use crate::origin::{Allowance, LATER};
 use crate::secret::Secret;
+
+/// Redirects that one load follows. A server that needs more of them is going in circles.
+const REDIRECTS: usize = 5;
 
 /// What an HTTP origin is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +67,7 @@ impl HttpSettings {
     /// # Errors
     /// When it is no URL that an origin can have.
     pub fn new(url: &str) -> Result<Self, OpenError> {
+        Template::parse(url)?;
         Ok(Self {
             url: url.to_owned(),
             headers: Vec::new(),
@@ -42,31 +77,159 @@ impl HttpSettings {
             ca: None,
         })
     }
+
+    /// Whether an origin can be made of them, as far as that shows without a look at files or the network.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, as a line that says what was expected.
+    pub fn check(&self) -> Result<(), OpenError> {
+        let site = Template::parse(&self.url)?.site;
+        headers::sent(&site, &self.headers)?;
+        if self.ca.is_some() && !site.is_secure { Err(OpenError::UselessCa) } else { Ok(()) }
+    }
 }
 
 /// An API that can be asked.
-#[derive(Debug)]
-pub struct Http {}
+pub struct Http {
+    template: Template,
+    pool: Arc<Pool>,
+    /// For a load, redirects included.
+    deadline: Duration,
+    value_max: ByteSize,
+    /// The group's, which a response can only shorten.
+    ttl: Option<Duration>,
+}
+
+/// What a response comes to.
+enum Step {
+    /// The load has its answer.
+    Done(Option<Loaded>),
+    /// It is to be found there.
+    Onward(PathAndQuery),
+}
 
 impl Http {
-    /// Makes it ready to be asked.
+    /// Makes it ready to be asked. Blocks while certificates are read; asks no network.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(_settings: HttpSettings, _allowed: Allowance) -> Result<Self, OpenError> {
-        Ok(Self {})
+    pub fn open(settings: HttpSettings, allowed: Allowance) -> Result<Self, OpenError> {
+        Self::open_with(settings, allowed, Resolver::system())
     }
 
-    /// The value of `key`.
+    fn open_with(settings: HttpSettings, allowed: Allowance, resolver: Resolver) -> Result<Self, OpenError> {
+        settings.check()?;
+        let template = Template::parse(&settings.url)?;
+        let headers = headers::sent(&template.site, &settings.headers)?;
+        let trust = template.site.is_secure.then(|| tls::trust(settings.ca.as_deref())).transpose()?;
+        let (site, timeout) = (template.site.clone(), settings.connect_timeout);
+        let connector = Connector::new(site, trust, resolver, settings.allow, timeout)?;
+        Ok(Self {
+            template,
+            pool: Pool::new(connector, headers, settings.first_byte_timeout),
+            deadline: allowed.load_deadline.saturating_add(LATER),
+            value_max: allowed.value_max,
+            ttl: allowed.ttl,
+        })
+    }
+
+    /// The value of `key`: the body of a response. `None` for 404 and 410.
+    ///
+    /// Dropping the future closes the connection that it uses.
     ///
     /// # Errors
-    /// See [`OriginError`].
-    pub async fn load(&self, _key: &Key) -> Result<Option<Loaded>, OriginError> {
-        Err(OriginError::Closing)
+    /// See [`OriginError`]; which timeout it was, where it was one. The server may have been at work.
+    pub async fn load(&self, key: &Key) -> Result<Option<Loaded>, OriginError> {
+        let Some(target) = self.template.target(key)? else { return Ok(None) };
+        tokio::time::timeout(self.deadline, self.follow(target))
+            .await
+            .unwrap_or(Err(OriginError::Overdue { waited: self.deadline }))
     }
 
-    /// How often it was asked.
+    /// Whether the server can be reached: connects to it, by its name, at an address that may be asked, and with its
+    /// certificate checked, as a load would. The connection is kept for the first load.
+    ///
+    /// It proves nothing of what the server would answer, since no request is sent: there is no key that could be
+    /// asked for without a load that nobody wanted.
+    ///
+    /// # Errors
+    /// See [`OriginError`]; within the connect timeout.
+    pub async fn probe(&self) -> Result<(), OriginError> {
+        let connection = self.pool.connect().await?;
+        self.pool.keep(connection);
+        Ok(())
+    }
+
+    /// Requests sent for loads. More than loads where some were redirected, or sent once more since the server had
+    /// closed the connection; fewer where no connection came about.
     pub fn loads(&self) -> u64 {
-        0
+        self.pool.requests()
+    }
+
+    async fn follow(&self, mut target: PathAndQuery) -> Result<Option<Loaded>, OriginError> {
+        for _ in 0..=REDIRECTS {
+            match self.ask(&target).await? {
+                Step::Done(loaded) => return Ok(loaded),
+                Step::Onward(next) => target = next,
+            }
+        }
+        Err(OriginError::Circles { limit: REDIRECTS })
+    }
+
+    async fn ask(&self, target: &PathAndQuery) -> Result<Step, OriginError> {
+        let (response, connection) = self.pool.get(target).await?;
+        let (head, body) = response.into_parts();
+        let mut answer = Answer::new(body);
+        let step = self.judge(target, &head, &mut answer).await;
+        // Otherwise it is dropped, and closed: nobody reads what may still come.
+        if answer.is_over() {
+            self.pool.keep(connection);
+        }
+        step
+    }
+
+    async fn judge(
+        &self,
+        target: &PathAndQuery,
+        head: &Parts,
+        answer: &mut Answer,
+    ) -> Result<Step, OriginError> {
+        match head.status.as_u16() {
+            // 203 is 200 by way of a proxy.
+            200 | 203 => {
+                let value = answer.value(&head.headers, self.value_max).await?;
+                Ok(Step::Done(Some(self.loaded(head, value))))
+            }
+            204 => Ok(Step::Done(Some(self.loaded(head, Bytes::new())))),
+            404 | 410 => {
+                answer.said().await;
+                Ok(Step::Done(None))
+            }
+            301 | 302 | 303 | 307 | 308 => {
+                answer.said().await;
+                let location = head.headers.get(LOCATION);
+                redirect::next(&self.template.site, target, location).map(Step::Onward)
+            }
+            // A part of a value, or the word that one is on its way, is none.
+            _ => Err(OriginError::Status { status: head.status, said: answer.said().await }),
+        }
+    }
+
+    /// The value, for as long as both the response and the group would have it served.
+    fn loaded(&self, head: &Parts, value: Bytes) -> Loaded {
+        let loaded = Loaded::new(value);
+        match lifetime(&head.headers) {
+            Some(lifetime) => loaded.ttl(self.ttl.map_or(lifetime, |ttl| ttl.min(lifetime))),
+            None => loaded,
+        }
     }
 }
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("site", &self.template.site).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -60,6 +60,8 @@ pub struct Allowance {
     pub max_loads: usize,
     /// The largest value that will be taken: no origin reads more than this, and a little.
     pub value_max: ByteSize,
+    /// How long the group serves a value; `None`: without end. An origin can only shorten it.
+    pub ttl: Option<Duration>,
 }
 
 /// An origin that can be asked.
