@@ -28,6 +28,7 @@ pub(crate) async fn one_by_one(programs: &Arc<Programs>) -> anyhow::Result<()> {
     let shares = ring.loaded_once_by_their_owners(&keys)?;
     println!("migration: three Go members, {KEYS} keys: {shares:?}");
     spaces_are_lost_from_go_to_go(&ring).await?;
+    a_missing_key_is_loaded_twice_from_go_to_go(&ring).await?;
     for at in 0..MEMBERS {
         step(&mut ring, &keys, at, Kind::AMONG_GO, "carrot in place of Go").await?;
     }
@@ -64,6 +65,16 @@ async fn spaces_are_lost_from_go_to_go(ring: &Ring) -> anyhow::Result<()> {
         "Go has repaired its spaces: say so in the docs"
     );
     println!("migration: a Go member gives the value of \"{taken_for}\" for {}", shown(&key));
+    Ok(())
+}
+
+/// A Go member that hears of no value from a key's owner asks the origin itself.
+async fn a_missing_key_is_loaded_twice_from_go_to_go(ring: &Ring) -> anyhow::Result<()> {
+    let key = keys::shaped(keys::MISSING.as_bytes(), b"", |key| ring.owner(key) == 1);
+    let status = ring.fronts().ask(0, Method::GET, &key).await?.status;
+    let loads = ring.origin.loads_of(&key);
+    ensure!(status == 404 && loads == ["m2", "m1"], "a key nobody has: {status}, loaded by {loads:?}");
+    println!("migration: between Go members a get of a key nobody has costs {} loads", loads.len());
     Ok(())
 }
 
