@@ -131,7 +131,7 @@ pub enum OpenError {
     Thread(#[source] io::Error),
     /// No URL that can be asked for a key.
     #[error("origin URL: {0}")]
-    Url(#[from] BadHttpUrl),
+    Url(BadHttpUrl),
     /// A header whose name cannot be sent.
     #[error("header {0:?} of the origin is no name that HTTP has")]
     HeaderName(String),
@@ -312,6 +312,12 @@ pub enum OriginError {
         /// The redirects that are followed.
         limit: usize,
     },
+}
+
+impl From<BadHttpUrl> for OpenError {
+    fn from(bad: BadHttpUrl) -> Self {
+        Self::Url(bad)
+    }
 }
 
 fn quoted(said: &str) -> String {

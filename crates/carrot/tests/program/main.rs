@@ -12,6 +12,7 @@ mod database;
 mod demo;
 mod fronts;
 mod hostile_bytes;
+mod http_origin;
 mod lost_nodes;
 mod origin_changes;
 mod page;
