@@ -13,10 +13,11 @@
 //! To look at: `show`, which answers from the group; `write` and `delete`, which tell the database first and the cache
 //! second; `status`, where errors become status codes; `run`, which leaves in the order that loses nothing.
 //!
-//! In production one thing has to be added in front: `axum::serve` gives a client as long as it likes to send a
-//! request's header, and has no limit of connections (tokio-rs/axum#2741). Stand behind a proxy that has both, or serve
-//! the routes by `carrotcache::net::listen::Listener`, which has them too. And bind the peer port to a network of the
-//! cluster's own: whoever reaches it can set values.
+//! In production one thing has to be added in front. `axum::serve` gives a client as long as it likes to send a
+//! request's header (tokio-rs/axum#2741), and takes any number of connections. Stand behind a proxy that limits both,
+//! or serve the routes by `carrotcache::net::listen::Listener`, which does too: they are a `tower_service::Service`, and
+//! the closure that it takes is one call of them. And bind the peer port to a network of the cluster's own: whoever
+//! reaches it can set values.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what an example has to say, it prints")]
 
