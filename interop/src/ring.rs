@@ -53,7 +53,7 @@ impl Ring {
         kinds: [Kind; MEMBERS],
     ) -> anyhow::Result<Self> {
         let urls = free_urls()?;
-        let placement = Arc::new(placement::Ring::new(&urls)?);
+        let placement = Arc::new(placement::Ring::new(placement::RingHash::Crc32, &urls)?);
         let origin = Arc::new(Origin::start().await?);
         let members = (0..MEMBERS).map(|_| None).collect();
         let mut ring = Self { programs: programs.clone(), origin, names, urls, placement, members };
@@ -156,7 +156,7 @@ fn owner(placement: &placement::Ring, key: &[u8]) -> usize {
 
 /// All members, in the order in which they are responsible for `key`.
 fn ranks(placement: &placement::Ring, key: &[u8]) -> [usize; MEMBERS] {
-    let ranks: Vec<usize> = placement.ranks(placement::Ring::place(key)).iter().collect();
+    let ranks: Vec<usize> = placement.ranks(placement.place(key)).iter().collect();
     ranks.try_into().unwrap_or_else(|ranks| unreachable!("three members have three ranks: {ranks:?}"))
 }
 

@@ -169,7 +169,10 @@ mod tests {
                 "http://me:secret@a/{key}",
                 "is no URL of an origin: no user and password there; send a header, as in authorization",
             ),
-            ("http://a/{key}#top", "is no URL of an origin: a # and what follows is not sent; a # itself is %23"),
+            (
+                "http://a/{key}#top",
+                "is no URL of an origin: a # and what follows is not sent; a # itself is %23",
+            ),
             ("http://a/{id}/{key}", "is no URL of an origin: '{' has to be percent-encoded"),
             ("http://a/ü/{key}", "is no URL of an origin: 'ü' has to be percent-encoded"),
             ("http://a/\n{key}", "is no URL of an origin: '\\n' has to be percent-encoded"),
