@@ -17,13 +17,21 @@ struct Port {
     body: &'static [u8],
     /// What is answered below that target. A peer of the first carrotCache has one word for missing and failed.
     below: u16,
+    /// It is called by its own names alone.
+    is_named: bool,
 }
 
 fn ports(node: &Node) -> [Port; 3] {
     [
-        Port { address: node.peer, target: "/carrotCache/pages/home", body: HOME_FOR_PEERS, below: 500 },
-        Port { address: node.http, target: "/v1/pages/home", body: b"Hello", below: 404 },
-        Port { address: node.admin, target: "/livez", body: b"ok\n", below: 404 },
+        Port {
+            address: node.peer,
+            target: "/carrotCache/pages/home",
+            body: HOME_FOR_PEERS,
+            below: 500,
+            is_named: false,
+        },
+        Port { address: node.http, target: "/v1/pages/home", body: b"Hello", below: 404, is_named: false },
+        Port { address: node.admin, target: "/livez", body: b"ok\n", below: 404, is_named: true },
     ]
 }
 
@@ -47,6 +55,11 @@ impl Port {
     /// A whole request with these header lines.
     fn with(&self, method: &str, fields: &str) -> Vec<u8> {
         format!("{method} {} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n", self.target).into_bytes()
+    }
+
+    /// What becomes of a request under another's name, where one under this node's own is answered so.
+    fn under_another_name(&self, status: u16) -> Fate {
+        GoesOn(if self.is_named { 403 } else { status })
     }
 
     fn check(&self, case: &[u8], fate: Fate) {
@@ -100,12 +113,12 @@ fn a_request_line_that_is_none_is_refused_and_a_strange_target_is_not_there() {
             (line("GET /../../etc/passwd"), GoesOn(404)),
             (line("GET /%2e%2e/%2e%2e"), GoesOn(404)),
             (line("GET //"), GoesOn(404)),
-            (line("GET .."), GoesOn(404)),
+            (line("GET .."), port.under_another_name(404)),
             (line("GET *"), GoesOn(404)),
             // A proxy is asked so. We are none, and what is asked for is ours or not there.
-            (line(&format!("GET http://elsewhere{target}")), GoesOn(200)),
-            (line("GET http://elsewhere/"), GoesOn(404)),
-            (line("CONNECT elsewhere:443"), GoesOn(404)),
+            (line(&format!("GET http://elsewhere{target}")), port.under_another_name(200)),
+            (line("GET http://elsewhere/"), port.under_another_name(404)),
+            (line("CONNECT elsewhere:443"), port.under_another_name(404)),
             (line(&format!("CONNECT {target}")), GoesOn(405)),
             // Longer than a target may be, and longer than a header may be.
             (line(&format!("GET /{}", "x".repeat(100_000))), Refused(414)),
