@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use carrotcache::net::dialect::Dialect;
-use carrotcache::{ByteSize, GroupName, Hot, Limits};
+use carrotcache::{ByteSize, GroupName, Hot, Limits, Policy};
 
 use crate::demo_data::DemoData;
-use crate::node::{GroupPlan, NodePlan, RunningNode};
+use crate::node::{GroupPlan, NodePlan, RunningNode, with_advice};
 use crate::origin::{Allowance, Origin, OriginSettings, table};
 use crate::serve::{Signals, print_lines, stop_on};
 
@@ -93,7 +93,9 @@ async fn start(offset: u16, origins: &Origins) -> anyhow::Result<Vec<RunningNode
             hosts: Vec::new(),
             groups,
         };
-        nodes.push(RunningNode::start(plan).await?);
+        let started = RunningNode::start(plan).await;
+        let advice = |_: &str| "--offset moves all ports".to_owned();
+        nodes.push(started.map_err(|fault| with_advice(fault, advice))?);
     }
     Ok(nodes)
 }
@@ -107,6 +109,7 @@ fn group(name: &str, ttl: Option<Duration>, origin: &Arc<Origin>) -> anyhow::Res
         max_loads: MAX_LOADS,
         max_waiters: 100_000,
         hot: Hot::default(),
+        policy: Policy::default(),
         origin: origin.clone(),
         slowed: SLOWED,
     })

@@ -10,7 +10,9 @@
 mod admin;
 mod ask;
 mod auth;
+mod check;
 mod cli;
+mod config;
 mod data;
 mod demo;
 mod demo_data;
@@ -22,6 +24,7 @@ mod node;
 mod origin;
 mod readiness;
 mod refusal;
+mod reload;
 mod secret;
 mod serve;
 mod settings;
@@ -57,13 +60,15 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     match cli::read()? {
-        Command::Serve(args) => until_it_ends(async { serve::serve(args.settings()?).await }),
+        Command::Serve(args) => until_it_ends(serve::serve(*args)),
         Command::Demo(args) => until_it_ends(demo::demo(args.offset)),
+        Command::Init => check::init(),
+        Command::Check(args) => check::check(&args.file),
         Command::Ask(ask) => Ok(ask.run()?),
     }
 }
 
-/// Runs what answers others: with a log, and on all cores.
+/// Runs what takes its time, with a log.
 fn until_it_ends(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     log::begin()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

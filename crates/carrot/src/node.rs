@@ -4,15 +4,15 @@
 //! then loads fail, and the node is not ready. Stops in the order that loses nothing: not ready, data front, peers and
 //! loads, admin.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use carrotcache::net::dialect::Dialect;
 use carrotcache::net::listen::{ListenLimits, Listener, Serving};
 use carrotcache::placement::PlacementKind;
-use carrotcache::{ByteSize, Cluster, Group, GroupName, Hot, Limits, OpenError};
+use carrotcache::{ByteSize, Cluster, Group, GroupName, Hot, Limits, OpenError, Policy, StartError};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -71,10 +71,31 @@ pub struct GroupPlan {
     pub max_waiters: usize,
     /// Which keys of other owners are mirrored.
     pub hot: Hot,
+    /// Which entries leave for room.
+    pub policy: Policy,
     /// Where values come from.
     pub origin: Arc<Origin>,
     /// How much later the origin answers than it could, for a demonstration.
     pub slowed: Duration,
+}
+
+/// A listener that could not be opened; nothing is left open.
+#[derive(Debug, thiserror::Error)]
+#[error("{listener} {address}: {why}")]
+struct NoListener {
+    /// `peer`, `http` or `admin`, as it is called everywhere.
+    listener: &'static str,
+    /// Where it would have listened.
+    address: SocketAddr,
+    why: String,
+}
+
+/// A fault at the start; one of a listener with what its user can change, `advice` of its name.
+pub fn with_advice(fault: anyhow::Error, advice: impl FnOnce(&str) -> String) -> anyhow::Error {
+    match fault.downcast_ref::<NoListener>() {
+        Some(NoListener { listener, .. }) => anyhow::anyhow!("{fault}; {}", advice(listener)),
+        None => fault,
+    }
 }
 
 /// A node that answers.
@@ -96,9 +117,10 @@ impl RunningNode {
     pub async fn start(plan: NodePlan) -> anyhow::Result<Self> {
         let hosts = Hosts::new(&plan.hosts, plan.url.as_deref())?;
         let limits = ListenLimits::from(&plan.limits);
-        let data = Listener::bind(plan.http, limits.clone()).await.context("data front")?;
-        let admin = Listener::bind(plan.admin, limits).await.context("admin front")?;
-        let cluster = start_member(&plan).await.context("peer port")?;
+        let data =
+            Listener::bind(plan.http, limits.clone()).await.map_err(|fault| unopened("http", fault))?;
+        let admin = Listener::bind(plan.admin, limits).await.map_err(|fault| unopened("admin", fault))?;
+        let cluster = start_member(&plan).await.map_err(|fault| unopened("peer", fault))?;
         let readiness = Arc::new(Readiness::new(plan.groups.iter().map(|group| &group.name)));
         let groups: Vec<Group> = plan
             .groups
@@ -134,6 +156,14 @@ impl RunningNode {
         let peer = self.cluster.address().map(|address| format!("peer {address}"));
         let fronts = [format!("http {}", self.data.address()), format!("admin {}", self.admin.address())];
         peer.into_iter().chain(fronts).collect()
+    }
+
+    /// Puts another list of peers in force, whole. Dropping the future abandons the wait alone.
+    ///
+    /// # Errors
+    /// See [`StartError`]; the old list stays in force.
+    pub async fn set_peers(&self, peers: &[String]) -> Result<(), StartError> {
+        self.cluster.set_peers(peers.iter().cloned()).await
     }
 
     /// Ends what is in flight and stops, at the end of the drain at the latest. Gives what had to be cut off.
@@ -175,7 +205,22 @@ fn serve_admin(listener: Listener, operators: Admin) -> Serving {
     })
 }
 
-async fn start_member(plan: &NodePlan) -> anyhow::Result<Cluster> {
+/// A fault at the start, as one of a listener where the system has refused its address.
+fn unopened(listener: &'static str, fault: StartError) -> anyhow::Error {
+    match fault {
+        StartError::Bind { address, source } => {
+            let why = match source.kind() {
+                io::ErrorKind::AddrInUse => "address already in use".to_owned(),
+                io::ErrorKind::AddrNotAvailable => "not an address of this machine".to_owned(),
+                _ => source.to_string(),
+            };
+            NoListener { listener, address, why }.into()
+        }
+        other => anyhow::Error::new(other).context(format!("{listener} port")),
+    }
+}
+
+async fn start_member(plan: &NodePlan) -> Result<Cluster, StartError> {
     let mut member = Cluster::bind(plan.peer)
         .peers(plan.peers.iter().cloned())
         .dialect(plan.dialect)
@@ -190,7 +235,7 @@ async fn start_member(plan: &NodePlan) -> anyhow::Result<Cluster> {
     if let Some(placement) = plan.placement {
         member = member.placement(placement);
     }
-    Ok(member.start().await?)
+    member.start().await
 }
 
 /// Has the origin of a group asked until it answers.
@@ -206,7 +251,8 @@ fn open_group(cluster: &Cluster, plan: &GroupPlan, first: &Arc<FirstAnswer>) -> 
         .load_deadline(plan.load_deadline)
         .max_loads(plan.max_loads)
         .max_waiters(plan.max_waiters)
-        .hot(plan.hot);
+        .hot(plan.hot)
+        .policy(plan.policy);
     if let Some(ttl) = plan.ttl {
         group = group.ttl(ttl);
     }

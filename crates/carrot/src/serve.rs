@@ -8,25 +8,47 @@ use anyhow::Context;
 use carrotcache::Limits;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::node::{GroupPlan, NodePlan, RunningNode};
+use crate::config::flags::ServeArgs;
+use crate::config::sources::Sources;
+use crate::config::{self, Configured};
+use crate::node::{GroupPlan, NodePlan, RunningNode, with_advice};
 use crate::origin::{Allowance, Origin};
+use crate::reload::{Hangups, Reloading};
+use crate::settings::name::Setting;
 use crate::settings::{GroupSettings, LimitSettings, Settings};
 
-/// Opens the origin, starts the node, prints its listeners, and waits for a signal.
+/// Reads the configuration, opens the origins, starts the node, prints its listeners, and waits for a signal.
 ///
 /// # Errors
 /// Whatever keeps the node from starting whole.
-pub async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let signals = Signals::begin()?;
-    let node = RunningNode::start(plan(settings)?).await?;
+pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let Configured { settings, sources, exposed } = config::read(args.clone(), &|name| std::env::var(name))?;
+    let (mut signals, hangups) = (Signals::begin()?, Hangups::begin()?);
+    if let Some(warning) = exposed {
+        tracing::warn!("{warning}");
+    }
+    let started = RunningNode::start(plan(settings.clone(), &sources)?).await;
+    let advice = |listener: &str| format!("set node.{listener} or --{listener}");
+    let node = started.map_err(|fault| with_advice(fault, advice))?;
     print_lines(&node.listeners())?;
-    stop_on(signals, vec![node]).await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = Reloading::new(hangups, args, settings).run(&node) => {}
+    }
+    stop(signals, vec![node]).await;
     Ok(())
 }
 
-fn plan(settings: Settings) -> anyhow::Result<NodePlan> {
+fn plan(settings: Settings, sources: &Sources) -> anyhow::Result<NodePlan> {
     let Settings { node, cluster, limits, groups } = settings;
     let limits = limits_of(limits);
+    let groups = groups.into_iter().enumerate().map(|(at, group)| {
+        // Where the file has it: of several origins, which one.
+        let place = sources.place(&Setting::at("group.origin", at));
+        let opened = group_of(group, &limits);
+        if let Some(place) = place { opened.context(place) } else { opened }
+    });
+    let groups = groups.collect::<anyhow::Result<_>>()?;
     Ok(NodePlan {
         name: node.name.or_else(|| default_name(node.peer.port())),
         url: node.url,
@@ -36,7 +58,7 @@ fn plan(settings: Settings) -> anyhow::Result<NodePlan> {
         peers: cluster.peers,
         dialect: cluster.dialect,
         placement: cluster.placement,
-        groups: groups.into_iter().map(|group| group_of(group, &limits)).collect::<anyhow::Result<_>>()?,
+        groups,
         limits,
         drain: node.drain,
         password: node.password,
@@ -69,6 +91,7 @@ fn group_of(settings: GroupSettings, limits: &Limits) -> anyhow::Result<GroupPla
         max_loads,
         max_waiters: settings.max_waiters.get() as usize,
         hot: settings.hot,
+        policy: settings.policy,
         origin: Arc::new(origin),
         slowed: Duration::ZERO,
     })
@@ -76,7 +99,7 @@ fn group_of(settings: GroupSettings, limits: &Limits) -> anyhow::Result<GroupPla
 
 /// Host name and peer port; `None` where the machine has no name, or the port is yet to be chosen: the library's own
 /// choice, the peer address, serves then.
-fn default_name(peer_port: u16) -> Option<String> {
+pub fn default_name(peer_port: u16) -> Option<String> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let host = host.trim();
     (!host.is_empty() && peer_port != 0).then(|| format!("{host}:{peer_port}"))
@@ -115,6 +138,11 @@ impl Signals {
 /// Waits for a signal, then lets the nodes finish what they began; a second signal stops at once.
 pub async fn stop_on(mut signals: Signals, nodes: Vec<RunningNode>) {
     signals.next().await;
+    stop(signals, nodes).await;
+}
+
+/// Lets the nodes finish what they began; a signal stops at once.
+async fn stop(mut signals: Signals, nodes: Vec<RunningNode>) {
     tracing::info!("stopping; a second signal stops at once");
     let stopping = async {
         let stops: Vec<_> = nodes.into_iter().map(|node| tokio::spawn(node.stop())).collect();

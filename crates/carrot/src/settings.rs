@@ -1,15 +1,18 @@
-//! What a node is told to do: the settings of `serve`, whole and checked, wherever they were read.
+//! What a node is told to do: the settings of `serve`, whole, with every default, wherever they were read.
 //!
-//! The command line makes them; nothing here knows of flags but the messages, which name the one to change. Values
-//! are checked one by one where they are read; here is what only shows when they are seen together.
+//! `config/` makes them of the command line, the variables and the file. Values are checked one by one where they are
+//! read; what only shows when they are seen together is checked in `settings/validate.rs`. Nothing here knows a file.
 
-use std::net::SocketAddr;
+pub mod name;
+pub mod validate;
+
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use carrotcache::net::dialect::Dialect;
 use carrotcache::placement::PlacementKind;
-use carrotcache::{ByteSize, GroupName, Hot, Limits};
+use carrotcache::{ByteSize, GroupName, Hot, Policy};
 
 use crate::origin::OriginSettings;
 use crate::secret::Secret;
@@ -52,8 +55,26 @@ pub struct NodeSettings {
     pub insecure: bool,
 }
 
+impl Default for NodeSettings {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            name: None,
+            url: None,
+            peer: local(8001),
+            http: local(9999),
+            admin: local(9990),
+            drain: Duration::from_secs(10),
+            memory: None,
+            password: None,
+            hosts: Vec::new(),
+            insecure: false,
+        }
+    }
+}
+
 /// The other nodes, and how they are spoken to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ClusterSettings {
     /// The fixed list, this node included; empty: a cluster of one.
     pub peers: Vec<String>,
@@ -74,6 +95,13 @@ pub struct LimitSettings {
     pub connections: NonZeroU32,
 }
 
+impl Default for LimitSettings {
+    fn default() -> Self {
+        const CONNECTIONS: NonZeroU32 = NonZeroU32::new(10_000).expect("10000 is not 0");
+        Self { key: ByteSize::kib(4), value: ByteSize::mib(8), connections: CONNECTIONS }
+    }
+}
+
 /// A group and its origin.
 #[derive(Clone, Debug)]
 pub struct GroupSettings {
@@ -91,141 +119,27 @@ pub struct GroupSettings {
     pub max_waiters: NonZeroU32,
     /// When another owner's key is mirrored here.
     pub hot: Hot,
+    /// Which entries leave for room.
+    pub policy: Policy,
     /// Where its values come from.
     pub origin: OriginSettings,
 }
 
-/// Settings that contradict each other, or that one alone cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadSettings {
-    /// Answers carry the name in a header, and logs in a line.
-    #[error("--name has to be 1 to 255 bytes, without control characters")]
-    Name,
-    /// The peer address is no address that anybody can connect to.
-    #[error("--peer {0} stands for every address of this machine: --url has to say how other nodes reach it")]
-    NoUrl(SocketAddr),
-    /// Whoever reaches this address may read and change what is cached.
-    #[error(
-        "--{listener} {address} is open to other machines, without a password; --insecure allows that, CARROT_PASSWORD sets one"
-    )]
-    Open {
-        /// `http` or `admin`.
-        listener: &'static str,
-        /// Where it would listen.
-        address: SocketAddr,
-    },
-    /// The Go systems have but one placement.
-    #[error(
-        "the chosen dialect places keys on its ring; --placement slots goes with the native dialect alone"
-    )]
-    SlotsOfGo,
-    /// The limit for keys is over what any node takes.
-    #[error("--limit-key {0} is over {longest}, the longest key any node takes", longest = Limits::KEY_MAX)]
-    LongKeys(ByteSize),
-}
-
-impl Settings {
-    /// Whether the settings go together.
-    ///
-    /// # Errors
-    /// The first contradiction, as a line that names the flag to change.
-    pub fn validate(&self) -> Result<(), BadSettings> {
-        self.node.validate()?;
-        self.cluster.validate()?;
-        if self.limits.key > Limits::KEY_MAX { Err(BadSettings::LongKeys(self.limits.key)) } else { Ok(()) }
-    }
-}
-
-impl NodeSettings {
-    fn validate(&self) -> Result<(), BadSettings> {
-        if self.name.as_deref().is_some_and(|name| !is_name(name)) {
-            return Err(BadSettings::Name);
-        }
-        if self.peer.ip().is_unspecified() && self.url.is_none() {
-            return Err(BadSettings::NoUrl(self.peer));
-        }
-        for (listener, address) in [("http", self.http), ("admin", self.admin)] {
-            if !address.ip().is_loopback() && self.password.is_none() && !self.insecure {
-                return Err(BadSettings::Open { listener, address });
-            }
-        }
-        Ok(())
-    }
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=255).contains(&name.len()) && !name.contains(char::is_control)
-}
-
-impl ClusterSettings {
-    fn validate(&self) -> Result<(), BadSettings> {
-        match (self.dialect, self.placement) {
-            (dialect, Some(PlacementKind::Slots)) if dialect.is_family() => Err(BadSettings::SlotsOfGo),
-            _ => Ok(()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_short_and_shows_as_it_is() {
-        let longest = "n".repeat(255);
-        for name in ["a", "10.0.0.5:8001", "Möhre 1", &longest] {
-            assert!(is_name(name), "{name}");
-        }
-        for name in ["", "a\nb", "a\r", "\u{1b}[31m", "a\u{7f}", "a\u{85}", &format!("{longest}n")] {
-            assert!(!is_name(name), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_open_to_other_machines_has_a_password_or_is_said_to_be_insecure() {
-        let node = |http: &str, admin: &str, password: Option<&str>, insecure| NodeSettings {
-            name: None,
-            url: None,
-            peer: "127.0.0.1:1".parse().unwrap(),
-            http: http.parse().unwrap(),
-            admin: admin.parse().unwrap(),
-            drain: Duration::ZERO,
-            memory: None,
-            password: password.map(Secret::new),
-            hosts: Vec::new(),
-            insecure,
-        };
-        let (local, open) = ("127.0.0.1:1", "0.0.0.0:1");
-        for (http, admin, listener) in [(open, local, "http"), (local, open, "admin")] {
-            let refused = node(http, admin, None, false).validate().unwrap_err();
-            assert_eq!(
-                refused.to_string(),
-                format!(
-                    "--{listener} 0.0.0.0:1 is open to other machines, without a password; --insecure allows that, \
-                     CARROT_PASSWORD sets one"
-                )
-            );
-            assert_eq!(node(http, admin, Some("sesame"), false).validate(), Ok(()));
-            assert_eq!(node(http, admin, None, true).validate(), Ok(()));
-        }
-        assert_eq!(node(local, "[::1]:1", None, false).validate(), Ok(()));
-    }
-
-    #[test]
-    fn the_dialects_of_go_go_with_their_ring_alone() {
-        let cluster = |dialect, placement| ClusterSettings { peers: Vec::new(), dialect, placement };
-        for (dialect, placement) in [
-            (Dialect::Native, None),
-            (Dialect::Native, Some(PlacementKind::Slots)),
-            (Dialect::Native, Some(PlacementKind::Ring)),
-            (Dialect::Carrot, None),
-            (Dialect::Golang, Some(PlacementKind::Ring)),
-        ] {
-            assert_eq!(cluster(dialect, placement).validate(), Ok(()), "{dialect} {placement:?}");
-        }
-        for &dialect in Dialect::ALL.iter().filter(|dialect| dialect.is_family()) {
-            let refused = cluster(dialect, Some(PlacementKind::Slots)).validate();
-            assert_eq!(refused, Err(BadSettings::SlotsOfGo));
+impl GroupSettings {
+    /// The defaults, for this name: a plain cache, filled by set.
+    pub fn new(name: GroupName) -> Self {
+        const MAX_LOADS: NonZeroU32 = NonZeroU32::new(256).expect("256 is not 0");
+        const MAX_WAITERS: NonZeroU32 = NonZeroU32::new(100_000).expect("100000 is not 0");
+        Self {
+            name,
+            capacity: ByteSize::mib(64),
+            ttl: None,
+            load_deadline: Duration::from_secs(10),
+            max_loads: MAX_LOADS,
+            max_waiters: MAX_WAITERS,
+            hot: Hot::default(),
+            policy: Policy::default(),
+            origin: OriginSettings::Nothing,
         }
     }
 }

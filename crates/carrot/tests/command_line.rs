@@ -73,7 +73,7 @@ fn an_origin_that_is_not_known_is_refused_with_those_that_are() {
 #[test]
 fn what_is_needed_and_missing_is_asked_for() {
     let line = refusal(&["serve"], &[]);
-    let said = "carrot: the following required arguments were not provided: --group <NAME> --origin <URL>";
+    let said = "carrot: the following required arguments were not provided: --group <NAME>";
     assert_eq!(line, said);
 
     let dir = tempfile::tempdir().unwrap();
@@ -114,6 +114,8 @@ fn variables_stand_for_flags_and_flags_win() {
     assert!(line.contains("it has 2 parameters and needs exactly one"), "{line}");
     let line = refusal(&["serve"], &[&group[..], &[("CARROT_TTL", "60")]].concat());
     assert!(line.contains("'--ttl <TIME>': \"60\" is not a time with its unit"), "{line}");
+    let line = refusal(&["serve"], &[&group[..], &[("CARROT_HTTP", "0.0.0.0:1")]].concat());
+    assert!(line.starts_with("carrot: CARROT_HTTP 0.0.0.0:1 is open to other machines"), "{line}");
     let line = refusal(&["serve"], &[&group[..], &[("CARROT_LOG", "carrot=loud")]].concat());
     assert!(line.starts_with("carrot: CARROT_LOG is not a filter"), "{line}");
 }
@@ -138,6 +140,8 @@ fn help_and_version_are_printed_and_are_no_failure() {
         "[default: 64MiB]",
         "--query 'select body from pages where id = ?1' --ttl 60s",
         "live on for at most their ttl or 60 s",
+        "carrot serve --config carrot.toml",
+        "not needed where the file has one alone",
     ] {
         assert!(text.contains(said), "{said}: {text}");
     }

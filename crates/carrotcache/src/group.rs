@@ -24,6 +24,7 @@ use crate::load::Origin;
 use crate::loader::{Loaded, Loader};
 use crate::peers::Peers;
 use crate::placement::GroupHash;
+use crate::policy::Policy;
 use crate::stats::{Gauges, GroupSnapshot, GroupStats, HitSource, NodeStats, Refusal, Region};
 use crate::store::{Arrival, Entry, Store};
 use crate::sync::{Mutex, lock};
@@ -49,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) max_loads: usize,
     pub(crate) max_waiters: usize,
     pub(crate) hot: Hot,
+    pub(crate) policy: Policy,
 }
 
 impl Default for Settings {
@@ -60,6 +62,7 @@ impl Default for Settings {
             max_loads: 256,
             max_waiters: 100_000,
             hot: Hot::default(),
+            policy: Policy::Default,
         }
     }
 }
@@ -134,7 +137,7 @@ impl Group {
         };
         let shared = Shared {
             seed: GroupHash::of(name.as_str()),
-            store: Store::new(settings.capacity, around.clock.clone(), stats.clone()),
+            store: Store::new(settings.capacity, settings.policy, around.clock.clone(), stats.clone()),
             fetches: flights(),
             loads: flights(),
             origin: Origin {

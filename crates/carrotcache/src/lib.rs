@@ -122,6 +122,7 @@ mod node;
 mod open;
 mod peers;
 pub mod placement;
+mod policy;
 #[cfg(all(doctest, feature = "http"))]
 mod readme;
 mod stats;
@@ -158,6 +159,7 @@ pub use crate::value::Value;
 pub use crate::clock::Clock;
 pub use crate::hot::Hot;
 pub use crate::limits::Limits;
+pub use crate::policy::Policy;
 pub use crate::units::{BadGroupName, BadUnit, ByteSize, GroupName, Key, Span};
 pub use crate::view::Member;
 

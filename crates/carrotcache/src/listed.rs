@@ -4,6 +4,7 @@
 //! two members. The family's peers hash the string exactly as listed, and so must we beside them.
 
 use std::fmt::Write as _;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::StartError;
@@ -18,6 +19,16 @@ pub(crate) enum Spelling {
     AsListed,
     /// As listed, without scheme and closing slash: groupcache-go lists a peer as bare `host:port`.
     Bare,
+}
+
+/// As a native node lists it: `http://host:port`, or `host:port` for short.
+impl FromStr for Member {
+    type Err = StartError;
+    /// # Errors
+    /// `StartError::Peer` with what is wrong. Nothing is looked up.
+    fn from_str(entry: &str) -> Result<Self, StartError> {
+        member(entry, Spelling::One)
+    }
 }
 
 /// The member that `entry` names: `http://host:port`, or `host:port` for short.

@@ -12,6 +12,7 @@ use crate::group::{Group, Settings};
 use crate::hot::Hot;
 use crate::loader::{Loaded, Loader};
 use crate::node::Node;
+use crate::policy::Policy;
 use crate::typed::{Codec, TypedGroup};
 use crate::units::{ByteSize, GroupName, Key};
 
@@ -65,6 +66,12 @@ impl<C> GroupBuilder<C> {
     /// Which fetched keys are mirrored here. Default: those fetched 100 times a minute.
     pub fn hot(mut self, hot: Hot) -> Self {
         self.settings.hot = hot;
+        self
+    }
+
+    /// Which entries leave when room is needed. Default: [`Policy::Default`].
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.settings.policy = policy;
         self
     }
 

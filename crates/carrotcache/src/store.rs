@@ -11,6 +11,7 @@ use carrot_engine::{Cache, Cause, Hit, Refused, Time, Weight};
 
 use crate::clock::Clock;
 use crate::message::Holding;
+use crate::policy::Policy;
 use crate::stats::{EvictionCause, GroupStats, Refusal, Region};
 use crate::units::ByteSize;
 use crate::value::{Meta, Value};
@@ -61,11 +62,14 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(capacity: ByteSize, clock: Clock, stats: Arc<GroupStats>) -> Self {
+    pub(crate) fn new(capacity: ByteSize, policy: Policy, clock: Clock, stats: Arc<GroupStats>) -> Self {
         let capacity = capacity.as_u64();
         let told = stats.clone();
         let cache = Cache::builder()
             .capacity(capacity)
+            .policy(match policy {
+                Policy::Default | Policy::Lru => carrot_engine::Policy::Lru,
+            })
             .region(capacity / MIRROR_SHARE, |meta: &Meta| meta.mirror)
             .clock(clock.engine().clone())
             .listener(Arc::new(move |_, cause| {

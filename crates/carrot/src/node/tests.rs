@@ -17,8 +17,12 @@ const BASIC: [&str; 2] = ["Basic Om9wZW4gc2VzYW1l", "Basic b3BzOm9wZW4gc2VzYW1l"
 /// A node with the group `scores`, in which Tom has 630.
 async fn start(password: Option<&str>, hosts: &[&str]) -> RunningNode {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let allowed =
-        Allowance { load_deadline: Duration::from_secs(10), max_loads: 10, value_max: ByteSize::mib(1) };
+    let allowed = Allowance {
+        load_deadline: Duration::from_secs(10),
+        max_loads: 10,
+        ttl: None,
+        value_max: ByteSize::mib(1),
+    };
     let origin = Origin::open(OriginSettings::Table(table::parse("Tom=630").unwrap()), allowed).unwrap();
     let plan = NodePlan {
         name: Some("a".to_owned()),
@@ -41,6 +45,7 @@ async fn start(password: Option<&str>, hosts: &[&str]) -> RunningNode {
             max_loads: allowed.max_loads,
             max_waiters: 10,
             hot: Hot::default(),
+            policy: Policy::default(),
             origin: Arc::new(origin),
             slowed: Duration::ZERO,
         }],

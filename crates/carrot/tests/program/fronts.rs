@@ -229,7 +229,9 @@ fn help(arguments: &[&str]) -> String {
 #[test]
 fn help_tells_a_stranger_what_there_is_and_what_to_type() {
     let all = help(&["--help"]);
-    for said in ["demo", "serve", "every key has one owner, and the owner asks the origin once"] {
+    for said in
+        ["demo", "serve", "init", "check", "every key has one owner, and the owner asks the origin once"]
+    {
         assert!(all.contains(said), "{said}: {all}");
     }
     let demo = help(&["demo", "--help"]);
@@ -241,7 +243,7 @@ fn help_tells_a_stranger_what_there_is_and_what_to_type() {
         "carrot serve --group pages --origin sqlite:app.db",
         "--query 'select body from pages where id = ?1' --ttl 60s",
         "curl -i http://127.0.0.1:9999/v1/pages/home",
-        "sqlite:FILE, or table:k=v,k2=v2",
+        "sqlite:FILE, http(s)://HOST/PATH/{key}, dir:PATH, or table:k=v,k2=v2",
         "Two kinds of copies live on for at most their ttl or 60 s",
         "what a stand-in loaded while the owner was down",
         "X-Cache calls a load at such an owner a hit",

@@ -10,6 +10,7 @@ mod broken_peers;
 mod client;
 mod command;
 mod commands;
+mod config;
 mod database;
 mod demo;
 mod directory_origin;

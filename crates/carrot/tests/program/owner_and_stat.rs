@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use crate::awaiting::until;
 use crate::command::Shell;
 use crate::database::{Pages, SERVE, body};
-use crate::process::{Node, free_ports};
+use crate::process::{Node, Process, free_ports};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -142,9 +142,8 @@ fn a_node_that_goes_away_while_it_is_watched_is_asked_on_until_it_comes_back() {
     let start = || {
         let flags = ["--group", "g", "--origin", "table:k=v", "--name", "a"];
         let ports = ["--peer", &ports[0], "--http", &ports[1], "--admin", &ports[2]];
-        // The last flag of a kind would be refused, so this is not `Node::alone`.
-        let process =
-            crate::process::Process::start(directory.path(), &[&["serve"], &flags[..], &ports].concat());
+        // `Node::alone` would choose ports of its own.
+        let process = Process::start(directory.path(), &[&["serve"], &flags[..], &ports].concat());
         let listening = Node::listening(&process);
         (process, listening.expect("its ports are free"))
     };

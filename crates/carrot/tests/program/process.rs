@@ -44,11 +44,17 @@ pub(crate) struct Ended {
 impl Process {
     /// Starts the program in `directory`, with nothing in its environment but a place for temporary files.
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(directory, arguments, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_with(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_carrot"))
             .args(arguments)
             .current_dir(directory)
             .env_clear()
             .env("TMPDIR", directory)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -58,6 +64,15 @@ impl Process {
         let written = Arc::default();
         let errors = gather(child.stderr.take().unwrap(), Arc::clone(&written));
         Self { child, lines, written, errors: Some(errors) }
+    }
+
+    /// Waits until it has written `text` on standard error, and gives the whole line.
+    pub(crate) fn has_said(&self, text: &str) -> String {
+        eventually(text, || {
+            let written = self.written();
+            let (whole, _) = written.rsplit_once('\n')?;
+            whole.lines().find(|line| line.contains(text)).map(str::to_owned)
+        })
     }
 
     /// The next line on standard output; `None` when there is no more.
@@ -82,6 +97,11 @@ impl Process {
     /// Asks it to stop, as Ctrl-C does.
     pub(crate) fn interrupt(&self) {
         self.signal(Signal::INT);
+    }
+
+    /// Tells it that its configuration may have changed.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::HUP);
     }
 
     fn signal(&self, signal: Signal) {
@@ -179,7 +199,7 @@ impl Node {
             };
             match names.iter().zip(&ports).map(start).collect::<Result<Vec<_>, _>>() {
                 Ok(nodes) => Some(nodes),
-                Err(ended) if ended.errors.contains("cannot listen on") => None,
+                Err(ended) if ended.errors.contains("address already in use") => None,
                 Err(ended) => panic!("{}", ended.errors),
             }
         })

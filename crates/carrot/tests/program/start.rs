@@ -20,14 +20,14 @@ fn a_port_in_use_is_named_and_no_other_is_left_open() {
     let pages = Pages::new("delete", &[]);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap();
-    for (at, front) in ["peer port", "data front", "admin front"].into_iter().enumerate() {
+    for (at, listener) in ["peer", "http", "admin"].into_iter().enumerate() {
         let mut addresses = free_ports(3);
         addresses[at] = taken;
         let [peer, http, admin] = [0, 1, 2].map(|n| addresses[n].to_string());
         let ports = ["--peer", &peer, "--http", &http, "--admin", &admin];
         let line = refusal(pages.directory.path(), &[&ports[..], &SERVE].concat());
-        let said = format!("carrot: {front}: cannot listen on {taken}: ");
-        assert!(line.starts_with(&said), "{line}");
+        let advice = format!("set node.{listener} or --{listener}");
+        assert_eq!(line, format!("carrot: {listener} {taken}: address already in use; {advice}"));
         let others = addresses.iter().filter(|address| **address != taken);
         assert!(others.into_iter().all(|address| is_free(*address)), "{line}");
     }
@@ -65,7 +65,8 @@ fn a_list_of_peers_that_cannot_be_is_refused() {
     let ports = ["--peer", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     let start = |flags: &[&str]| refusal(pages.directory.path(), &[&ports[..], &SERVE, flags].concat());
     let line = start(&["--peers", "https://a:1"]);
-    assert_eq!(line, r#"carrot: peer port: peer "https://a:1": peers speak plain http only"#);
+    let said = r#"carrot: --peers "https://a:1" is not the address of a peer: peers speak plain http only"#;
+    assert_eq!(line, said);
     let line = start(&["--peers", "http://a:1", "--dialect", "carrot"]);
     assert!(line.contains("is not in the list of peers"), "{line}");
 }

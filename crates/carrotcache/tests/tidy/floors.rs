@@ -40,6 +40,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "placement::ranks",
                 "placement::ring",
                 "placement::slots",
+                "policy",
                 "readme",
                 "stats",
                 "sync",

@@ -1,0 +1,177 @@
+//! `carrot init` and `carrot check`: a configuration to begin with, and what a node would make of one.
+//!
+//! Both only print. Nothing is opened but the file itself.
+
+use std::io::Write;
+use std::path::Path;
+
+use carrotcache::Span;
+use carrotcache::net::dialect::Dialect;
+use carrotcache::placement::PlacementKind;
+
+use crate::config::sample::SAMPLE;
+use crate::config::{self, Configured};
+use crate::origin::OriginSettings;
+use crate::serve::{default_name, print_lines};
+use crate::settings::name::Setting;
+use crate::settings::{ClusterSettings, GroupSettings, Settings};
+
+/// Prints a configuration with every key in it.
+///
+/// # Errors
+/// When nobody takes it.
+pub fn init() -> anyhow::Result<()> {
+    print_lines(&[SAMPLE.trim_end().to_owned()])
+}
+
+/// Reads a file as a node would and prints what it says; warnings go to standard error.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn check(file: &Path) -> anyhow::Result<()> {
+    let configured = config::read_alone(file.to_owned(), &|name| std::env::var(name))?;
+    let mut errors = std::io::stderr().lock();
+    for warning in warnings(&configured) {
+        // With standard error gone there is nobody to warn.
+        let _ = writeln!(errors, "carrot: warning: {warning}");
+    }
+    print_lines(&summary(&configured.settings))
+}
+
+/// What is no fault, and yet may not be what was meant.
+fn warnings(configured: &Configured) -> Vec<String> {
+    let cluster = &configured.settings.cluster;
+    let drops_ttl = matches!(cluster.dialect, Dialect::Carrot | Dialect::Golang);
+    let groups = configured.settings.groups.iter().enumerate();
+    let dropped = groups.filter(|(_, group)| drops_ttl && group.ttl.is_some()).filter_map(|(at, _)| {
+        let place = configured.sources.place(&Setting::at("group.ttl", at))?;
+        Some(format!("{place}: peers of dialect {} drop a ttl and keep the value", cluster.dialect))
+    });
+    configured.exposed.iter().cloned().chain(dropped).collect()
+}
+
+/// The settings, for a reader who wants to know whether they are what was meant.
+fn summary(settings: &Settings) -> Vec<String> {
+    let Settings { node, cluster, limits: _, groups } = settings;
+    let name = node.name.clone().or_else(|| default_name(node.peer.port()));
+    let name = name.unwrap_or_else(|| node.peer.to_string());
+    let guarded = if node.password.is_some() { ", http and admin by password" } else { "" };
+    let mut lines = vec![
+        format!("node     {name}"),
+        format!("listens  peer {}, http {}, admin {}{guarded}", node.peer, node.http, node.admin),
+        format!("cluster  {}", cluster_line(cluster)),
+    ];
+    lines.extend(groups.iter().map(|group| format!("group    {}", group_line(group))));
+    let capacity = settings.capacity();
+    lines.push(format!("memory   {capacity} of {}", node.memory.unwrap_or(capacity)));
+    lines
+}
+
+fn cluster_line(cluster: &ClusterSettings) -> String {
+    let ClusterSettings { peers, dialect, placement } = cluster;
+    let members = match peers.len() {
+        0 => "this node alone".to_owned(),
+        1 => "1 member".to_owned(),
+        count => format!("{count} members"),
+    };
+    let of_dialect = if *dialect == Dialect::Native { PlacementKind::Slots } else { PlacementKind::Ring };
+    format!("{members}, dialect {dialect}, placement {}", placement.unwrap_or(of_dialect))
+}
+
+fn group_line(group: &GroupSettings) -> String {
+    let ttl = group.ttl.map_or("without ttl".to_owned(), |ttl| format!("ttl {}", Span(ttl)));
+    format!("{}: {}, {ttl}, {}", group.name, group.capacity, origin(&group.origin))
+}
+
+fn origin(origin: &OriginSettings) -> String {
+    match origin {
+        OriginSettings::Nothing => "no origin, filled by set".to_owned(),
+        OriginSettings::Table(entries) => format!("from a table of {}", entries.len()),
+        OriginSettings::Sqlite { file, .. } => format!("from sqlite {}", file.display()),
+        OriginSettings::Http(http) => format!("from {}", http.url),
+        OriginSettings::Directory { path } => format!("from directory {}", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env::VarError;
+
+    use super::*;
+
+    fn read(text: &str) -> (Vec<String>, Vec<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("carrot.toml");
+        std::fs::write(&file, text).unwrap();
+        let configured = config::read_alone(file, &|_| Err(VarError::NotPresent)).unwrap();
+        let leave_out = |line: String| line.replace(&format!("{}/", directory.path().display()), "");
+        let lines = |lines: Vec<String>| lines.into_iter().map(leave_out).collect();
+        (lines(summary(&configured.settings)), lines(warnings(&configured)))
+    }
+
+    #[test]
+    fn the_summary_says_what_a_node_would_be() {
+        let text = "\
+[node]
+name = 'a'
+http = '0.0.0.0:80'
+password = 'sesame'
+memory = '256MiB'
+[cluster]
+peers = ['http://127.0.0.1:8001', 'http://b:8001']
+[[group]]
+name = 'scores'
+ttl = '90s'
+origin = { kind = 'table', values = { Tom = '630' } }
+[[group]]
+name = 'pages'
+capacity = '1MiB'
+origin = { kind = 'sqlite', path = 'app.db', query = 'select ?1' }
+[[group]]
+name = 'items'
+capacity = '512KiB'
+origin = { kind = 'http', url = 'https://api.example/{key}' }
+[[group]]
+name = 'files'
+capacity = '512KiB'
+origin = { kind = 'directory', path = '/srv/public' }
+[[group]]
+name = 'sessions'
+";
+        let expected = [
+            "node     a",
+            "listens  peer 127.0.0.1:8001, http 0.0.0.0:80, admin 127.0.0.1:9990, http and admin by password",
+            "cluster  2 members, dialect native, placement slots",
+            "group    scores: 64MiB, ttl 90s, from a table of 1",
+            "group    pages: 1MiB, without ttl, from sqlite app.db",
+            "group    items: 512KiB, without ttl, from https://api.example/{key}",
+            "group    files: 512KiB, without ttl, from directory /srv/public",
+            "group    sessions: 64MiB, without ttl, no origin, filled by set",
+            "memory   130MiB of 256MiB",
+        ];
+        assert_eq!(read(text).0, expected);
+    }
+
+    #[test]
+    fn without_a_list_and_a_limit_the_node_is_alone_and_has_what_its_groups_have() {
+        let (summary, warnings) = read("[node]\nname = 'a'\n[[group]]\nname = 'scores'\n");
+        assert_eq!(summary[2], "cluster  this node alone, dialect native, placement slots");
+        assert_eq!(summary[4], "memory   64MiB of 64MiB");
+        assert_eq!(warnings, [""; 0]);
+    }
+
+    #[test]
+    fn a_ttl_beside_peers_that_drop_it_is_warned_of_where_it_stands() {
+        for dialect in ["golang", "carrot"] {
+            let text = format!(
+                "[cluster]\ndialect = '{dialect}'\n[[group]]\nname = 'a'\n[[group]]\nname = 'b'\nttl = '5m'\n"
+            );
+            let (summary, warnings) = read(&text);
+            assert_eq!(summary[2], format!("cluster  this node alone, dialect {dialect}, placement ring"));
+            let warning = format!(
+                "carrot.toml:7:7: group.ttl: peers of dialect {dialect} drop a ttl and keep the value"
+            );
+            assert_eq!(warnings, [warning]);
+        }
+    }
+}

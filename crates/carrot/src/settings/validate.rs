@@ -1,0 +1,386 @@
+//! What only shows when settings are seen together, and how it is said.
+//!
+//! Pure. A fault names its setting by its key; where that stands, and what the user would call it, is known to whoever
+//! read it and is put in front of the words here.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use carrotcache::net::dialect::Dialect;
+use carrotcache::placement::PlacementKind;
+use carrotcache::{ByteSize, GroupName, Limits, Member, StartError};
+
+use crate::settings::name::{Setting, Words};
+use crate::settings::{ClusterSettings, GroupSettings, LimitSettings, NodeSettings, Settings};
+
+/// Settings that contradict each other, or that one alone cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadSettings {
+    /// The one to change.
+    pub setting: Setting,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Answers carry the name in a header, and logs in a line.
+    Name,
+    /// A password that protects nothing, or that no client could send.
+    Password,
+    /// A name that no `Host` header carries.
+    Host(String),
+    /// The peer address is no address that anybody can connect to.
+    NoUrl(SocketAddr),
+    /// Not the address of a peer.
+    Peer {
+        /// What it is.
+        entry: String,
+        /// Why it cannot be one.
+        why: String,
+    },
+    /// Whoever reaches this address may read and change what is cached.
+    Open(SocketAddr),
+    /// Beside a family's peers this node has to be in its list as they write it.
+    NotListed(String),
+    /// The family's systems have but one placement.
+    SlotsOfFamily(Dialect),
+    /// The limit for keys is over what any node takes.
+    LongKeys(ByteSize),
+    /// The groups are allowed more than the node.
+    Memory {
+        /// What the node is allowed.
+        memory: ByteSize,
+        /// What its groups are allowed together.
+        groups: ByteSize,
+    },
+    /// A node without anything to serve.
+    NoGroup,
+    /// A group without a name.
+    NoName,
+    /// Two groups of one name.
+    SameName(GroupName),
+    /// Flags that go with one group, where there are several.
+    WhichGroup,
+    /// A database without a query.
+    NoQuery(PathBuf),
+    /// Wrong by itself: in these words.
+    Wrong(String),
+}
+
+impl Fault {
+    /// This fault of that setting.
+    pub fn of(self, setting: Setting) -> BadSettings {
+        BadSettings { setting, fault: self }
+    }
+
+    /// The fault, to be read behind its setting's name.
+    pub fn said(&self, words: Words) -> String {
+        let name = |key| words.name(key);
+        match self {
+            Self::Name => "has to be 1 to 255 bytes, without control characters".to_owned(),
+            Self::Password => "has to be 1 byte or more, without control characters".to_owned(),
+            Self::Host(host) => format!("{host:?} is not a host name, as in cache.example.org"),
+            Self::NoUrl(peer) => format!(
+                "{peer} stands for every address of this machine: {} has to say how other nodes reach it",
+                name("node.url")
+            ),
+            Self::Peer { entry, why } => format!("{entry:?} is not the address of a peer: {why}"),
+            Self::Wrong(why) => why.clone(),
+            Self::Open(address) => format!(
+                "{address} is open to other machines without a password: set {}, or {} to allow that",
+                name("node.password"),
+                name("node.insecure")
+            ),
+            Self::NotListed(url) => format!(
+                "does not hold {url}, this node's own address; peers of this dialect cannot be asked who they are"
+            ),
+            Self::SlotsOfFamily(dialect) => {
+                format!("slots goes with the native dialect alone; {dialect} places keys on its ring")
+            }
+            Self::LongKeys(size) => {
+                format!("{size} is over {}, the longest key any node takes", Limits::KEY_MAX)
+            }
+            Self::Memory { memory, groups } => {
+                format!("{memory} is less than {groups}, what the groups' capacities add up to")
+            }
+            Self::NoGroup => "is missing: there is nothing to serve".to_owned(),
+            Self::NoName => "has no name, as in name = \"scores\"".to_owned(),
+            Self::SameName(group) => format!("{group} is the name of a group before this one"),
+            Self::WhichGroup => format!("goes with one group; {} has to say which", name("group.name")),
+            Self::NoQuery(file) => format!(
+                "{} needs a query, as in {}select body from pages where id = ?1{}",
+                file.display(),
+                if words == Words::Flags { "--query '" } else { "query = \"" },
+                if words == Words::Flags { "'" } else { "\"" },
+            ),
+        }
+    }
+}
+
+impl Settings {
+    /// Whether the settings go together.
+    ///
+    /// # Errors
+    /// The first fault, with the setting to change.
+    pub fn validate(&self) -> Result<(), BadSettings> {
+        self.node.validate()?;
+        self.cluster.validate(&self.node)?;
+        self.limits.validate()?;
+        names(&self.groups)?;
+        self.fits_memory()
+    }
+
+    /// What all groups may take together.
+    pub fn capacity(&self) -> ByteSize {
+        let sum = self.groups.iter().fold(0_u64, |sum, group| sum.saturating_add(group.capacity.as_u64()));
+        ByteSize::bytes(sum)
+    }
+
+    fn fits_memory(&self) -> Result<(), BadSettings> {
+        let groups = self.capacity();
+        match self.node.memory {
+            Some(memory) if groups > memory => {
+                Err(Fault::Memory { memory, groups }.of(Setting::of("node.memory")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl NodeSettings {
+    fn validate(&self) -> Result<(), BadSettings> {
+        if self.name.as_deref().is_some_and(|name| !is_name(name)) {
+            return Err(Fault::Name.of(Setting::of("node.name")));
+        }
+        if self.password.as_ref().is_some_and(|password| !is_password(password.reveal())) {
+            return Err(Fault::Password.of(Setting::of("node.password")));
+        }
+        if let Some(host) = self.hosts.iter().find(|host| !is_host(host)) {
+            return Err(Fault::Host(host.clone()).of(Setting::of("node.hosts")));
+        }
+        self.can_be_reached()?;
+        self.is_closed("node.http", self.http)?;
+        self.is_closed("node.admin", self.admin)
+    }
+
+    fn can_be_reached(&self) -> Result<(), BadSettings> {
+        match &self.url {
+            Some(url) => is_peer(url).map_err(|why| why.of(Setting::of("node.url"))),
+            None if self.peer.ip().is_unspecified() => {
+                Err(Fault::NoUrl(self.peer).of(Setting::of("node.peer")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn is_closed(&self, key: &'static str, address: SocketAddr) -> Result<(), BadSettings> {
+        let protected = address.ip().is_loopback() || self.password.is_some() || self.insecure;
+        if protected { Ok(()) } else { Err(Fault::Open(address).of(Setting::of(key))) }
+    }
+
+    /// How the family's peers write this node's address; `None` while the system has yet to choose its port.
+    fn own_url(&self) -> Option<String> {
+        let bound = || (self.peer.port() != 0).then(|| format!("http://{}", self.peer));
+        self.url.clone().or_else(bound)
+    }
+}
+
+impl ClusterSettings {
+    fn validate(&self, node: &NodeSettings) -> Result<(), BadSettings> {
+        for (at, entry) in self.peers.iter().enumerate() {
+            is_peer(entry).map_err(|why| why.of(Setting::at("cluster.peers", at)))?;
+        }
+        if self.dialect == Dialect::Native {
+            return Ok(());
+        }
+        if self.placement == Some(PlacementKind::Slots) {
+            return Err(Fault::SlotsOfFamily(self.dialect).of(Setting::of("cluster.placement")));
+        }
+        match node.own_url() {
+            Some(url) if !self.peers.is_empty() && !self.peers.contains(&url) => {
+                Err(Fault::NotListed(url).of(Setting::of("cluster.peers")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl LimitSettings {
+    fn validate(&self) -> Result<(), BadSettings> {
+        let long = self.key > Limits::KEY_MAX;
+        if long { Err(Fault::LongKeys(self.key).of(Setting::of("limits.key"))) } else { Ok(()) }
+    }
+}
+
+fn names(groups: &[GroupSettings]) -> Result<(), BadSettings> {
+    if groups.is_empty() {
+        return Err(Fault::NoGroup.of(Setting::of("group")));
+    }
+    let mut seen = BTreeSet::new();
+    for (at, group) in groups.iter().enumerate() {
+        if !seen.insert(&group.name) {
+            return Err(Fault::SameName(group.name.clone()).of(Setting::at("group.name", at)));
+        }
+    }
+    Ok(())
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=255).contains(&name.len()) && !name.contains(char::is_control)
+}
+
+fn is_password(password: &str) -> bool {
+    !password.is_empty() && !password.contains(char::is_control)
+}
+
+fn is_host(host: &str) -> bool {
+    (1..=255).contains(&host.len())
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+}
+
+fn is_peer(entry: &str) -> Result<(), Fault> {
+    match entry.parse::<Member>() {
+        Ok(_) => Ok(()),
+        Err(StartError::Peer { entry, why }) => Err(Fault::Peer { entry, why: why.to_owned() }),
+        Err(other) => Err(Fault::Wrong(other.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(change: impl FnOnce(&mut Settings)) -> Result<(), (String, String)> {
+        let group = |name| GroupSettings::new(GroupName::new(name).unwrap());
+        let mut settings = Settings {
+            node: NodeSettings::default(),
+            cluster: ClusterSettings::default(),
+            limits: LimitSettings::default(),
+            groups: vec![group("scores"), group("pages")],
+        };
+        change(&mut settings);
+        settings.validate().map_err(|bad| (bad.setting.to_string(), bad.fault.said(Words::Keys)))
+    }
+
+    fn refused(key: &str, said: &str, change: impl FnOnce(&mut Settings)) {
+        assert_eq!(settings(change), Err((key.to_owned(), said.to_owned())));
+    }
+
+    #[test]
+    fn a_name_is_short_and_shows_as_it_is() {
+        let longest = "n".repeat(255);
+        for name in ["a", "10.0.0.5:8001", "Möhre 1", &longest] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "a\nb", "a\r", "\u{1b}[31m", "a\u{7f}", "a\u{85}", &format!("{longest}n")] {
+            assert!(!is_name(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_family_goes_with_its_ring_alone() {
+        let cluster = |dialect, placement| ClusterSettings { peers: Vec::new(), dialect, placement };
+        let node = NodeSettings::default();
+        for (dialect, placement) in [
+            (Dialect::Native, None),
+            (Dialect::Native, Some(PlacementKind::Slots)),
+            (Dialect::Native, Some(PlacementKind::Ring)),
+            (Dialect::Carrot, None),
+            (Dialect::Golang, Some(PlacementKind::Ring)),
+        ] {
+            assert_eq!(cluster(dialect, placement).validate(&node), Ok(()), "{dialect} {placement:?}");
+        }
+        for dialect in [Dialect::Carrot, Dialect::Golang] {
+            let refused = cluster(dialect, Some(PlacementKind::Slots)).validate(&node);
+            assert_eq!(refused, Err(Fault::SlotsOfFamily(dialect).of(Setting::of("cluster.placement"))));
+        }
+    }
+
+    #[test]
+    fn beside_a_family_the_list_has_to_hold_this_node_as_it_is_written() {
+        let family = |settings: &mut Settings, own: &str| {
+            settings.cluster.dialect = Dialect::Golang;
+            settings.cluster.peers = vec![own.to_owned(), "http://b:8001".to_owned()];
+        };
+        assert_eq!(settings(|settings| family(settings, "http://127.0.0.1:8001")), Ok(()));
+        let said = "does not hold http://127.0.0.1:8001, this node's own address; \
+                    peers of this dialect cannot be asked who they are";
+        refused("cluster.peers", said, |settings| family(settings, "http://127.0.0.1:8001/"));
+        assert_eq!(
+            settings(|settings| {
+                family(settings, "http://a:8001");
+                settings.node.url = Some("http://a:8001".to_owned());
+            }),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_listener_open_to_other_machines_wants_a_password_or_a_word() {
+        let open = |settings: &mut Settings| settings.node.admin = "0.0.0.0:9990".parse().unwrap();
+        let said = "0.0.0.0:9990 is open to other machines without a password: \
+                    set node.password, or node.insecure to allow that";
+        refused("node.admin", said, open);
+        assert_eq!(
+            settings(|settings| {
+                open(settings);
+                settings.node.insecure = true;
+            }),
+            Ok(())
+        );
+        assert_eq!(
+            settings(|settings| {
+                open(settings);
+                settings.node.password = Some(crate::secret::Secret::new("sesame"));
+            }),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn an_empty_password_is_none() {
+        let said = "has to be 1 byte or more, without control characters";
+        for password in ["", "a\nb"] {
+            refused("node.password", said, |settings| {
+                settings.node.password = Some(crate::secret::Secret::new(password));
+            });
+        }
+    }
+
+    #[test]
+    fn groups_fit_into_the_node_s_memory() {
+        let said = "127MiB is less than 128MiB, what the groups' capacities add up to";
+        refused("node.memory", said, |settings| settings.node.memory = Some(ByteSize::mib(127)));
+        assert_eq!(settings(|settings| settings.node.memory = Some(ByteSize::mib(128))), Ok(()));
+        refused(
+            "node.memory",
+            "1GiB is less than 18446744073709551615B, what the groups' capacities add up to",
+            |s| {
+                s.node.memory = Some(ByteSize::gib(1));
+                s.groups[0].capacity = ByteSize::bytes(u64::MAX);
+            },
+        );
+    }
+
+    #[test]
+    fn groups_have_names_of_their_own_and_there_is_one_at_least() {
+        refused("group.name", "scores is the name of a group before this one", |settings| {
+            settings.groups[1].name = GroupName::new("scores").unwrap();
+        });
+        refused("group", "is missing: there is nothing to serve", |settings| settings.groups.clear());
+    }
+
+    #[test]
+    fn hosts_and_peers_are_what_they_are_called() {
+        let said = "\"http://a\" is not a host name, as in cache.example.org";
+        refused("node.hosts", said, |settings| settings.node.hosts = vec!["a".into(), "http://a".into()]);
+        let said = "\"https://b:1\" is not the address of a peer: peers speak plain http only";
+        refused("cluster.peers", said, |settings| {
+            settings.cluster.peers = vec!["http://a:1".into(), "https://b:1".into()];
+        });
+        refused("node.url", said, |settings| settings.node.url = Some("https://b:1".into()));
+    }
+}
