@@ -35,9 +35,10 @@ Setting and removing
   mirrored on other nodes, and what a stand-in loaded while the owner was down.
 
 Dialects
-  Peers of any dialect but native cannot say whether a value was loaded: X-Cache
-  calls a load at such an owner a hit. Those of carrot and golang keep no ttl, and
-  have no set and no remove; in mailgun and groupcache-go these reach all nodes.
+  Peers of any dialect but native cannot say whether a value was loaded:
+  X-Cache calls a load at such an owner a hit. Those of carrot and golang keep no
+  ttl, and have no set and no remove; in mailgun and groupcache-go these reach all
+  nodes.
 
 Sizes are written as 512B, 4KiB, 64MiB, 1GiB; times as 250ms, 60s, 5m, 12h, 7d.
 The log goes to standard error; CARROT_LOG=debug says more, CARROT_LOG=warn less.

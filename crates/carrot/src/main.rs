@@ -68,7 +68,7 @@ fn run() -> anyhow::Result<()> {
     }
 }
 
-/// Runs what takes its time, with a log.
+/// Runs what answers others: with a log, and on all cores.
 fn until_it_ends(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     log::begin()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -145,7 +145,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// No URL that can be asked for a key.
-    #[error("origin URL: {0}")]
+    #[error("is no URL of an origin: {0}")]
     Url(BadHttpUrl),
     /// A header whose name cannot be sent.
     #[error("header {0:?} of the origin is no name that HTTP has")]
@@ -160,7 +160,7 @@ pub enum OpenError {
     #[error("a file of certificates is for https origins alone")]
     UselessCa,
     /// The host of an `https` URL is no name that a certificate can be for.
-    #[error("origin URL: no certificate can be for this host")]
+    #[error("is no URL of an origin: no certificate can be for this host")]
     UncertainName,
     /// The file of certificates holds none, or some that cannot be read.
     #[error("no certificates can be read from {}: {why}", file.display())]

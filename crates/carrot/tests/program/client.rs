@@ -72,15 +72,32 @@ impl Client {
         reply
     }
 
+    /// Every reply until the other side closes, to requests of other methods than HEAD.
+    pub(crate) fn replies(&mut self) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        while self.has_more() {
+            replies.push(self.receive("GET"));
+        }
+        replies
+    }
+
+    /// Waits for a byte, or for the end.
+    fn has_more(&mut self) -> bool {
+        match self.stream.fill_buf() {
+            Ok(bytes) => !bytes.is_empty(),
+            Err(error) => {
+                check_ended(&error);
+                false
+            }
+        }
+    }
+
     /// Whatever else comes until the other side closes. Empty if it closes at once.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        // A reset says the same as an end here: nothing more will come.
-        let ended = self.stream.read_to_end(&mut rest);
-        let overdue = ended.is_err_and(|error| {
-            matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
-        });
-        assert!(!overdue, "the connection is still open after {LONG:?}");
+        if let Err(error) = self.stream.read_to_end(&mut rest) {
+            check_ended(&error);
+        }
         rest
     }
 
@@ -97,6 +114,12 @@ impl Client {
         line.truncate(line.len() - 2);
         line
     }
+}
+
+/// A reset says the same as an end: nothing more will come. That nothing came in all the time is another matter.
+fn check_ended(error: &std::io::Error) {
+    let overdue = matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+    assert!(!overdue, "the connection is still open after {LONG:?}");
 }
 
 impl Reply {

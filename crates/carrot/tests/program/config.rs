@@ -107,13 +107,14 @@ fn check_says_what_is_wrong_in_one_line_and_serve_says_the_same() {
 }
 
 #[test]
-fn an_origin_that_cannot_be_opened_is_named_by_its_place() {
+fn an_origin_that_could_never_be_asked_is_named_by_its_place() {
     let pages = Pages::new("delete", &[]);
     let directory = pages.directory.path();
-    let origin = "origin = { kind = 'sqlite', path = 'none.db', query = 'select ?1' }";
+    let origin = "origin = { kind = 'sqlite', path = 'app.db', query = 'delete from pages where id = ?1' }";
     write(directory, &format!("{FREE_PORTS}{SCORES}[[group]]\nname = 'b'\n{origin}\n"));
     let line = refusal(directory, &["serve", "--config", "carrot.toml"]);
-    assert_eq!(line, "carrot: carrot.toml:11:10: group.origin: no such file: none.db");
+    let why = "query refused: it writes, and an origin is only read";
+    assert_eq!(line, format!("carrot: carrot.toml:11:10: group.origin: {why}"));
 }
 
 #[test]

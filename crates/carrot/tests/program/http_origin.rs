@@ -151,6 +151,6 @@ fn a_node_whose_url_is_none_does_not_start_and_says_what_was_expected() {
     ] {
         let ended = Process::start(directory.path(), &["serve", "--group", "items", "--origin", url]).end();
         assert_eq!(ended.status.code(), Some(2));
-        assert_eq!(ended.errors, format!("carrot: origin URL: {why}\n"));
+        assert_eq!(ended.errors, format!("carrot: --origin is no URL of an origin: {why}\n"));
     }
 }

@@ -109,6 +109,13 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// The most memory that it ever held, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")).unwrap();
+        peak.trim().parse::<u64>().unwrap() << 10
+    }
+
     /// Ends it as the system does when there is no memory left: without a word.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -314,10 +314,12 @@ where
         let _ = stream.set_nodelay(true);
         let (turn, answer) = (Arc::new(Turn::new()), (self.new_service)());
         let service = service_fn(|request| {
-            turn.ours();
             let answer = answer(request);
             let turn = turn.clone();
             async move {
+                // Ours from the first poll on. hyper may take up a request while the last answer waits for its client,
+                // and polls nothing before that is taken: until then it is still the client who has to act.
+                turn.ours();
                 let response = answer.await;
                 turn.over();
                 Ok::<_, Infallible>(response)

@@ -61,6 +61,14 @@ impl Raw {
         Some(Seen { status, head, body: self.read.drain(..length).collect() })
     }
 
+    /// Reads this much of what comes, and drops it.
+    pub(super) async fn take(&mut self, length: usize) {
+        while self.read.len() < length {
+            self.more().await.unwrap();
+        }
+        self.read.clear();
+    }
+
     /// Sends a request and gives its response.
     pub(super) async fn ask(&mut self, request: impl AsRef<[u8]>) -> Option<Seen> {
         self.send(request.as_ref()).await;

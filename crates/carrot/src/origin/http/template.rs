@@ -151,30 +151,33 @@ mod tests {
     fn a_url_is_refused_with_what_was_expected() {
         let long = format!("http://a/{{key}}{}", "a".repeat(URL_MAX));
         for (url, line) in [
-            ("ftp://a/{key}", "origin URL: it has to begin with http:// or https://"),
-            ("http:///{key}", "origin URL: a host is missing behind the //"),
+            ("ftp://a/{key}", "is no URL of an origin: it has to begin with http:// or https://"),
+            ("http:///{key}", "is no URL of an origin: a host is missing behind the //"),
             (
                 "http://a/",
-                "origin URL: it has to hold {key} once, where the key belongs; it is there 0 times",
+                "is no URL of an origin: it has to hold {key} once, where the key belongs; it is there 0 times",
             ),
             (
                 "http://a/{key}/{key}",
-                "origin URL: it has to hold {key} once, where the key belongs; it is there 2 times",
+                "is no URL of an origin: it has to hold {key} once, where the key belongs; it is there 2 times",
             ),
             (
                 "http://{key}.example/{key}",
-                "origin URL: {key} belongs into the path or the query, not into the host",
+                "is no URL of an origin: {key} belongs into the path or the query, not into the host",
             ),
             (
                 "http://me:secret@a/{key}",
-                "origin URL: no user and password there; send a header, as in authorization",
+                "is no URL of an origin: no user and password there; send a header, as in authorization",
             ),
-            ("http://a/{key}#top", "origin URL: a # and what follows is not sent; a # itself is %23"),
-            ("http://a/{id}/{key}", "origin URL: '{' has to be percent-encoded"),
-            ("http://a/ü/{key}", "origin URL: 'ü' has to be percent-encoded"),
-            ("http://a/\n{key}", "origin URL: '\\n' has to be percent-encoded"),
-            ("http://a:99999/{key}", "origin URL: the port has to be 1 to 65535"),
-            (&long, "origin URL: it is longer than 8192 bytes"),
+            (
+                "http://a/{key}#top",
+                "is no URL of an origin: a # and what follows is not sent; a # itself is %23",
+            ),
+            ("http://a/{id}/{key}", "is no URL of an origin: '{' has to be percent-encoded"),
+            ("http://a/ü/{key}", "is no URL of an origin: 'ü' has to be percent-encoded"),
+            ("http://a/\n{key}", "is no URL of an origin: '\\n' has to be percent-encoded"),
+            ("http://a:99999/{key}", "is no URL of an origin: the port has to be 1 to 65535"),
+            (&long, "is no URL of an origin: it is longer than 8192 bytes"),
         ] {
             assert_eq!(OpenError::from(Template::parse(url).unwrap_err()).to_string(), line, "{url}");
         }

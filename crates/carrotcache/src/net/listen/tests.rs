@@ -19,7 +19,7 @@ async fn bind(limits: ListenLimits) -> Listener {
     Listener::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap()
 }
 
-/// Answers every path with itself; `/wait` only when told to, `/panic` with one.
+/// Answers every path with itself; `/wait` only when told to, `/panic` with one, `/large` with much.
 async fn echo(limits: ListenLimits) -> (Serving, Arc<Notify>) {
     let go = Arc::new(Notify::new());
     let told = go.clone();
@@ -29,6 +29,8 @@ async fn echo(limits: ListenLimits) -> (Serving, Arc<Notify>) {
             match request.uri().path() {
                 "/wait" => go.notified().await,
                 "/panic" => panic!("as asked"),
+                // More than the system's buffers hold.
+                "/large" => return Response::new(Full::new(vec![b'x'; 16 << 20].into())),
                 _ => {}
             }
             Response::new(Full::new(Bytes::copy_from_slice(request.uri().path().as_bytes())))
@@ -247,6 +249,21 @@ async fn a_client_that_sends_without_end_is_heard_for_as_long_as_a_header_may_ta
     while client.sends(&chunk).await {}
     until(&serving, |stats| stats.open == 0).await;
     assert_eq!(serving.stats().overdue, 1, "it was cut off, and not at its deadline");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_on_and_stops_taking_answers_is_closed_at_its_deadline() {
+    let short = Duration::from_millis(300);
+    let (serving, _) = echo(ListenLimits { header_timeout: short, idle_timeout: short, ..limits() }).await;
+    // After the second, whose body nobody reads, hyper takes up a request while the last answer is on its way.
+    let bodies = ["\r\n", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"];
+    for (nth, body) in (1..).zip(bodies) {
+        let mut client = Raw::connect(serving.address()).await;
+        client.send(format!("GET /large HTTP/1.1\r\nhost: x\r\n{body}").repeat(3).as_bytes()).await;
+        client.take(1 << 20).await;
+        until(&serving, |stats| stats.accepted == nth && stats.open == 0).await;
+    }
+    assert_eq!(serving.stats().overdue, 2, "they were cut off, and not at their deadline");
 }
 
 #[tokio::test]

@@ -168,13 +168,13 @@ async fn settings_are_checked_whatever_they_were_made_of() {
         Http::open(settings, bounds()).map(|_| ()).unwrap_err().to_string()
     };
     let line = made(|settings| settings.url = "http://a/".to_owned());
-    assert!(line.starts_with("origin URL: it has to hold {key} once"), "{line}");
+    assert!(line.starts_with("is no URL of an origin: it has to hold {key} once"), "{line}");
     let line = made(|settings| settings.headers = vec![("host".to_owned(), Secret::new("b"))]);
     assert!(line.starts_with("header \"host\" of the origin is not for settings"), "{line}");
     let line = made(|settings| settings.ca = Some(PathBuf::from("ca.pem")));
     assert_eq!(line, "a file of certificates is for https origins alone");
     let line = made(|settings| settings.url = "https://a..b/{key}".to_owned());
-    assert_eq!(line, "origin URL: no certificate can be for this host");
+    assert_eq!(line, "is no URL of an origin: no certificate can be for this host");
 }
 
 #[tokio::test]

@@ -1,86 +1,31 @@
 //! The example of three processes, as three processes: its answers, and what its origin was asked for.
-//!
-//! Cargo builds examples before it runs a package's tests. Nodes and api are reached over sockets of the test's own,
-//! since a test may rely on no program but Rust's.
-
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
 
 use carrotcache::placement::{GroupHash, Placement, PlacementKind};
 
-/// Past it something hangs, and the test ends by itself.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::client::get;
+use crate::process::Process;
 
 const SCORES: [(&str, &str); 5] =
     [("Tom", "630"), ("Jack", "589"), ("Sam", "567"), ("Lily", "589"), ("Pity", "567")];
 
-/// One process of the example; it ends when this value does.
-struct Process {
-    child: Child,
-    /// What it prints, until it ends.
-    lines: Receiver<String>,
+fn start(args: &[&str]) -> Process {
+    Process::start("three_processes", args)
 }
 
-impl Process {
-    fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(example()).args(args).stdout(Stdio::piped()).spawn().unwrap();
-        let output = child.stdout.take().unwrap();
-        let (sender, lines) = channel();
-        thread::spawn(move || pass_on(output, &sender));
-        Self { child, lines }
-    }
-
-    /// Waits until everything it listens on accepts: its peer port is told last. Not so if it ends before.
-    fn accepts(&self) -> bool {
-        let until_it_ends = || self.lines.recv_timeout(PATIENCE).ok();
-        std::iter::from_fn(until_it_ends).any(|line| line.starts_with("peer "))
-    }
-
-    /// Ends it, and gives the keys it has loaded.
-    fn loads(mut self) -> Vec<String> {
-        self.child.kill().unwrap();
-        let load = |line: String| line.strip_prefix("[origin] load ").map(str::to_owned);
-        std::iter::from_fn(|| self.lines.recv_timeout(PATIENCE).ok()).filter_map(load).collect()
-    }
+/// Waits until everything it listens on accepts: its peer port is told last. Not so if it ends before.
+fn accepts(process: &Process) -> bool {
+    process.says("peer ").is_some()
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself, since a port was taken.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Ends with the process, or with whoever listens.
-fn pass_on(output: ChildStdout, lines: &Sender<String>) {
-    for line in BufReader::new(output).lines().map_while(Result::ok) {
-        if lines.send(line).is_err() {
-            return;
-        }
-    }
-}
-
-/// Cargo puts it beside the directory of the tests.
-fn example() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().unwrap().parent().unwrap();
-    let example = profile.join("examples").join(format!("three_processes{}", std::env::consts::EXE_SUFFIX));
-    assert!(
-        example.is_file(),
-        "no {}: cargo test -p carrotcache builds it, --test alone does not",
-        example.display()
-    );
-    example
+/// Ends it, and gives the keys it has loaded.
+fn loaded_by(mut process: Process) -> Vec<String> {
+    process.kill();
+    let load = |line: String| line.strip_prefix("[origin] load ").map(str::to_owned);
+    process.end().lines.into_iter().filter_map(load).collect()
 }
 
 /// The example's three processes, the third with the api.
@@ -106,11 +51,11 @@ impl Three {
         let moved = format!("-offset={offset}");
         // The spellings that the original's flags took.
         let processes = [
-            Process::start(&["-port", "8001", &moved]),
-            Process::start(&["--port=8002", &moved]),
-            Process::start(&["-port=8003", "-api=1", &moved]),
+            start(&["-port", "8001", &moved]),
+            start(&["--port=8002", &moved]),
+            start(&["-port=8003", "-api=1", &moved]),
         ];
-        processes.iter().all(Process::accepts).then_some(Self { processes, offset })
+        processes.iter().all(accepts).then_some(Self { processes, offset })
     }
 
     fn api(&self) -> Api {
@@ -127,7 +72,7 @@ impl Three {
     /// Ends the processes, and gives how often each key was loaded, by all three together.
     fn loads(self) -> BTreeMap<String, usize> {
         let mut loads = BTreeMap::new();
-        for key in self.processes.into_iter().flat_map(Process::loads) {
+        for key in self.processes.into_iter().flat_map(loaded_by) {
             *loads.entry(key).or_default() += 1;
         }
         loads
@@ -143,15 +88,8 @@ struct Api {
 impl Api {
     /// Status, content type and body of the answer.
     fn ask(self, target: &str) -> (u16, String, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).unwrap();
-        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let kind = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or_default();
-        (status, kind.to_owned(), body.to_owned())
+        let reply = get(([127, 0, 0, 1], self.port).into(), target);
+        (reply.status, reply.header("content-type").to_owned(), reply.body)
     }
 }
 
