@@ -10,7 +10,7 @@ use crate::awaiting::{eventually, until};
 use crate::client::get;
 use crate::command::Shell;
 use crate::database::{Pages, SERVE, body};
-use crate::process::{Node, free_ports};
+use crate::process::{Node, Process, free_ports};
 
 /// A node in front of one page, and a command line that asks it.
 fn with_node(flags: &[&str]) -> (Pages, Node, Shell) {
@@ -232,6 +232,31 @@ fn a_node_that_is_down_or_silent_is_exit_code_4() {
         assert!(line.starts_with(&format!("cannot connect to http://{nowhere}: ")), "{line}");
         let line = Shell::watching(silent).refusal(&[shot, &["--timeout", "50ms"]].concat(), 4);
         assert_eq!(line, format!("no answer of {node} within 50ms"));
+    }
+}
+
+#[test]
+fn a_node_with_a_password_answers_who_knows_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let ports = ["--peer", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let arguments = [&["serve", "--group", "g", "--origin", "table:k=v"][..], &ports].concat();
+    let password = "open: sesam\u{e9}";
+    let process = Process::start_with(directory.path(), &arguments, &[("CARROT_PASSWORD", password)]);
+    let [_, http, admin] = Node::listening(&process).unwrap();
+    let admin = format!("http://{admin}");
+    let (without, with) = (Shell::asking(http), Shell::asking(http).with("CARROT_PASSWORD", password));
+    for (arguments, node) in [
+        (&["get", "g", "k"][..], format!("http://{http}")),
+        (&["set", "g", "k", "w"], format!("http://{http}")),
+        (&["remove", "g", "k"], format!("http://{http}")),
+        (&["owner", "g", "k"], format!("http://{http}")),
+        (&["stat", "-1", "--admin", &admin], admin.clone()),
+    ] {
+        assert_eq!(without.refusal(arguments, 3), format!("{node} wants a password: set CARROT_PASSWORD"));
+        let wrong = without.clone().with("CARROT_PASSWORD", "open sesame");
+        let line = wrong.refusal(arguments, 3);
+        assert_eq!(line, format!("{node} does not take the password in CARROT_PASSWORD"));
+        assert!(!with.run(arguments).text().contains("sesam"));
     }
 }
 
