@@ -23,7 +23,7 @@ pub(crate) enum Request {
         /// The key.
         key: Key,
         /// The owner could not be reached and the receiver is asked in its place: it may keep what it loads, for a
-        /// short while. Only the native row can say so.
+        /// short while. Each row can say so; a peer in Go does not hear it.
         stand_in: bool,
         /// Answer from memory or not at all. Only the native row can say so.
         cached_only: bool,

@@ -56,6 +56,12 @@ pub(crate) trait Transport: Send + Sync + 'static {
         Customs::NATIVE
     }
 
+    /// Whether there is a way to ask them this. If not, `ask` gives `Reply::Unsupported` and sends nothing.
+    fn can_say(&self, what: &Request) -> bool {
+        let _ = what;
+        true
+    }
+
     /// The members that will be asked from now on; connections to others may be closed.
     fn retain(&self, members: &[Member]) {
         let _ = members;
@@ -153,7 +159,13 @@ impl Peers {
         &self.dropped_ttl
     }
 
-    /// Asks `to` unless it rests. Cancel-safe: an abandoned ask says nothing of the peer.
+    /// Whether there is a way to ask peers this.
+    pub(crate) fn can_say(&self, what: &Request) -> bool {
+        self.transport.can_say(what)
+    }
+
+    /// Asks `to` unless it rests. Cancel-safe: an abandoned ask says nothing of the peer. Nor does one for which there
+    /// are no words: nothing is sent then, and the peer may be down.
     ///
     /// A reply that does not come in time says nothing either, since the peer may be hard at work on it; but it is
     /// asked then whether it lives, in a task of its own.
@@ -163,6 +175,9 @@ impl Peers {
         what: Request,
         deadline: Instant,
     ) -> Result<Reply, PeerError> {
+        if !self.can_say(&what) {
+            return Ok(Reply::Unsupported);
+        }
         let trial = self.health.admit(to)?;
         let answer = self.transport.ask(to, what, deadline).await;
         trial.ends(&answer);

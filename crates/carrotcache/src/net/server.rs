@@ -138,10 +138,12 @@ impl PeerPort {
         if head.method != Method::GET {
             return reply::wrong_method("GET");
         }
-        let answer = match (self.refuse_key(&call.key), self.group(&call)) {
-            (Some(refused), _) => refused,
-            (None, None) => Reply::NoGroup,
-            (None, Some(group)) => self.ask(Request::Held { group, key: Key::new(&call.key) }).await,
+        let answer = if let Some(refused) = self.refuse_key(&call.key) {
+            refused
+        } else if let Some(group) = self.group(&call) {
+            self.ask(Request::Held { group, key: Key::new(&call.key) }).await
+        } else {
+            Reply::NoGroup
         };
         reply::encode(call.row, about(&call.group, &call.key), answer)
     }
@@ -159,9 +161,9 @@ impl PeerPort {
             Verb::Remove => self.ask(Request::Remove { group, key }).await,
             Verb::RemoveKeys => self.remove_keys(group, body).await,
             Verb::Get => {
-                let is_native = call.row.dialect == Dialect::Native;
-                let says = |name| is_native && head.headers.get(name).is_some_and(|value| value == "1");
-                let (stand_in, cached_only) = (says(STAND_IN), says(CACHED_ONLY));
+                let says = |name| head.headers.get(name).is_some_and(|value| value == "1");
+                let stand_in = says(STAND_IN);
+                let cached_only = call.row.dialect == Dialect::Native && says(CACHED_ONLY);
                 self.ask(Request::Get { group, key, stand_in, cached_only }).await
             }
         }

@@ -214,7 +214,10 @@ async fn sets_removes_and_flags_reach_the_node_as_they_were_sent() {
             .await
             .contains("stand_in: false, cached_only: false")
     );
-    assert!(told(&flagged("/_groupcache", "X-Carrot-Cached-Only: 1")).await.contains("cached_only: false"));
+    for base in ["/carrotCache", "/_groupcache"] {
+        let both = "X-Carrot-Stand-In: 1\r\nX-Carrot-Cached-Only: 1";
+        assert!(told(&flagged(base, both)).await.contains("stand_in: true, cached_only: false"), "{base}");
+    }
 }
 
 #[tokio::test]
