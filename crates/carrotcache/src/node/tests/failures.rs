@@ -1,6 +1,7 @@
 //! Peers that are down, hang, refuse, break, or count other members: who is asked next, and what is never done twice.
 
 use super::*;
+use crate::dropped_ttl::tests::Warnings;
 use crate::stats::FetchOutcome;
 
 /// Three nodes that agree, and a key that `b` owns and `c` stands in for.
@@ -280,4 +281,24 @@ async fn a_list_that_disagrees_is_counted_each_time_and_asked_for_once() {
     assert_eq!((members("a"), members("b")), (0, 1));
     let Reply::Members(names) = town.nodes[1].answer(Request::Members).await else { panic!("no list") };
     assert_eq!(names, ["a".into(), "bee".into()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_with_another_list_is_told_from_one_that_places_the_same_members_otherwise() {
+    for (list, kind, said) in [
+        (&["a", "b", "d"][..], PlacementKind::Slots, "a peer counts other members than this node: "),
+        (&["a", "b"], PlacementKind::Ring, "a peer counts the same members and places keys otherwise, "),
+    ] {
+        let (warnings, _for_this_thread) = Warnings::heard();
+        let town = Town::of(&["a", "b"]);
+        let groups = town.open(&Settings::default(), &Origin::prompt());
+        let theirs = View::new(list.iter().map(|name| member(name)).collect(), Some("b"), kind).unwrap();
+        town.nodes[1].around.views.replace(theirs);
+        for key in keys(&groups[0], &["b"]).take(3) {
+            groups[0].get(key).await.unwrap();
+        }
+        settle().await;
+        let warnings = warnings.take();
+        assert!(matches!(&warnings[..], [line] if line.starts_with(said)), "{warnings:?}");
+    }
 }
