@@ -54,7 +54,8 @@ pub(crate) enum Request {
         /// The key.
         key: Key,
     },
-    /// Who are you? A random id made at each start.
+    /// Who are you? A random id made at each start. Of a peer in one of the family's rows it only asks for a sign of life,
+    /// and any reply is one.
     Id,
     /// Which members do you count, by name?
     Members,

@@ -252,7 +252,7 @@ impl Health {
         let Some(peer) = known.get_mut(authority) else { return };
         peer.is_probed = false;
         match answer {
-            // A family's peer is never asked who it is, and a full pool of ours asks nobody.
+            // Nothing was sent: there are no words for it, or our pool is full.
             Ok(Reply::Unsupported) | Err(PeerError::Busy(_) | PeerError::Resting { .. }) => {}
             Ok(_) => back(authority, peer.breaker.on_success()),
             Err(error) => gone(authority, error, peer.breaker.on_death(self.clock.elapsed())),

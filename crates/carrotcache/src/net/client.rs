@@ -144,14 +144,16 @@ struct Call {
 ///
 /// In the family's older rows every method is a get, and a get may load: there a set or a remove would do the opposite
 /// of what it means and look like a success, and so in any of its rows would a get that must not load. A path that they
-/// do not know makes a Go peer panic. That a stand-in is asked as one can be said everywhere: a Go peer passes over the
+/// do not know makes a Go peer panic; its base path alone it refuses as it should, and so says that it lives, which is
+/// what an id is asked for where there are none. That a stand-in is asked as one can be said everywhere: a Go peer passes over the
 /// header, and answers all the same.
 fn can_say(row: &Row, what: &Request) -> bool {
     let is_native = row.dialect == Dialect::Native;
     match what {
         Request::Get { cached_only, .. } => is_native || !cached_only,
         Request::Set { .. } | Request::Remove { .. } => row.writes(),
-        Request::Held { .. } | Request::Id | Request::Members => is_native,
+        Request::Held { .. } | Request::Members => is_native,
+        Request::Id => true,
     }
 }
 
@@ -178,7 +180,8 @@ impl Call {
                 let target = held_target(group.as_str().as_bytes(), key.as_bytes());
                 Self { target, ..Self::entry(row, Verb::Held, Method::GET, group, &key) }
             }
-            Request::Id => Self::about_node(Verb::Id, "/_carrot/id"),
+            Request::Id if row.dialect == Dialect::Native => Self::about_node(Verb::Id, "/_carrot/id"),
+            Request::Id => Self::about_node(Verb::Id, row.base),
             Request::Members => Self::about_node(Verb::Members, "/_carrot/members"),
         })
     }

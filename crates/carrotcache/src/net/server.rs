@@ -21,7 +21,7 @@ use crate::message::{Found, Reply, Request};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
 use crate::net::listen::{Listener, Serving};
 use crate::net::reply::{self, Subject};
-use crate::net::target::{Route, route};
+use crate::net::target::{NO_ENTRY, Route, route};
 use crate::net::wire;
 use crate::net::wire::family::{FamilySetRequest, REMOVED_KEYS_MAX, RemoveKeysRequest};
 use crate::peers::BoxFuture;
@@ -103,6 +103,10 @@ impl PeerPort {
         let native = Dialect::Native.row();
         match route(head.uri.path().as_bytes(), self.dialect) {
             Route::Nowhere => reply::nowhere(),
+            // Whoever asks so wants to hear that it is refused: it counts for no fault.
+            Route::Base { row } => {
+                reply::encode(row, about(b"", b""), Reply::BadRequest(Arc::from(NO_ENTRY)))
+            }
             Route::Malformed { row, why } => reply::encode(row, about(b"", b""), self.malformed(why)),
             Route::Held { group, key } => self.held(Call { row: native, group, key }, &head).await,
             Route::Id => self.about_us(native, &head, Request::Id).await,

@@ -277,6 +277,22 @@ async fn what_is_refused_at_the_door_is_counted_by_its_cause() {
 }
 
 #[tokio::test]
+async fn a_base_path_alone_is_refused_and_counts_for_no_fault() {
+    for &dialect in Dialect::ALL {
+        let terms = terms(dialect, &limits());
+        let stats = terms.stats.clone();
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), (&terms.limits).into()).await.unwrap();
+        let port = serve(listener, node(), terms);
+        let mut client = Raw::connect(port.address()).await;
+        for base in ["/_carrot/", "/carrotCache/", "/_groupcache/"] {
+            let seen = client.ask(get(base)).await.unwrap();
+            assert_eq!((seen.status, &*seen.body), (400, &b"bad request: the path is no group/key\n"[..]));
+        }
+        assert_eq!(stats.refusals.snapshot().total(), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_is_announced_too_large_is_refused_before_it_comes() {
     let port = port(&limits(), node()).await;
     let mut client = Raw::connect(port.address()).await;
