@@ -2,7 +2,8 @@
 //!
 //! [`Transport`] is a seam with two real sides, the network and a simulator; what it carries are `message.rs`'s
 //! values. A peer that failed several times in a row rests for a moment: asking it again would cost every get of
-//! its keys a connect timeout.
+//! its keys a connect timeout. One that was silent, and could not say that it lives, is asked just that when its rest is
+//! over, and nothing else before it has: a get as the trial would cost its caller all the time that a load may take.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -96,6 +97,8 @@ struct Known {
     breaker: Breaker,
     /// It is being asked whether it lives.
     is_probed: bool,
+    /// It did not say that it lives when it was asked, and has given no reply since.
+    is_silent: bool,
     /// Requests that were let through.
     requests: u64,
     /// Of those that ended by themselves.
@@ -178,13 +181,27 @@ impl Peers {
         if !self.can_say(&what) {
             return Ok(Reply::Unsupported);
         }
-        let trial = self.health.admit(to)?;
+        let trial = match self.health.admit(to) {
+            Leave::Granted(trial) => trial,
+            Leave::Refused(rests) => return Err(rests),
+            Leave::AfterASign(rests) => {
+                self.probe(to);
+                return Err(rests);
+            }
+        };
         let answer = self.transport.ask(to, what, deadline).await;
         trial.ends(&answer);
-        if matches!(answer, Err(PeerError::Timeout(_))) && self.health.begin_probe(to) {
-            tokio::spawn(probe(self.transport.clone(), self.health.clone(), to.clone()));
+        if matches!(answer, Err(PeerError::Timeout(_))) {
+            self.probe(to);
         }
         answer
+    }
+
+    /// Has a peer asked whether it lives, in a task of its own, unless it is being asked already.
+    fn probe(&self, to: &Member) {
+        if self.health.begin_probe(to) {
+            tokio::spawn(probe(self.transport.clone(), self.health.clone(), to.clone()));
+        }
     }
 
     /// Asks `to` whether it rests or not, and without it counting.
@@ -231,14 +248,20 @@ async fn probe(transport: Arc<dyn Transport>, health: Arc<Health>, peer: Member)
 }
 
 impl Health {
-    fn admit(&self, to: &Member) -> Result<Trial<'_>, PeerError> {
+    fn admit(&self, to: &Member) -> Leave<'_> {
         let mut known = lock(&self.known);
         let peer = known.entry(to.authority.clone()).or_default();
         if let Err(rest) = peer.breaker.admit(self.clock.elapsed()) {
-            return Err(PeerError::Resting { failures: rest.failures, wait: rest.wait });
+            return Leave::Refused(PeerError::Resting { failures: rest.failures, wait: rest.wait });
+        }
+        if peer.is_silent {
+            // The breaker's trial is the question.
+            let failures = peer.breaker.failures();
+            return Leave::AfterASign(PeerError::Resting { failures, wait: PROBE });
         }
         peer.requests += 1;
-        Ok(Trial { health: self, authority: to.authority.clone(), began: clock::now(), is_over: false })
+        let authority = to.authority.clone();
+        Leave::Granted(Trial { health: self, authority, began: clock::now(), is_over: false })
     }
 
     /// Whether a probe is to be sent now: one at a time is enough.
@@ -253,11 +276,32 @@ impl Health {
         peer.is_probed = false;
         match answer {
             // Nothing was sent: there are no words for it, or our pool is full.
-            Ok(Reply::Unsupported) | Err(PeerError::Busy(_) | PeerError::Resting { .. }) => {}
-            Ok(_) => back(authority, peer.breaker.on_success()),
-            Err(error) => gone(authority, error, peer.breaker.on_death(self.clock.elapsed())),
+            Ok(Reply::Unsupported) | Err(PeerError::Busy(_) | PeerError::Resting { .. }) => {
+                peer.breaker.on_silence(self.clock.elapsed());
+            }
+            Ok(_) => peer.replied(authority),
+            Err(error) => {
+                peer.is_silent = true;
+                gone(authority, error, peer.breaker.on_death(self.clock.elapsed()));
+            }
         }
     }
+}
+
+impl Known {
+    fn replied(&mut self, authority: &str) {
+        self.is_silent = false;
+        back(authority, self.breaker.on_success());
+    }
+}
+
+/// Whether a request may go to a peer.
+enum Leave<'a> {
+    Granted(Trial<'a>),
+    /// The peer rests.
+    Refused(PeerError),
+    /// It has rested, and has to say that it lives first; whoever hears this asks it.
+    AfterASign(PeerError),
 }
 
 /// One request that the breaker let through.
@@ -277,7 +321,7 @@ impl Trial<'_> {
         let Some(peer) = known.get_mut(&self.authority) else { return };
         peer.seconds.observe(clock::now().saturating_duration_since(self.began));
         match answer {
-            Ok(_) => back(&self.authority, peer.breaker.on_success()),
+            Ok(_) => peer.replied(&self.authority),
             Err(error @ (PeerError::Connect(_) | PeerError::Broken(_))) => {
                 gone(&self.authority, error, peer.breaker.on_failure(now));
             }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dropped_ttl::tests::Warnings;
+use crate::peers::PeerState;
 use crate::stats::FetchOutcome;
 
 /// Three nodes that agree, and a key that `b` owns and `c` stands in for.
@@ -157,6 +158,37 @@ async fn a_peer_that_is_silent_and_does_not_say_that_it_lives_rests() {
         assert_eq!(from(&groups[0], key).await, (Source::Origin, "c".into()));
     }
     assert_eq!(town.gets_of("b"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_costs_no_second_caller_the_deadline_and_is_asked_again_once_it_says_that_it_lives() {
+    let origin = Origin::prompt();
+    let (town, groups, _) = three(&origin);
+    let mut keys = keys(&groups[0], &["b", "c"]);
+    let asked_for_a_sign = || town.wires.asked("b").iter().filter(|what| matches!(what, Request::Id)).count();
+    town.wires.set("b", Health::Hangs);
+    groups[0].get(keys.next().unwrap()).await.unwrap_err();
+    for signs in 1..=4 {
+        clock::sleep(2 * A_SECOND).await;
+        assert_eq!(asked_for_a_sign(), signs);
+        let rest = town.nodes[0].peers()[1].asked.clone().unwrap().state;
+        assert_eq!(rest, PeerState::Resting { wait: Duration::from_millis(250 << signs) });
+        town.pass(10 * A_SECOND);
+        for key in keys.by_ref().take(3) {
+            let began = clock::now();
+            assert_eq!(from(&groups[0], &key).await, (Source::Origin, "c".into()));
+            assert_eq!(clock::now(), began);
+        }
+    }
+    settle().await;
+    town.wires.set("b", Health::Toils);
+    clock::sleep(2 * A_SECOND).await;
+    town.pass(10 * A_SECOND);
+    from(&groups[0], &keys.next().unwrap()).await;
+    settle().await;
+    town.wires.set("b", Health::Up);
+    assert_eq!(from(&groups[0], &keys.next().unwrap()).await, (Source::Origin, "b".into()));
+    assert_eq!((town.gets_of("b"), asked_for_a_sign()), (2, 6));
 }
 
 #[tokio::test(start_paused = true)]
