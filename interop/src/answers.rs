@@ -79,7 +79,8 @@ pub(crate) async fn behind_the_mux(ring: &Ring, ordinary: usize) -> anyhow::Resu
     let right = ask_all(&ring.fronts(), &redirected).await?;
     let loads: Vec<usize> = redirected.iter().map(|key| ring.origin.loads_of(key).len()).collect();
     for (key, loads) in redirected.iter().zip(&loads) {
-        ensure!((1..=3).contains(loads), "{} was loaded {loads} times", shown(key));
+        // By its owner, and by the stand-in that keeps it for those whom Go redirects.
+        ensure!((1..=2).contains(loads), "{} was loaded {loads} times", shown(key));
     }
     let (sum, most) = (loads.iter().sum::<usize>(), loads.iter().max().copied().unwrap_or_default());
     println!(

@@ -148,6 +148,10 @@ impl Group {
         };
         let what =
             Request::Get { group: shared.name.clone(), key: key.clone(), stand_in: false, cached_only: true };
+        // No fetch, and not counted as one.
+        if !shared.around.peers.can_say(&what) {
+            return Err(GetError::NotCached { key });
+        }
         let limit = within.unwrap_or(HOP);
         let deadline = clock::after(clock::now(), limit.max(HOP));
         // A caller who waits for less than a hop drops the request: his haste says nothing of the peer.
@@ -157,7 +161,6 @@ impl Group {
         };
         match answer {
             Ok(Reply::Found(found)) => self.received(owner, &key, found),
-            // A family's peer knows no such question.
             Ok(Reply::NotCached | Reply::NoGroup | Reply::Unsupported) => Err(GetError::NotCached { key }),
             Ok(refusal) => Err(self.refused(owner, &key, refusal)),
             Err(PeerError::Timeout(waited)) => Err(GetError::Deadline { waited }),

@@ -23,7 +23,7 @@ pub(crate) enum Request {
         /// The key.
         key: Key,
         /// The owner could not be reached and the receiver is asked in its place: it may keep what it loads, for a
-        /// short while. Only the native row can say so.
+        /// short while. Each row can say so; a peer in Go does not hear it.
         stand_in: bool,
         /// Answer from memory or not at all. Only the native row can say so.
         cached_only: bool,
@@ -54,7 +54,8 @@ pub(crate) enum Request {
         /// The key.
         key: Key,
     },
-    /// Who are you? A random id made at each start.
+    /// Who are you? A random id made at each start. Of a peer in one of the family's rows it only asks for a sign of life,
+    /// and any reply is one.
     Id,
     /// Which members do you count, by name?
     Members,

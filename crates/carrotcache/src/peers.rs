@@ -2,7 +2,8 @@
 //!
 //! [`Transport`] is a seam with two real sides, the network and a simulator; what it carries are `message.rs`'s
 //! values. A peer that failed several times in a row rests for a moment: asking it again would cost every get of
-//! its keys a connect timeout.
+//! its keys a connect timeout. One that was silent, and could not say that it lives, is asked just that when its rest is
+//! over, and nothing else before it has: a get as the trial would cost its caller all the time that a load may take.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -56,6 +57,12 @@ pub(crate) trait Transport: Send + Sync + 'static {
         Customs::NATIVE
     }
 
+    /// Whether there is a way to ask them this. If not, `ask` gives `Reply::Unsupported` and sends nothing.
+    fn can_say(&self, what: &Request) -> bool {
+        let _ = what;
+        true
+    }
+
     /// The members that will be asked from now on; connections to others may be closed.
     fn retain(&self, members: &[Member]) {
         let _ = members;
@@ -90,6 +97,8 @@ struct Known {
     breaker: Breaker,
     /// It is being asked whether it lives.
     is_probed: bool,
+    /// It did not say that it lives when it was asked, and has given no reply since.
+    is_silent: bool,
     /// Requests that were let through.
     requests: u64,
     /// Of those that ended by themselves.
@@ -153,7 +162,13 @@ impl Peers {
         &self.dropped_ttl
     }
 
-    /// Asks `to` unless it rests. Cancel-safe: an abandoned ask says nothing of the peer.
+    /// Whether there is a way to ask peers this.
+    pub(crate) fn can_say(&self, what: &Request) -> bool {
+        self.transport.can_say(what)
+    }
+
+    /// Asks `to` unless it rests. Cancel-safe: an abandoned ask says nothing of the peer. Nor does one for which there
+    /// are no words: nothing is sent then, and the peer may be down.
     ///
     /// A reply that does not come in time says nothing either, since the peer may be hard at work on it; but it is
     /// asked then whether it lives, in a task of its own.
@@ -163,13 +178,30 @@ impl Peers {
         what: Request,
         deadline: Instant,
     ) -> Result<Reply, PeerError> {
-        let trial = self.health.admit(to)?;
+        if !self.can_say(&what) {
+            return Ok(Reply::Unsupported);
+        }
+        let trial = match self.health.admit(to) {
+            Leave::Granted(trial) => trial,
+            Leave::Refused(rests) => return Err(rests),
+            Leave::AfterASign(rests) => {
+                self.probe(to);
+                return Err(rests);
+            }
+        };
         let answer = self.transport.ask(to, what, deadline).await;
         trial.ends(&answer);
-        if matches!(answer, Err(PeerError::Timeout(_))) && self.health.begin_probe(to) {
-            tokio::spawn(probe(self.transport.clone(), self.health.clone(), to.clone()));
+        if matches!(answer, Err(PeerError::Timeout(_))) {
+            self.probe(to);
         }
         answer
+    }
+
+    /// Has a peer asked whether it lives, in a task of its own, unless it is being asked already.
+    fn probe(&self, to: &Member) {
+        if self.health.begin_probe(to) {
+            tokio::spawn(probe(self.transport.clone(), self.health.clone(), to.clone()));
+        }
     }
 
     /// Asks `to` whether it rests or not, and without it counting.
@@ -216,14 +248,20 @@ async fn probe(transport: Arc<dyn Transport>, health: Arc<Health>, peer: Member)
 }
 
 impl Health {
-    fn admit(&self, to: &Member) -> Result<Trial<'_>, PeerError> {
+    fn admit(&self, to: &Member) -> Leave<'_> {
         let mut known = lock(&self.known);
         let peer = known.entry(to.authority.clone()).or_default();
         if let Err(rest) = peer.breaker.admit(self.clock.elapsed()) {
-            return Err(PeerError::Resting { failures: rest.failures, wait: rest.wait });
+            return Leave::Refused(PeerError::Resting { failures: rest.failures, wait: rest.wait });
+        }
+        if peer.is_silent {
+            // The breaker's trial is the question.
+            let failures = peer.breaker.failures();
+            return Leave::AfterASign(PeerError::Resting { failures, wait: PROBE });
         }
         peer.requests += 1;
-        Ok(Trial { health: self, authority: to.authority.clone(), began: clock::now(), is_over: false })
+        let authority = to.authority.clone();
+        Leave::Granted(Trial { health: self, authority, began: clock::now(), is_over: false })
     }
 
     /// Whether a probe is to be sent now: one at a time is enough.
@@ -237,12 +275,33 @@ impl Health {
         let Some(peer) = known.get_mut(authority) else { return };
         peer.is_probed = false;
         match answer {
-            // A family's peer is never asked who it is, and a full pool of ours asks nobody.
-            Ok(Reply::Unsupported) | Err(PeerError::Busy(_) | PeerError::Resting { .. }) => {}
-            Ok(_) => back(authority, peer.breaker.on_success()),
-            Err(error) => gone(authority, error, peer.breaker.on_death(self.clock.elapsed())),
+            // Nothing was sent: there are no words for it, or our pool is full.
+            Ok(Reply::Unsupported) | Err(PeerError::Busy(_) | PeerError::Resting { .. }) => {
+                peer.breaker.on_silence(self.clock.elapsed());
+            }
+            Ok(_) => peer.replied(authority),
+            Err(error) => {
+                peer.is_silent = true;
+                gone(authority, error, peer.breaker.on_death(self.clock.elapsed()));
+            }
         }
     }
+}
+
+impl Known {
+    fn replied(&mut self, authority: &str) {
+        self.is_silent = false;
+        back(authority, self.breaker.on_success());
+    }
+}
+
+/// Whether a request may go to a peer.
+enum Leave<'a> {
+    Granted(Trial<'a>),
+    /// The peer rests.
+    Refused(PeerError),
+    /// It has rested, and has to say that it lives first; whoever hears this asks it.
+    AfterASign(PeerError),
 }
 
 /// One request that the breaker let through.
@@ -262,7 +321,7 @@ impl Trial<'_> {
         let Some(peer) = known.get_mut(&self.authority) else { return };
         peer.seconds.observe(clock::now().saturating_duration_since(self.began));
         match answer {
-            Ok(_) => back(&self.authority, peer.breaker.on_success()),
+            Ok(_) => peer.replied(&self.authority),
             Err(error @ (PeerError::Connect(_) | PeerError::Broken(_))) => {
                 gone(&self.authority, error, peer.breaker.on_failure(now));
             }

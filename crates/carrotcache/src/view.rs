@@ -73,8 +73,11 @@ impl View {
             // The circle's ties fall to the peer that was added last, so the list's order is kept.
             Layout::Ring(_) => {}
         }
+        // Of equal names the last counts: it is where Go, which adds a peer again, takes it to be added.
         let mut listed = std::collections::HashSet::new();
+        members.reverse();
         members.retain(|member| listed.insert(member.name.clone()));
+        members.reverse();
         let names: Vec<&str> = members.iter().map(|member| &*member.name).collect();
         let placement = Placement::new(layout, &names)?;
         let hash = hash_of(layout, &names);
@@ -251,6 +254,11 @@ mod tests {
         assert_ne!(hash(&["a", "b"], PlacementKind::Slots), hash(&["a", "c"], PlacementKind::Slots));
         assert_ne!(hash(&["a", "b"], PlacementKind::Slots), hash(&["a", "b"], PlacementKind::Ring));
         assert_ne!(hash(&["a", "b"], PlacementKind::Ring), hash(&["b", "a"], PlacementKind::Ring));
+        assert_eq!(
+            hash(&["a", "b", "a"], PlacementKind::Ring),
+            hash(&["b", "a"], PlacementKind::Ring),
+            "as in Go, a peer that is added again is the one added last"
+        );
         assert_ne!(hash(&["a", "b"], PlacementKind::Ring), hash(&["a", "b"], Layout::Ring(RingHash::Fnv1)));
         assert_eq!(
             hash(&["a", "b"], PlacementKind::Ring),

@@ -71,6 +71,14 @@ impl Views {
             return;
         };
         let (unknown, missing) = differences(&self.current(), &theirs);
+        if unknown.is_empty() && missing.is_empty() {
+            tracing::warn!(
+                peer = %from.name,
+                "a peer counts the same members and places keys otherwise, or lists them in another order: keys whose \
+                 owners differ are loaded more than once"
+            );
+            return;
+        }
         tracing::warn!(
             peer = %from.name, only_there = ?unknown, only_here = ?missing,
             "a peer counts other members than this node: keys whose owners differ are loaded more than once"

@@ -119,6 +119,10 @@ impl Transport for HttpTransport {
         self.row.customs
     }
 
+    fn can_say(&self, what: &Request) -> bool {
+        can_say(self.row, what)
+    }
+
     /// Lets go of the connections to all but these members. Requests under way are not disturbed.
     fn retain(&self, members: &[Member]) {
         self.lock().retain(|authority, _| members.iter().any(|member| member.authority == *authority));
@@ -136,40 +140,50 @@ struct Call {
     body: Bytes,
 }
 
+/// Whether the row has a way to say this.
+///
+/// In the family's older rows every method is a get, and a get may load: there a set or a remove would do the opposite
+/// of what it means and look like a success, and so in any of its rows would a get that must not load. A path that they
+/// do not know makes a Go peer panic; its base path alone it refuses as it should, and so says that it lives, which is
+/// what an id is asked for where there are none. That a stand-in is asked as one can be said everywhere: a Go peer passes over the
+/// header, and answers all the same.
+fn can_say(row: &Row, what: &Request) -> bool {
+    let is_native = row.dialect == Dialect::Native;
+    match what {
+        Request::Get { cached_only, .. } => is_native || !cached_only,
+        Request::Set { .. } | Request::Remove { .. } => row.writes(),
+        Request::Held { .. } | Request::Members => is_native,
+        Request::Id => true,
+    }
+}
+
 impl Call {
     /// `None`: the row has no way to say this.
-    ///
-    /// In the family's older rows every method is a get, and a get may load: there a set or a remove would do the
-    /// opposite of what it means and look like a success, and so in any of its rows would a get that must not load. A
-    /// path that they do not know makes a Go peer panic.
     fn new(row: &Row, what: Request) -> Option<Self> {
-        let is_native = row.dialect == Dialect::Native;
-        match what {
-            Request::Get { group, key, stand_in, cached_only } if is_native || !cached_only => {
+        can_say(row, &what).then(|| match what {
+            Request::Get { group, key, stand_in, cached_only } => {
                 let flags = [(stand_in, STAND_IN), (cached_only, CACHED_ONLY)];
-                let said = flags.into_iter().filter(|(is_set, _)| *is_set && is_native).map(|(_, name)| name);
-                Some(Self { flags: said.collect(), ..Self::entry(row, Verb::Get, Method::GET, group, &key) })
+                let said = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name);
+                Self { flags: said.collect(), ..Self::entry(row, Verb::Get, Method::GET, group, &key) }
             }
-            Request::Set { group, key, value, ttl } if row.writes() => {
-                let body = if is_native {
+            Request::Set { group, key, value, ttl } => {
+                let body = if row.dialect == Dialect::Native {
                     wire::SetRequest::new(value, ttl).encode_to_vec()
                 } else {
                     let now = clock::unix_nanos();
                     FamilySetRequest::new(group.as_str(), &key, value, ttl, now).encode_to_vec()
                 };
-                Some(Self { body: body.into(), ..Self::entry(row, Verb::Set, Method::PUT, group, &key) })
+                Self { body: body.into(), ..Self::entry(row, Verb::Set, Method::PUT, group, &key) }
             }
-            Request::Remove { group, key } if row.writes() => {
-                Some(Self::entry(row, Verb::Remove, Method::DELETE, group, &key))
-            }
-            Request::Held { group, key } if is_native => {
+            Request::Remove { group, key } => Self::entry(row, Verb::Remove, Method::DELETE, group, &key),
+            Request::Held { group, key } => {
                 let target = held_target(group.as_str().as_bytes(), key.as_bytes());
-                Some(Self { target, ..Self::entry(row, Verb::Held, Method::GET, group, &key) })
+                Self { target, ..Self::entry(row, Verb::Held, Method::GET, group, &key) }
             }
-            Request::Id if is_native => Some(Self::about_node(Verb::Id, "/_carrot/id")),
-            Request::Members if is_native => Some(Self::about_node(Verb::Members, "/_carrot/members")),
-            _ => None,
-        }
+            Request::Id if row.dialect == Dialect::Native => Self::about_node(Verb::Id, "/_carrot/id"),
+            Request::Id => Self::about_node(Verb::Id, row.base),
+            Request::Members => Self::about_node(Verb::Members, "/_carrot/members"),
+        })
     }
 
     fn entry(row: &Row, verb: Verb, method: Method, group: GroupName, key: &Key) -> Self {

@@ -33,6 +33,9 @@ const BUSY: &str = "busy: ";
 /// How the text begins where there is no such group, in Go as here.
 const NO_GROUP: &str = "no such group: ";
 
+/// What Go's ServeMux says of a path that nobody serves.
+const NO_PAGE: &str = "404 page not found";
+
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// What was asked.
@@ -256,6 +259,7 @@ fn decode_refusal(
     let (outcome, text) = match (row.words, head.headers.get(OUTCOME)) {
         (Words::Header, Some(name)) => (Outcome::named(name.as_bytes()), text),
         (Words::Header | Words::Status, _) => (status, text),
+        (Words::Text, _) if status == Some(Outcome::NotFound) && !speaks_of_a_key(head, text) => (None, text),
         (Words::Text, _) => by_text(status, asked.group, text),
     };
     let why = || Arc::from(cut(text));
@@ -271,6 +275,13 @@ fn decode_refusal(
         Outcome::BadRequest => Reply::BadRequest(why()),
         Outcome::Unsupported => Reply::Unsupported,
     })
+}
+
+/// Whether a 404 is a pool's answer. It says for certain that there is no value, so it is not believed of a server that
+/// happens to stand where a pool should, as Go's own ServeMux while no pool is there: nobody has looked for the key.
+fn speaks_of_a_key(head: &response::Parts, text: &str) -> bool {
+    let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    content_type.starts_with(b"text/plain") && text != NO_PAGE
 }
 
 /// What a status means together with its text, and what of the text is left to say.

@@ -21,7 +21,7 @@ use crate::message::{Found, Reply, Request};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
 use crate::net::listen::{Listener, Serving};
 use crate::net::reply::{self, Subject};
-use crate::net::target::{Route, route};
+use crate::net::target::{NO_ENTRY, Route, route};
 use crate::net::wire;
 use crate::net::wire::family::{FamilySetRequest, REMOVED_KEYS_MAX, RemoveKeysRequest};
 use crate::peers::BoxFuture;
@@ -103,6 +103,10 @@ impl PeerPort {
         let native = Dialect::Native.row();
         match route(head.uri.path().as_bytes(), self.dialect) {
             Route::Nowhere => reply::nowhere(),
+            // Whoever asks so wants to hear that it is refused: it counts for no fault.
+            Route::Base { row } => {
+                reply::encode(row, about(b"", b""), Reply::BadRequest(Arc::from(NO_ENTRY)))
+            }
             Route::Malformed { row, why } => reply::encode(row, about(b"", b""), self.malformed(why)),
             Route::Held { group, key } => self.held(Call { row: native, group, key }, &head).await,
             Route::Id => self.about_us(native, &head, Request::Id).await,
@@ -138,10 +142,12 @@ impl PeerPort {
         if head.method != Method::GET {
             return reply::wrong_method("GET");
         }
-        let answer = match (self.refuse_key(&call.key), self.group(&call)) {
-            (Some(refused), _) => refused,
-            (None, None) => Reply::NoGroup,
-            (None, Some(group)) => self.ask(Request::Held { group, key: Key::new(&call.key) }).await,
+        let answer = if let Some(refused) = self.refuse_key(&call.key) {
+            refused
+        } else if let Some(group) = self.group(&call) {
+            self.ask(Request::Held { group, key: Key::new(&call.key) }).await
+        } else {
+            Reply::NoGroup
         };
         reply::encode(call.row, about(&call.group, &call.key), answer)
     }
@@ -159,9 +165,9 @@ impl PeerPort {
             Verb::Remove => self.ask(Request::Remove { group, key }).await,
             Verb::RemoveKeys => self.remove_keys(group, body).await,
             Verb::Get => {
-                let is_native = call.row.dialect == Dialect::Native;
-                let says = |name| is_native && head.headers.get(name).is_some_and(|value| value == "1");
-                let (stand_in, cached_only) = (says(STAND_IN), says(CACHED_ONLY));
+                let says = |name| head.headers.get(name).is_some_and(|value| value == "1");
+                let stand_in = says(STAND_IN);
+                let cached_only = call.row.dialect == Dialect::Native && says(CACHED_ONLY);
                 self.ask(Request::Get { group, key, stand_in, cached_only }).await
             }
         }

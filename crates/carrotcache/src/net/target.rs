@@ -12,6 +12,9 @@ use crate::net::dialect::{Dialect, ROWS, Row};
 /// Where the native row is asked what is held of a key: `~` is outside the alphabet of groups, so none is hidden.
 const HELD: &str = "/_carrot/~held/";
 
+/// What is wrong with a path that names no entry.
+pub(super) const NO_ENTRY: &str = "bad request: the path is no group/key";
+
 /// Where a request's target leads.
 #[derive(Debug)]
 pub(super) enum Route {
@@ -23,6 +26,8 @@ pub(super) enum Route {
     Id,
     /// `/_carrot/members`.
     Members,
+    /// A base path and nothing behind it, where a peer of the family is asked whether it lives.
+    Base { row: &'static Row },
     /// Under a base path, but not to be read.
     Malformed { row: &'static Row, why: &'static str },
     /// No path of ours.
@@ -46,6 +51,7 @@ pub(super) fn route(target: &[u8], own: Dialect) -> Route {
     let under = |row: &'static Row| Some((row, path.strip_prefix(row.base.as_bytes())?));
     // The node's own row before those that it shares its base path with.
     match std::iter::once(own.row()).chain(&ROWS).find_map(under) {
+        Some((row, b"")) => Route::Base { row },
         Some((row, rest)) => entry(row, rest),
         None => Route::Nowhere,
     }
@@ -54,7 +60,7 @@ pub(super) fn route(target: &[u8], own: Dialect) -> Route {
 /// Reads what is behind a base path.
 fn entry(row: &'static Row, rest: &[u8]) -> Route {
     let Some(slash) = rest.iter().position(|&b| b == b'/') else {
-        return Route::Malformed { row, why: "bad request: the path is no group/key" };
+        return Route::Malformed { row, why: NO_ENTRY };
     };
     match (unescape(&rest[..slash], row.plus), unescape(&rest[slash + 1..], row.plus)) {
         (Some(group), Some(key)) => Route::Entry { row, group, key },

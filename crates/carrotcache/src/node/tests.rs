@@ -70,6 +70,8 @@ struct Wires {
     asked: Mutex<Vec<(Arc<str>, Request)>>,
     /// Native, unless they are set.
     customs: Mutex<Option<Customs>>,
+    /// These are wires of the family's older systems: they carry gets of any value, and nothing else.
+    gets_alone: AtomicBool,
 }
 
 impl Wires {
@@ -118,6 +120,10 @@ impl Transport for Wires {
 
     fn customs(&self) -> Customs {
         self.customs.lock().unwrap().unwrap_or(Customs::NATIVE)
+    }
+
+    fn can_say(&self, what: &Request) -> bool {
+        !self.gets_alone.load(Ordering::Relaxed) || matches!(what, Request::Get { cached_only: false, .. })
     }
 }
 

@@ -317,7 +317,6 @@ fn what_go_peers_of_the_newer_rows_answer_is_read_by_status_and_text() {
             (404, &b"no such group: scores\n"[..], "NoGroup"),
             (404, b"no such group: other\n", "NotFound"),
             (404, b"no such group: scores, or is there\n", "NotFound"),
-            (404, b"404 page not found\n", "NotFound"),
             (404, b"", "NotFound"),
             (503, b"dial tcp: timeout\n", r#"LoadFailed("dial tcp: timeout")"#),
             (503, b"", r#"LoadFailed("")"#),
@@ -325,12 +324,29 @@ fn what_go_peers_of_the_newer_rows_answer_is_read_by_status_and_text() {
             (400, b"bad request\n", r#"BadRequest("bad request")"#),
             (405, b"Only GET\n", "Unsupported"),
         ] {
-            let back = read(dialect, Verb::Get, response(status, &[], body)).unwrap();
+            // As Go's `http.Error` has it.
+            let text = [("content-type", "text/plain; charset=utf-8")];
+            let back = read(dialect, Verb::Get, response(status, &text, body)).unwrap();
             assert_eq!(format!("{back:?}"), expected, "{dialect} {}", body.escape_ascii());
         }
         for status in [201, 301, 307, 401, 418, 502, 504] {
             let back = read(dialect, Verb::Get, response(status, &[], b"no such group: scores\n"));
             assert!(matches!(back, Err(PeerError::Broken(_))), "{status} {back:?}");
+        }
+    }
+}
+
+#[test]
+fn that_there_is_no_key_is_believed_of_a_pool_and_of_no_other_server() {
+    for dialect in NEWER {
+        for (content_type, body) in [
+            ("text/plain; charset=utf-8", &b"404 page not found\n"[..]),
+            ("text/html", b"<html>not found</html>"),
+            ("application/json", b"{}"),
+            ("", b"no such key: Tom\n"),
+        ] {
+            let back = read(dialect, Verb::Get, response(404, &[("content-type", content_type)], body));
+            assert!(matches!(back, Err(PeerError::Broken(_))), "{content_type} {back:?}");
         }
     }
 }

@@ -214,7 +214,10 @@ async fn sets_removes_and_flags_reach_the_node_as_they_were_sent() {
             .await
             .contains("stand_in: false, cached_only: false")
     );
-    assert!(told(&flagged("/_groupcache", "X-Carrot-Cached-Only: 1")).await.contains("cached_only: false"));
+    for base in ["/carrotCache", "/_groupcache"] {
+        let both = "X-Carrot-Stand-In: 1\r\nX-Carrot-Cached-Only: 1";
+        assert!(told(&flagged(base, both)).await.contains("stand_in: true, cached_only: false"), "{base}");
+    }
 }
 
 #[tokio::test]
@@ -270,6 +273,22 @@ async fn what_is_refused_at_the_door_is_counted_by_its_cause() {
         let after = stats.refusals.snapshot();
         assert_eq!(after.get(cause), before.get(cause) + 1, "{target}");
         assert_eq!(after.total(), before.total() + 1, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_base_path_alone_is_refused_and_counts_for_no_fault() {
+    for &dialect in Dialect::ALL {
+        let terms = terms(dialect, &limits());
+        let stats = terms.stats.clone();
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), (&terms.limits).into()).await.unwrap();
+        let port = serve(listener, node(), terms);
+        let mut client = Raw::connect(port.address()).await;
+        for base in ["/_carrot/", "/carrotCache/", "/_groupcache/"] {
+            let seen = client.ask(get(base)).await.unwrap();
+            assert_eq!((seen.status, &*seen.body), (400, &b"bad request: the path is no group/key\n"[..]));
+        }
+        assert_eq!(stats.refusals.snapshot().total(), 0);
     }
 }
 

@@ -131,9 +131,11 @@ fn targets_that_name_nothing_are_told_from_targets_that_cannot_be_read() {
     ] {
         assert!(matches!(route(target, Dialect::Native), Route::Nowhere), "{}", target.escape_ascii());
     }
+    for base in [&b"/_carrot/"[..], b"/carrotCache/", b"/_groupcache/?x"] {
+        assert!(matches!(route(base, Dialect::Native), Route::Base { .. }), "{}", base.escape_ascii());
+    }
     for target in [
-        &b"/_carrot/"[..],
-        b"/_carrot/g",
+        &b"/_carrot/g"[..],
         b"/carrotCache/id",
         b"/_carrot/g/%",
         b"/_carrot/g/%2",

@@ -1,6 +1,8 @@
 //! Peers that are down, hang, refuse, break, or count other members: who is asked next, and what is never done twice.
 
 use super::*;
+use crate::dropped_ttl::tests::Warnings;
+use crate::peers::PeerState;
 use crate::stats::FetchOutcome;
 
 /// Three nodes that agree, and a key that `b` owns and `c` stands in for.
@@ -159,6 +161,37 @@ async fn a_peer_that_is_silent_and_does_not_say_that_it_lives_rests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silent_peer_costs_no_second_caller_the_deadline_and_is_asked_again_once_it_says_that_it_lives() {
+    let origin = Origin::prompt();
+    let (town, groups, _) = three(&origin);
+    let mut keys = keys(&groups[0], &["b", "c"]);
+    let asked_for_a_sign = || town.wires.asked("b").iter().filter(|what| matches!(what, Request::Id)).count();
+    town.wires.set("b", Health::Hangs);
+    groups[0].get(keys.next().unwrap()).await.unwrap_err();
+    for signs in 1..=4 {
+        clock::sleep(2 * A_SECOND).await;
+        assert_eq!(asked_for_a_sign(), signs);
+        let rest = town.nodes[0].peers()[1].asked.clone().unwrap().state;
+        assert_eq!(rest, PeerState::Resting { wait: Duration::from_millis(250 << signs) });
+        town.pass(10 * A_SECOND);
+        for key in keys.by_ref().take(3) {
+            let began = clock::now();
+            assert_eq!(from(&groups[0], &key).await, (Source::Origin, "c".into()));
+            assert_eq!(clock::now(), began);
+        }
+    }
+    settle().await;
+    town.wires.set("b", Health::Toils);
+    clock::sleep(2 * A_SECOND).await;
+    town.pass(10 * A_SECOND);
+    from(&groups[0], &keys.next().unwrap()).await;
+    settle().await;
+    town.wires.set("b", Health::Up);
+    assert_eq!(from(&groups[0], &keys.next().unwrap()).await, (Source::Origin, "b".into()));
+    assert_eq!((town.gets_of("b"), asked_for_a_sign()), (2, 6));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_trial_whose_caller_goes_away_does_not_keep_a_living_peer_unasked() {
     let origin = Origin::prompt();
     let (town, groups, _) = three(&origin);
@@ -280,4 +313,24 @@ async fn a_list_that_disagrees_is_counted_each_time_and_asked_for_once() {
     assert_eq!((members("a"), members("b")), (0, 1));
     let Reply::Members(names) = town.nodes[1].answer(Request::Members).await else { panic!("no list") };
     assert_eq!(names, ["a".into(), "bee".into()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_with_another_list_is_told_from_one_that_places_the_same_members_otherwise() {
+    for (list, kind, said) in [
+        (&["a", "b", "d"][..], PlacementKind::Slots, "a peer counts other members than this node: "),
+        (&["a", "b"], PlacementKind::Ring, "a peer counts the same members and places keys otherwise, "),
+    ] {
+        let (warnings, _for_this_thread) = Warnings::heard();
+        let town = Town::of(&["a", "b"]);
+        let groups = town.open(&Settings::default(), &Origin::prompt());
+        let theirs = View::new(list.iter().map(|name| member(name)).collect(), Some("b"), kind).unwrap();
+        town.nodes[1].around.views.replace(theirs);
+        for key in keys(&groups[0], &["b"]).take(3) {
+            groups[0].get(key).await.unwrap();
+        }
+        settle().await;
+        let warnings = warnings.take();
+        assert!(matches!(&warnings[..], [line] if line.starts_with(said)), "{warnings:?}");
+    }
 }

@@ -1,7 +1,9 @@
 //! What a node knows of its peers: their share of the keys, whether they rest, how they were asked.
 
 use super::*;
+use crate::error::WriteError;
 use crate::peers::{PeerRequests, PeerState};
+use crate::stats::FetchOutcome;
 
 fn asked(node: &Node, name: &str) -> Option<PeerRequests> {
     node.peers().into_iter().find(|peer| *peer.member.name == *name).unwrap().asked
@@ -65,4 +67,31 @@ async fn a_peer_that_rests_is_told_with_its_failures_and_what_is_left_of_its_res
     groups[0].get(&keys[4]).await.unwrap();
     let back = asked(&town.nodes[0], "b").unwrap();
     assert_eq!((back.state, back.failures, back.requests), (PeerState::Up, 0, before + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_said_to_a_peer_is_no_request_and_no_sign_of_its_life() {
+    let town = Town::of(&["a", "b"]);
+    town.wires.gets_alone.store(true, Ordering::Relaxed);
+    let groups = town.open(&Settings::default(), &Origin::prompt());
+    let keys: Vec<_> = keys(&groups[0], &["b"]).take(4).collect();
+    town.wires.set("b", Health::Down);
+    for (failures, key) in (1..).zip(&keys[..3]) {
+        groups[0].get(key).await.unwrap();
+        assert!(matches!(groups[0].remove(key).await, Err(WriteError::Unsupported { .. })));
+        let in_memory = groups[0].answer(&keys[3], Ask::default().cached_only()).await;
+        assert!(matches!(in_memory, Err(GetError::NotCached { .. })), "{in_memory:?}");
+        let seen = asked(&town.nodes[0], "b").unwrap();
+        assert_eq!(
+            (seen.failures, seen.requests, seen.seconds.count),
+            (failures, failures.into(), failures.into())
+        );
+    }
+    // Now it rests, and that it still cannot be told so is as true as before.
+    town.pass(A_SECOND);
+    assert!(matches!(groups[0].set(&keys[3], "set").await, Err(WriteError::Unsupported { .. })));
+    let due = PeerState::Resting { wait: Duration::ZERO };
+    assert_eq!(asked(&town.nodes[0], "b").unwrap().state, due, "nobody has tried it");
+    let fetches = groups[0].stats().fetches;
+    assert_eq!((fetches.get(FetchOutcome::Unreachable), fetches.get(FetchOutcome::Refused)), (3, 0));
 }

@@ -111,6 +111,22 @@ async fn a_member_that_does_not_confirm_is_named_and_all_others_are_told_all_the
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_member_that_hangs_holds_up_one_write_and_rests_then() {
+    let (town, groups, key) = town(&["a", "b", "c", "d"]);
+    town.wires.set("c", Health::Hangs);
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        let began = clock::now();
+        let (members, _) = unconfirmed(groups[0].set(&key, "set").await);
+        assert_eq!(members, ["c"]);
+        waits.push(clock::now() - began);
+        // For the question whether it lives.
+        clock::sleep(2 * A_SECOND).await;
+    }
+    assert_eq!(waits, [groups[0].shared.settings.fetch_deadline(), Duration::ZERO, Duration::ZERO]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_owner_that_does_not_confirm_keeps_nobody_from_being_told() {
     let (town, groups, key) = town(&["a", "b", "c", "d"]);
     town.wires.set("b", Health::Down);

@@ -63,6 +63,19 @@ async fn values_of_any_key_come_over_in_every_row() {
 }
 
 #[tokio::test]
+async fn a_stand_in_is_told_that_it_is_one_in_every_row() {
+    for &dialect in Dialect::ALL {
+        let pair = Pair::of(dialect, |what| Reply::Found(value_of(what, None))).await;
+        for stand_in in [true, false] {
+            let key = Key::from("Tom");
+            pair.ask(Request::Get { group: group(), key, stand_in, cached_only: false }).await;
+            let heard = pair.heard();
+            assert!(matches!(heard, Request::Get { stand_in: told, .. } if told == stand_in), "{dialect}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn refusals_come_over_as_far_as_a_row_can_say_them() {
     let why = || Arc::from("why");
     for (reply, older, newer) in [
@@ -151,21 +164,37 @@ async fn a_peer_that_takes_a_remove_for_a_get_has_removed_nothing() {
 }
 
 #[tokio::test]
+async fn a_peer_of_the_family_is_asked_whether_it_lives_and_no_request_comes_of_it() {
+    for &dialect in &Dialect::ALL[1..] {
+        let pair = Pair::of(dialect, |what| panic!("{what:?}")).await;
+        assert!(matches!(pair.ask(Request::Id).await, Reply::BadRequest(_)), "{dialect}");
+        // As golang/groupcache 1.19 answers its base path, with a ServeMux before it and without.
+        let refusal = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+                       content-length: 12\r\n\r\nbad request\n";
+        let peer = Peer::play(vec![vec![Hear, say(refusal), Hold]]).await;
+        let reply = HttpTransport::new(dialect, limits()).ask(&peer.member, Request::Id, soon()).await;
+        assert!(matches!(reply, Ok(Reply::BadRequest(_))), "{dialect} {reply:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_row_cannot_say_is_never_sent() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let member = member(nobody.local_addr().unwrap());
     let cached_only =
         || Request::Get { group: group(), key: Key::from("Tom"), stand_in: false, cached_only: true };
+    let held = || Request::Held { group: group(), key: Key::from("Tom") };
     for &dialect in Dialect::ALL {
         let unsayable = match dialect {
             Dialect::Native => Vec::new(),
             Dialect::Carrot | Dialect::Golang => {
-                vec![set("630"), remove(b"Tom"), cached_only(), Request::Id, Request::Members]
+                vec![set("630"), remove(b"Tom"), cached_only(), held(), Request::Members]
             }
-            Dialect::Mailgun | Dialect::GroupcacheGo => vec![cached_only(), Request::Id, Request::Members],
+            Dialect::Mailgun | Dialect::GroupcacheGo => vec![cached_only(), held(), Request::Members],
         };
         let transport = HttpTransport::new(dialect, limits());
         for what in unsayable {
+            assert!(!transport.can_say(&what), "{dialect} {what:?}");
             assert!(matches!(transport.ask(&member, what, soon()).await, Ok(Reply::Unsupported)));
         }
         assert!(transport.lock().is_empty(), "not even a connection was made");
