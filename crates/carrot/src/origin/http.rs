@@ -84,7 +84,11 @@ impl HttpSettings {
     pub fn check(&self) -> Result<(), OpenError> {
         let site = Template::parse(&self.url)?.site;
         headers::sent(&site, &self.headers)?;
-        if self.ca.is_some() && !site.is_secure { Err(OpenError::UselessCa) } else { Ok(()) }
+        match (site.is_secure, &self.ca) {
+            (true, _) => connect::certified(&site).map(drop),
+            (false, Some(_)) => Err(OpenError::UselessCa),
+            (false, None) => Ok(()),
+        }
     }
 }
 
@@ -141,7 +145,11 @@ impl Http {
     /// # Errors
     /// See [`OriginError`]; which timeout it was, where it was one. The server may have been at work.
     pub async fn load(&self, key: &Key) -> Result<Option<Loaded>, OriginError> {
-        let Some(target) = self.template.target(key)? else { return Ok(None) };
+        let Some(target) = self.template.target(key)? else {
+            // So that no key is "not found" at a server that is not there: that would count as its first answer.
+            self.pool.keep(self.pool.connection().await?);
+            return Ok(None);
+        };
         let waited = self.bounds.deadline;
         let followed = tokio::time::timeout(waited, self.follow(target)).await;
         followed.unwrap_or(Err(OriginError::Overdue { waited }))
