@@ -112,9 +112,14 @@ fn origin(origin: &OriginSettings) -> String {
         OriginSettings::Nothing => "no origin, filled by set".to_owned(),
         OriginSettings::Table(entries) => format!("from a table of {}", entries.len()),
         OriginSettings::Sqlite { file, .. } => format!("from sqlite {}", file.display()),
-        OriginSettings::Http(http) => format!("from {}", http.url),
+        OriginSettings::Http(http) => format!("from {}", without_query(&http.url)),
         OriginSettings::Directory { path } => format!("from directory {}", path.display()),
     }
+}
+
+/// A URL as it may be shown: APIs take tokens in the query, and `${TOKEN}` in it is replaced by now.
+fn without_query(url: &str) -> String {
+    url.split_once('?').map_or_else(|| url.to_owned(), |(before, _)| format!("{before}?…"))
 }
 
 #[cfg(test)]
@@ -154,7 +159,7 @@ origin = { kind = 'sqlite', path = 'app.db', query = 'select ?1' }
 [[group]]
 name = 'items'
 capacity = '512KiB'
-origin = { kind = 'http', url = 'https://api.example/{key}' }
+origin = { kind = 'http', url = 'https://api.example/{key}?token=sesame' }
 [[group]]
 name = 'files'
 capacity = '512KiB'
@@ -168,7 +173,7 @@ name = 'sessions'
             "cluster  2 members, dialect native, placement slots",
             "group    scores: 64MiB, ttl 90s, from a table of 1",
             "group    pages: 1MiB, without ttl, from sqlite app.db",
-            "group    items: 512KiB, without ttl, from https://api.example/{key}",
+            "group    items: 512KiB, without ttl, from https://api.example/{key}?…",
             "group    files: 512KiB, without ttl, from directory /srv/public",
             "group    sessions: 64MiB, without ttl, no origin, filled by set",
             "memory   130MiB of 256MiB",

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::ask::Ask;
@@ -122,7 +122,7 @@ pub fn read() -> Result<Command, BadUsage> {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => fault.exit(),
-            _ => BadUsage(in_one_line(&fault.to_string())),
+            _ => BadUsage(in_one_line(&without_password(fault).to_string())),
         },
     )
 }
@@ -130,6 +130,20 @@ pub fn read() -> Result<Command, BadUsage> {
 /// The parser. Help names the variables and keeps their values to itself.
 fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)))
+}
+
+/// The parser repeats the value that it refuses: of a URL without what stands before the host.
+fn without_password(mut fault: clap::Error) -> clap::Error {
+    let shown = match fault.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(url)) => url
+            .split_once("://")
+            .and_then(|(scheme, rest)| rest.rsplit_once('@').map(|(_, host)| format!("{scheme}://…@{host}"))),
+        _ => None,
+    };
+    if let Some(shown) = shown {
+        fault.insert(ContextKind::InvalidValue, ContextValue::String(shown));
+    }
+    fault
 }
 
 /// The parser's paragraphs, what is wrong and its tips, without the usage that follows.
@@ -215,6 +229,19 @@ mod tests {
         }
         let line = serve(&["--dialect=golang", "--placement=slots"]).unwrap_err();
         assert!(line.contains("--placement slots goes with the native dialect alone"), "{line}");
+    }
+
+    #[test]
+    fn a_password_in_the_url_of_a_node_is_refused_and_not_repeated() {
+        for flags in [
+            ["get", "--node=http://:sesame@a:1", "g", "k"],
+            ["stat", "-1", "--json", "--admin=http://u:ses@me@a:1"],
+        ] {
+            let fault = command().try_get_matches_from([&["carrot"][..], &flags].concat()).unwrap_err();
+            let line = in_one_line(&without_password(fault).to_string());
+            assert!(line.starts_with("invalid value 'http://…@a:1' for '--"), "{line}");
+            assert!(line.contains(": a password goes into CARROT_PASSWORD, not into the URL"), "{line}");
+        }
     }
 
     #[test]

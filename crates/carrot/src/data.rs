@@ -19,6 +19,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 
 use crate::auth::{Gate, Tries};
+use crate::intake::{Intake, Share};
 use crate::refusal::Refusal;
 use crate::target::{Bad, Target};
 use crate::whereabouts;
@@ -27,6 +28,9 @@ const JSON: &str = "application/json";
 
 /// For a client to send the body of a PUT.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest values whose bodies may be held at once: 256 MiB where a value may have 8, of thousands of connections.
+const VALUES_AT_ONCE: u64 = 32;
 
 /// What every answer carries: from where the value came, and whether it had to be loaded.
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
@@ -39,6 +43,8 @@ pub struct DataFront {
     gate: Gate,
     /// The largest value a PUT may bring.
     value_max: ByteSize,
+    /// Of all bodies that are being read or handed on.
+    intake: Intake,
 }
 
 /// A group, and how long its hits took here.
@@ -67,7 +73,8 @@ impl DataFront {
     ) -> Arc<Self> {
         let served =
             |group: Group| (group.name().to_string(), Served { group, hit_seconds: Histogram::default() });
-        Arc::new(Self { cluster, groups: groups.into_iter().map(served).collect(), gate, value_max })
+        let intake = Intake::new(value_max.as_u64().saturating_mul(VALUES_AT_ONCE));
+        Arc::new(Self { cluster, groups: groups.into_iter().map(served).collect(), gate, value_max, intake })
     }
 
     /// How long hits took so far, by group.
@@ -127,7 +134,8 @@ impl DataFront {
             Method::GET | Method::HEAD => self.get(asked).await,
             Method::PUT => {
                 let ttl = ttl.map(some_time).transpose()?;
-                let mut loaded = Loaded::new(self.value(body).await?);
+                let mut held = self.intake.share();
+                let mut loaded = Loaded::new(self.value(body, &mut held).await?);
                 loaded.ttl = ttl;
                 group.set(key, loaded).await.map_err(|error| Refusal::of_write(&error))?;
                 Ok(empty(StatusCode::NO_CONTENT))
@@ -176,8 +184,8 @@ impl DataFront {
         self.groups.get(name).ok_or_else(|| Refusal::no_such_group(name))
     }
 
-    /// The body of a PUT: at most as long as a value may be, whatever the client claims.
-    async fn value(&self, mut body: Incoming) -> Result<Bytes, Refusal> {
+    /// The body of a PUT: at most as long as a value may be, whatever the client claims, and counted in `held`.
+    async fn value(&self, mut body: Incoming, held: &mut Share<'_>) -> Result<Bytes, Refusal> {
         let limit = self.value_max.as_u64();
         let claimed = body.size_hint().lower();
         if claimed > limit {
@@ -190,14 +198,12 @@ impl DataFront {
             while let Some(frame) = body.frame().await {
                 let frame =
                     frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
-                if let Ok(data) = frame.into_data() {
-                    value.extend_from_slice(&data);
-                    if value.len() as u64 > limit {
-                        return Err(Refusal::large_value(format!(
-                            "value is over the limit of {limit} bytes"
-                        )));
-                    }
+                let Ok(data) = frame.into_data() else { continue };
+                if (value.len() + data.len()) as u64 > limit {
+                    return Err(Refusal::large_value(format!("value is over the limit of {limit} bytes")));
                 }
+                held.grow(data.len() as u64).map_err(Refusal::full)?;
+                value.extend_from_slice(&data);
             }
             Ok(())
         };

@@ -17,6 +17,7 @@ mod data;
 mod demo;
 mod demo_data;
 mod host;
+mod intake;
 mod line;
 mod log;
 mod metrics;

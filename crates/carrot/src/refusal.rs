@@ -9,6 +9,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::auth::Denied;
+use crate::intake::Full;
 
 /// Why a request has no value for an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,13 @@ impl Refusal {
     /// The value is over the limit, and no group has seen it.
     pub fn large_value(why: impl Into<String>) -> Self {
         Self { counted: Some(Cause::Value), ..Self::too_large(why) }
+    }
+
+    /// Too many values are on their way in; no group has seen this one.
+    pub fn full(full: Full) -> Self {
+        let message = format!("busy: values of {} bytes together are being received", full.most);
+        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
+        Self { counted: Some(Cause::InFlight), ..refusal }
     }
 
     fn too_large(why: impl Into<String>) -> Self {

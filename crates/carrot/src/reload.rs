@@ -7,9 +7,9 @@ use anyhow::Context;
 use carrotcache::with_causes;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::config;
 use crate::config::changes::for_a_restart;
 use crate::config::flags::ServeArgs;
-use crate::config::{self, BadConfig};
 use crate::node::RunningNode;
 use crate::settings::Settings;
 
@@ -43,19 +43,13 @@ impl Reloading {
                 tracing::info!("SIGHUP: there is no --config to read again");
                 continue;
             }
-            // Read in place: this task does nothing else, and no request is on its thread.
-            match self.read() {
+            match read(self.args.clone()).await {
                 Ok(settings) => self.put_in_force(settings, node).await,
                 Err(bad) => tracing::warn!("SIGHUP: nothing has changed: {bad}"),
             }
         }
         // No more can come; the node goes on.
         std::future::pending::<()>().await;
-    }
-
-    fn read(&self) -> Result<Settings, BadConfig> {
-        let read = config::read(self.args.clone(), &|name| std::env::var(name))?;
-        Ok(read.settings)
     }
 
     async fn put_in_force(&mut self, read: Settings, node: &RunningNode) {
@@ -76,4 +70,10 @@ impl Reloading {
             Err(refused) => tracing::warn!("SIGHUP: nothing has changed: {}", with_causes(&refused)),
         }
     }
+}
+
+/// On a thread of its own: where a file system hangs, or the file has become a pipe, a stop must not wait for it.
+async fn read(args: ServeArgs) -> anyhow::Result<Settings> {
+    let reading = tokio::task::spawn_blocking(|| config::read(args, &|name| std::env::var(name)));
+    Ok(reading.await??.settings)
 }

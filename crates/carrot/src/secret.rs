@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error};
 use subtle::ConstantTimeEq;
 
 /// A password or a token, as it was configured.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -31,6 +30,14 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// What stands there and is no string is not repeated, as serde would: digits without quotes are a password as well.
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from);
+        text.map(Self).map_err(|_| D::Error::custom("it has to be a string, in quotes"))
     }
 }
 

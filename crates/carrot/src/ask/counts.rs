@@ -3,7 +3,7 @@
 //! Pure. Only what is shown is read; a node that tells more is understood all the same, and one that leaves out what
 //! is read here is none that this program knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
@@ -122,14 +122,13 @@ impl Snapshot {
         if seconds <= 0.0 || self.node != earlier.node {
             return None;
         }
-        let group = |now: &GroupCounts| {
-            let then = earlier.groups.iter().find(|then| then.group == now.group);
-            then.map_or_else(|| now.clone(), |then| now.since(then))
-        };
-        let peer = |now: &PeerCounts| {
-            let then = earlier.peers.iter().find(|then| then.member == now.member);
-            then.map_or_else(|| now.clone(), |then| now.since(then))
-        };
+        // By name, lest a stranger's hundred thousand of them be sought one by one.
+        let groups: HashMap<_, _> = earlier.groups.iter().map(|group| (&*group.group, group)).collect();
+        let peers: HashMap<_, _> = earlier.peers.iter().map(|peer| (&*peer.member, peer)).collect();
+        let group =
+            |now: &GroupCounts| groups.get(&*now.group).map_or_else(|| now.clone(), |then| now.since(then));
+        let peer =
+            |now: &PeerCounts| peers.get(&*now.member).map_or_else(|| now.clone(), |then| now.since(then));
         Some(Self {
             uptime_seconds: seconds,
             groups: self.groups.iter().map(group).collect(),

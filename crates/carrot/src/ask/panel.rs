@@ -3,6 +3,8 @@
 //! Pure: one or two snapshots in, text out, at most a hundred columns wide. Each group and each peer has a line for
 //! what came since the snapshot before, if there was one, and a line for all since the node's start.
 
+use std::collections::HashMap;
+
 use crate::ask::amount::{bytes, count, long_time, percent, rate, seconds, signed};
 use crate::ask::counts::{GroupCounts, PeerCounts, Snapshot, Tally};
 use crate::ask::table::{Column, Table, fit, name, number};
@@ -158,11 +160,11 @@ fn troubles(periods: &[Period]) -> Table {
     let groups = start.counts.groups.len();
     for at in [None].into_iter().chain((0..groups).map(Some)) {
         let group = at.map_or("-", |at| start.counts.groups[at].group.as_str());
-        let lately: Vec<_> = lately.iter().map(|period| period.troubles(at)).collect();
+        let lately = lately.iter().map(|period| period.troubles(at).into_iter().collect());
+        let lately: Vec<HashMap<String, u64>> = lately.collect();
         for (trouble, all) in start.troubles(at) {
-            let recent =
-                |of: &Vec<(String, u64)>| of.iter().find(|(name, _)| *name == trouble).map_or(0, |(_, n)| *n);
-            let numbers = [all].into_iter().chain(lately.iter().map(recent)).map(count);
+            let recent = lately.iter().map(|of| of.get(&trouble).copied().unwrap_or_default());
+            let numbers = [all].into_iter().chain(recent).map(count);
             table.row([group.to_owned(), trouble.clone()].into_iter().chain(numbers));
         }
     }

@@ -180,11 +180,33 @@ mod tests {
             ),
             (
                 "[[group]]\norigin = 'table:a=b'",
-                "2:10: group.origin: invalid type: string \"table:a=b\", expected a table of keys",
+                "2:10: group.origin: invalid type: string, expected a table of keys",
             ),
             ("node = 5", "1:8: node: invalid type: integer `5`, expected a table of keys"),
         ] {
             assert_eq!(refused(text), said, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_written_wrongly_is_not_repeated() {
+        for (password, said) in [
+            ("12345", "2:12: node.password: it has to be a string, in quotes"),
+            ("123.45", "2:12: node.password: it has to be a string, in quotes"),
+            ("18446744073709551615", "2:12: node.password: it has to be a string, in quotes"),
+            ("['sesame']", "2:12: node.password: it has to be a string, in quotes"),
+            ("sesame", "2:12: string values must be quoted, expected literal string"),
+        ] {
+            assert_eq!(refused(&format!("[node]\npassword = {password}")), said);
+        }
+        for (headers, said) in [
+            ("'Bearer sesame'", "2:37: group.origin.headers: invalid type: string, expected a table of keys"),
+            ("{ X = 12345 }", "2:43: group.origin.headers.X: it has to be a string, in quotes"),
+        ] {
+            assert_eq!(
+                refused(&format!("[[group]]\norigin = {{ kind = 'http', headers = {headers} }}")),
+                said
+            );
         }
     }
 

@@ -11,6 +11,7 @@ use carrotcache::Key;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
+use crate::config::tables::some_table;
 use crate::config::words::{Ip, SomeTime, path, word};
 use crate::origin::OriginSettings;
 use crate::origin::http::HttpSettings;
@@ -28,6 +29,7 @@ pub struct OriginTable {
     path: Option<PathBuf>,
     query: Option<String>,
     url: Option<String>,
+    #[serde(default, deserialize_with = "some_table")]
     headers: Option<BTreeMap<String, Secret>>,
     #[serde(default, deserialize_with = "word")]
     connect_timeout: Option<SomeTime>,
@@ -136,6 +138,7 @@ impl OriginTable {
         settings.first_byte_timeout = self.first_byte_timeout.map(|timeout| timeout.0);
         settings.allow = self.allow.unwrap_or_default().into_iter().map(|Ip(address)| address).collect();
         settings.ca = self.ca;
+        settings.check().map_err(|bad| Fault::Wrong(bad.to_string()).of(Setting::at("group.origin", at)))?;
         Ok(OriginSettings::Http(settings))
     }
 }
@@ -246,6 +249,19 @@ mod tests {
             (
                 "kind = 'http'\nurl = 'http://a/{key}'\nheaders = { a = \"b\\nc\" }",
                 "group.origin.headers.a: holds what no header may: a control character",
+            ),
+            // What the origin itself would refuse when a node starts.
+            (
+                "kind = 'http'\nurl = 'http://a/{key}'\nheaders = { Host = 'b' }",
+                "group.origin: header \"host\" of the origin is not for settings: the request itself makes it",
+            ),
+            (
+                "kind = 'http'\nurl = 'http://a/{key}'\nca = 'ca.pem'",
+                "group.origin: a file of certificates is for https origins alone",
+            ),
+            (
+                "kind = 'http'\nurl = 'https://a.-.b/{key}'",
+                "group.origin: is no URL of an origin: no certificate can be for this host",
             ),
             (
                 "kind = 'http'\nurl = 'http://a/{key}'\nallow = ['localhost']",

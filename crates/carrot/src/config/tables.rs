@@ -7,7 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
 /// A table that is a `T`.
 struct Table<T>(T);
@@ -44,6 +44,11 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TableVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
         T::deserialize(MapAccessDeserializer::new(map))
+    }
+
+    /// Not repeated: where a table of headers belongs it is most likely a token.
+    fn visit_str<E: Error>(self, _: &str) -> Result<T, E> {
+        Err(E::invalid_type(Unexpected::Other("string"), &self))
     }
 }
 

@@ -179,7 +179,7 @@ fn what_only_shows_together_has_the_place_of_the_setting_to_change() {
         ),
         (
             format!("[node]\npassword = ''\n{group}"),
-            "carrot.toml:2:12: node.password: has to be 1 byte or more, without control characters",
+            "carrot.toml:2:12: node.password: has to be 1 byte or more, without control characters or spaces around it",
         ),
         (
             format!("{group}origin = {{ kind = 'sqlite', path = 'a.db' }}"),
@@ -225,7 +225,10 @@ fn what_was_typed_over_the_file_is_named_as_it_was_typed() {
         _ => Err(VarError::NotPresent),
     };
     let line = case.read_with(&[], &variables).err().unwrap();
-    assert_eq!(line, "CARROT_PASSWORD has to be 1 byte or more, without control characters");
+    assert_eq!(
+        line,
+        "CARROT_PASSWORD has to be 1 byte or more, without control characters or spaces around it"
+    );
 }
 
 #[test]

@@ -84,7 +84,11 @@ impl HttpSettings {
     pub fn check(&self) -> Result<(), OpenError> {
         let site = Template::parse(&self.url)?.site;
         headers::sent(&site, &self.headers)?;
-        if self.ca.is_some() && !site.is_secure { Err(OpenError::UselessCa) } else { Ok(()) }
+        match (site.is_secure, &self.ca) {
+            (true, _) => connect::certified(&site).map(drop),
+            (false, Some(_)) => Err(OpenError::UselessCa),
+            (false, None) => Ok(()),
+        }
     }
 }
 
@@ -109,7 +113,7 @@ pub struct Http {
 /// What a response comes to.
 enum Step {
     /// The load has its answer.
-    Done(Option<Loaded>),
+    Done(Option<Bytes>),
     /// It is to be found there.
     Onward(PathAndQuery),
 }
@@ -141,7 +145,11 @@ impl Http {
     /// # Errors
     /// See [`OriginError`]; which timeout it was, where it was one. The server may have been at work.
     pub async fn load(&self, key: &Key) -> Result<Option<Loaded>, OriginError> {
-        let Some(target) = self.template.target(key)? else { return Ok(None) };
+        let Some(target) = self.template.target(key)? else {
+            // So that no key is "not found" at a server that is not there: that would count as its first answer.
+            self.pool.keep(self.pool.connection().await?);
+            return Ok(None);
+        };
         let waited = self.bounds.deadline;
         let followed = tokio::time::timeout(waited, self.follow(target)).await;
         followed.unwrap_or(Err(OriginError::Overdue { waited }))
@@ -168,16 +176,21 @@ impl Http {
     }
 
     async fn follow(&self, mut target: PathAndQuery) -> Result<Option<Loaded>, OriginError> {
+        // The shortest that any response on the way says: where the value is to be found may be said for a moment only.
+        let mut shortest = None;
         for _ in 0..=REDIRECTS {
-            match self.ask(&target).await? {
-                Step::Done(loaded) => return Ok(loaded),
+            let (step, lifetime) = self.ask(&target).await?;
+            shortest = shortest.into_iter().chain(lifetime).min();
+            match step {
+                Step::Done(value) => return Ok(value.map(|value| self.loaded(value, shortest))),
                 Step::Onward(next) => target = next,
             }
         }
         Err(OriginError::Circles { limit: REDIRECTS })
     }
 
-    async fn ask(&self, target: &PathAndQuery) -> Result<Step, OriginError> {
+    /// What one response comes to, and for how long it may be kept, if it says so.
+    async fn ask(&self, target: &PathAndQuery) -> Result<(Step, Option<Duration>), OriginError> {
         let (response, connection) = self.pool.get(target).await?;
         let (head, body) = response.into_parts();
         let mut answer = Answer::new(body);
@@ -186,7 +199,7 @@ impl Http {
         if answer.is_over() {
             self.pool.keep(connection);
         }
-        step
+        step.map(|step| (step, lifetime(&head.headers)))
     }
 
     async fn judge(
@@ -199,9 +212,9 @@ impl Http {
             // 203 is 200 by way of a proxy.
             200 | 203 => {
                 let value = answer.value(&head.headers, self.bounds.value_max).await?;
-                Ok(Step::Done(Some(self.loaded(head, value))))
+                Ok(Step::Done(Some(value)))
             }
-            204 => Ok(Step::Done(Some(self.loaded(head, Bytes::new())))),
+            204 => Ok(Step::Done(Some(Bytes::new()))),
             404 | 410 => {
                 answer.said().await;
                 Ok(Step::Done(None))
@@ -216,10 +229,10 @@ impl Http {
         }
     }
 
-    /// The value, for as long as both the response and the group would have it served.
-    fn loaded(&self, head: &Parts, value: Bytes) -> Loaded {
+    /// The value, for as long as both the responses and the group would have it served.
+    fn loaded(&self, value: Bytes, lifetime: Option<Duration>) -> Loaded {
         let loaded = Loaded::new(value);
-        match lifetime(&head.headers) {
+        match lifetime {
             Some(lifetime) => loaded.ttl(self.bounds.ttl.map_or(lifetime, |ttl| ttl.min(lifetime))),
             None => loaded,
         }

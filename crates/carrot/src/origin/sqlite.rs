@@ -12,8 +12,8 @@
 //! be replaced by a rename over it, once no program has it open with a WAL behind it.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -57,7 +57,10 @@ impl SqliteSettings {
 #[derive(Debug)]
 pub struct Sqlite {
     /// `None` only while it is being dropped: the threads end when their queue has no sender.
-    jobs: Option<SyncSender<Job>>,
+    // Unbounded, and bounded by `waiting`: a bounded channel takes the memory for all its places when it is made.
+    jobs: Option<Sender<Job>>,
+    /// Jobs that no thread has taken yet.
+    waiting: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
     bell: Arc<Bell>,
     deadline: Duration,
@@ -76,16 +79,18 @@ impl Sqlite {
     pub fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
         let bell = Arc::new(Bell::default());
         let readers = readers(settings, &bell)?;
-        let (jobs, queue) = sync_channel(settings.queue);
+        let (jobs, queue) = channel();
+        let waiting = Arc::<AtomicUsize>::default();
         let mut sqlite = Self {
             jobs: Some(jobs),
+            waiting: Arc::clone(&waiting),
             threads: Vec::with_capacity(readers.len()),
             bell,
             deadline: settings.deadline,
             queue: settings.queue,
             loads: AtomicU64::new(0),
         };
-        sqlite.start(readers, &Arc::new(Mutex::new(queue)))?;
+        sqlite.start(readers, &Arc::new(Queue { jobs: Mutex::new(queue), waiting }))?;
         Ok(sqlite)
     }
 
@@ -141,14 +146,15 @@ impl Sqlite {
 
     fn send(&self, job: Job) -> Result<(), OriginError> {
         let Some(jobs) = &self.jobs else { return Err(OriginError::Closing) };
-        jobs.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(_) => OriginError::Busy { waiting: self.queue },
-            TrySendError::Disconnected(_) => OriginError::Closing,
-        })
+        let one_more = |waiting: usize| (waiting < self.queue).then_some(waiting + 1);
+        if self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
+            return Err(OriginError::Busy { waiting: self.queue });
+        }
+        jobs.send(job).map_err(|_| OriginError::Closing)
     }
 
     /// Starts a thread for each reader. The threads that run already end with `self` if one cannot be started.
-    fn start(&mut self, readers: Vec<Reader>, queue: &Queue) -> Result<(), OpenError> {
+    fn start(&mut self, readers: Vec<Reader>, queue: &Arc<Queue>) -> Result<(), OpenError> {
         for (number, reader) in readers.into_iter().enumerate() {
             let queue = Arc::clone(queue);
             let thread = std::thread::Builder::new()
@@ -192,8 +198,13 @@ fn after(span: Duration) -> Instant {
     now.checked_add(span).unwrap_or_else(|| now + YEAR)
 }
 
-/// The waiting loads. An idle thread sleeps in `recv` with the lock held, the others behind it at the lock.
-type Queue = Arc<Mutex<Receiver<Job>>>;
+/// The waiting loads.
+struct Queue {
+    // An idle thread sleeps in `recv` with the lock held, the others behind it at the lock.
+    jobs: Mutex<Receiver<Job>>,
+    /// How many there are.
+    waiting: Arc<AtomicUsize>,
+}
 
 /// One thread's life: until the queue has no sender.
 fn serve(mut reader: Reader, queue: &Queue) {
@@ -203,7 +214,9 @@ fn serve(mut reader: Reader, queue: &Queue) {
 }
 
 fn next(queue: &Queue) -> Option<Job> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+    let job = queue.jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()?;
+    queue.waiting.fetch_sub(1, Ordering::Relaxed);
+    Some(job)
 }
 
 #[cfg(test)]

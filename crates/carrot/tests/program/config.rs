@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 
 use crate::awaiting::{eventually, until};
 use crate::client::{get, put};
@@ -278,6 +280,23 @@ fn on_a_hangup_the_list_of_peers_is_read_again_and_a_bad_file_changes_nothing() 
     until("the node is alone again", || given_by(&node, "a") == 100);
     node.process.hang_up();
     node.process.has_said("SIGHUP: cluster.peers is as it was");
+    assert!(node.stop().status.success());
+}
+
+#[test]
+fn a_file_that_hangs_whoever_reads_it_again_does_not_hold_up_the_node_or_its_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), &format!("{FREE_PORTS}{SCORES}"));
+    let node = serve(directory.path(), &[], &[]);
+    let file = directory.path().join("carrot.toml");
+    fs::remove_file(&file).unwrap();
+    mkfifoat(CWD, &file, Mode::RWXU).unwrap();
+    node.process.hang_up();
+    // A pipe is opened for writing only while somebody reads it; what would be read is never written.
+    let mut writing = fs::OpenOptions::new();
+    writing.write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let _pipe = eventually("the pipe is read", || writing.open(&file).ok());
+    assert_eq!(node.get("/v1/scores/Tom").text(), "630");
     assert!(node.stop().status.success());
 }
 

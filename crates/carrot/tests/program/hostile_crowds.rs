@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 
-use crate::awaiting::until;
+use crate::awaiting::{eventually, until};
 use crate::client::{Client, put};
 use crate::good_client::{beside, node};
 use crate::process::Node;
@@ -141,6 +141,32 @@ fn what_has_no_end_is_refused_at_its_limit_however_many_send_it_at_once() {
     });
     assert_eq!(node.get("/v1/pages/much").status, 404);
     has_little_memory(&node);
+}
+
+#[test]
+fn values_that_come_at_once_are_no_more_than_a_node_holds_whoever_sends_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = node(directory.path(), &["--limit-value", "1KiB"]);
+    let value = [b'v'; 1 << 10];
+    let begin = |nth: usize| {
+        let mut client = Client::connect(node.http);
+        let head = format!("PUT /v1/pages/{nth} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1024\r\n\r\n");
+        client.send_whole(head.as_bytes());
+        client.send_whole(&value[1..]);
+        client
+    };
+    let mut slow: Vec<Client> = (0..32).map(begin).collect();
+    let busy = || Some(put(node.http, "/v1/pages/more", &value)).filter(|reply| reply.status == 503);
+    let busy = eventually("all but their last bytes have come", busy);
+    let line = "busy: values of 32768 bytes together are being received";
+    assert_eq!(busy.text(), format!(r#"{{"error":"busy","message":"{line}"}}"#));
+    assert_eq!(busy.header("retry-after"), Some("1"));
+    assert_eq!(node.get("/v1/pages/home").text(), "Hello");
+    for client in &mut slow {
+        client.send_whole(&value[..1]);
+        assert_eq!(client.receive("PUT").status, 204);
+    }
+    assert_eq!(put(node.http, "/v1/pages/more", &value).status, 204);
 }
 
 /// A client who asks and asks and takes no answer. It stops when it is dropped.

@@ -42,13 +42,18 @@ pub fn refused(address: IpAddr, allow: &[IpAddr]) -> Option<&'static str> {
 }
 
 /// The address of IPv4 that one of IPv6 stands for, where it does: mapped (`::ffff:a.b.c.d`), compatible
-/// (`::a.b.c.d`), or behind a translator's well-known prefix (`64:ff9b::a.b.c.d`, RFC 6052 §2.1).
+/// (`::a.b.c.d`), translated (`::ffff:0:a.b.c.d`, RFC 2765 §2.1), behind a translator's well-known prefix
+/// (`64:ff9b::a.b.c.d`, RFC 6052 §2.1), or behind the prefix for local translators, where it is most often written
+/// the same way (`64:ff9b:1::a.b.c.d`, RFC 8215).
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     match v6.segments() {
         // The unspecified address and loopback have the form of compatible ones.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address,
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low] => {
             Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into()
         }
         _ => address,
@@ -72,6 +77,9 @@ mod tests {
             ("::ffff:169.254.169.254", "a link-local address"),
             ("::169.254.169.254", "a link-local address"),
             ("64:ff9b::a9fe:a9fe", "a link-local address"),
+            ("64:ff9b:1::a9fe:a9fe", "a link-local address"),
+            ("64:ff9b:1:2:3:4:a9fe:a9fe", "a link-local address"),
+            ("::ffff:0:169.254.169.254", "a link-local address"),
             ("fe80::1", "a link-local address"),
             ("febf:ffff::", "a link-local address"),
             ("fd00:ec2::254", "a metadata address"),

@@ -45,7 +45,7 @@ impl Answer {
     /// When it is coded, over `limit`, without a marked end, or ends before that.
     pub async fn value(&mut self, headers: &HeaderMap, limit: ByteSize) -> Result<Bytes, OriginError> {
         check_coding(headers)?;
-        if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
+        if !is_end_marked(headers) {
             return Err(OriginError::Endless);
         }
         let over = || OriginError::TooLarge { limit };
@@ -112,6 +112,18 @@ fn check_coding(headers: &HeaderMap) -> Result<(), OriginError> {
         }
     }
     Ok(())
+}
+
+/// Whether the end of the body can be told from its being cut off, by the header that hyper reads it by: chunks only
+/// if they are the last word on codings, of which an empty one behind a comma is one, and a length only without any.
+fn is_end_marked(headers: &HeaderMap) -> bool {
+    match headers.get_all(TRANSFER_ENCODING).iter().next_back() {
+        Some(last) => {
+            let coding = last.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
+            coding.trim_ascii().eq_ignore_ascii_case(b"chunked")
+        }
+        None => headers.contains_key(CONTENT_LENGTH),
+    }
 }
 
 fn codings<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {

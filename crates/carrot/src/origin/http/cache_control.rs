@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{AGE, CACHE_CONTROL, SET_COOKIE};
+use http::header::{AGE, CACHE_CONTROL, SET_COOKIE, VARY};
 
 /// The most seconds that a number can say: RFC 9111 §1.2.2 has larger ones read as this.
 const MOST_SECONDS: u64 = 1 << 31;
@@ -17,11 +17,18 @@ const MOST_SECONDS: u64 = 1 << 31;
 pub fn lifetime(headers: &HeaderMap) -> Option<Duration> {
     let said = Said::read(headers);
     // A cookie is meant for one client. RFC 9111 §7.3 leaves it to servers to say so, and many forget to.
-    if said.forbids || headers.contains_key(SET_COOKIE) {
+    if said.forbids || headers.contains_key(SET_COOKIE) || varies_by_everything(headers) {
         return Some(Duration::ZERO);
     }
     let seconds = said.s_maxage.or(said.max_age)?;
     Some(Duration::from_secs(seconds.saturating_sub(age(headers))))
+}
+
+/// Whether the response fits no request but its own, RFC 9110 §12.5.5. All that is named otherwise is the same in every
+/// request of ours.
+fn varies_by_everything(headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(VARY).into_iter().map(http::HeaderValue::as_bytes);
+    lists.flat_map(|list| list.split(|byte| *byte == b',')).any(|name| name.trim_ascii() == b"*")
 }
 
 /// What all the directives of a response come to.
@@ -182,6 +189,9 @@ mod tests {
         assert_eq!(kept(&[("cache-control", b"max-age=9"), ("set-cookie", b"a=b")]), Some(0));
         assert_eq!(kept(&[("set-cookie", b"a=b")]), Some(0));
         assert_eq!(kept(&[("expires", b"0"), ("pragma", b"no-cache")]), None);
+        assert_eq!(kept(&[("vary", b"accept, *"), ("cache-control", b"max-age=9")]), Some(0));
+        assert_eq!(kept(&[("vary", b"accept"), ("vary", b" * ")]), Some(0));
+        assert_eq!(kept(&[("vary", b"accept, x-*"), ("cache-control", b"max-age=9")]), Some(9));
     }
 
     #[test]

@@ -19,6 +19,14 @@ use crate::origin::http::resolve::Resolver;
 use crate::origin::http::site::Site;
 use crate::origin::http::stream::Stream;
 
+/// The name that a server's certificate has to be for.
+///
+/// # Errors
+/// When no certificate can be.
+pub fn certified(site: &Site) -> Result<ServerName<'static>, OpenError> {
+    ServerName::try_from(site.host.clone()).map_err(|_| OpenError::UncertainName)
+}
+
 /// Connects to one server.
 pub struct Connector {
     site: Site,
@@ -42,10 +50,7 @@ impl Connector {
         timeout: Duration,
     ) -> Result<Self, OpenError> {
         let tls = match trust {
-            Some(trust) => {
-                let name = ServerName::try_from(site.host.clone()).map_err(|_| OpenError::UncertainName)?;
-                Some((TlsConnector::from(trust), name))
-            }
+            Some(trust) => Some((TlsConnector::from(trust), certified(&site)?)),
             None => None,
         };
         Ok(Self { site, tls, resolver, allow, timeout })

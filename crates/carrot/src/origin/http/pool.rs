@@ -95,6 +95,17 @@ impl Pool {
         })
     }
 
+    /// A connection that could be asked: a kept one, else a new one.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connection(&self) -> Result<Connection, OriginError> {
+        match self.take().await {
+            Some(kept) => Ok(kept),
+            None => self.connect().await,
+        }
+    }
+
     /// A new connection.
     ///
     /// # Errors

@@ -377,6 +377,13 @@ async fn a_full_queue_refuses_at_once_and_says_how_long_it_is() {
 }
 
 #[tokio::test]
+async fn a_queue_of_any_length_takes_memory_only_for_what_waits_in_it() {
+    let pages = Pages::new("delete");
+    let sqlite = Sqlite::open(&SqliteSettings { queue: usize::MAX, ..pages.settings(QUERY) }).unwrap();
+    assert_eq!(home(&sqlite).await, "first");
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_leaves_its_thread_to_the_next() {
     let pages = Pages::new("delete");
     let sqlite = Sqlite::open(&SqliteSettings { threads: 1, ..pages.settings(QUERY) }).unwrap();

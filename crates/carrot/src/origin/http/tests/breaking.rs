@@ -107,9 +107,18 @@ async fn half_a_body_is_an_error_and_never_a_value() {
 
 #[tokio::test]
 async fn a_body_whose_end_is_not_marked_is_refused() {
-    let server = saying("HTTP/1.1 200 OK\r\n\r\nas much as there is until I close").await;
     let line = "the origin's answer has neither a Content-Length nor chunks, and may have been cut off";
-    assert_eq!(failure(&open(&server), "a").await, line);
+    for said in [
+        "HTTP/1.1 200 OK\r\n\r\nas much as there is until I close",
+        // Codings that say nothing, which are read until the close as well, whatever the length says beside them.
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked,\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: ,\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\nContent-Length: 10\r\n\r\nhalf",
+    ] {
+        let http = open(&closing_after(said).await);
+        assert_eq!(failure(&http, "a").await, line, "{said:?}");
+    }
 }
 
 #[tokio::test]

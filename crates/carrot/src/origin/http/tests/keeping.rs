@@ -39,3 +39,23 @@ async fn an_empty_value_is_kept_by_the_same_rules() {
     let loaded = load(&open(&server), "a").await.unwrap().unwrap();
     assert_eq!((&*loaded.value, loaded.ttl), (&b""[..], Some(Duration::from_secs(60))));
 }
+
+#[tokio::test]
+async fn a_redirect_that_holds_for_a_moment_gives_a_value_for_a_moment() {
+    for (redirect, value, seconds) in [
+        ("", "max-age=60", Some(60)),
+        ("Cache-Control: no-store\r\n", "max-age=60", Some(0)),
+        ("Cache-Control: max-age=5\r\n", "max-age=60", Some(5)),
+        ("Cache-Control: max-age=60\r\n", "max-age=5", Some(5)),
+        ("Cache-Control: max-age=60\r\n", "public", Some(60)),
+        ("", "public", None),
+    ] {
+        let server = Server::answering(move |target| match target {
+            "/items/a" => response(&format!("302 Found\r\n{redirect}Location: b"), ""),
+            _ => response(&format!("200 OK\r\nCache-Control: {value}"), "value"),
+        })
+        .await;
+        let loaded = load(&open(&server), "a").await.unwrap().unwrap();
+        assert_eq!(loaded.ttl.map(|ttl| ttl.as_secs()), seconds, "{redirect} {value}");
+    }
+}

@@ -47,10 +47,22 @@ async fn every_byte_of_a_key_arrives_in_the_one_segment() {
 async fn a_key_that_every_server_takes_for_a_step_is_not_found_and_not_asked_for() {
     let server = Server::answering(|_| response("200 OK", "")).await;
     let http = open(&server);
-    for key in [".", ".."] {
+    for key in [".", "..", "."] {
         assert_eq!(load(&http, key).await.unwrap(), None);
     }
-    assert_eq!((http.loads(), server.accepted()), (0, 0));
+    assert_eq!((http.loads(), server.asked().len()), (0, 0));
+    assert_eq!(server.accepted(), 1, "looked for, on a connection that is kept");
+}
+
+#[tokio::test]
+async fn no_key_is_missing_at_a_server_that_is_not_there() {
+    let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let settings = HttpSettings::new(&format!("http://{address}/{{key}}")).unwrap();
+    let http = Http::open(settings, bounds()).unwrap();
+    for key in ["..", "a"] {
+        let error = load(&http, key).await.unwrap_err();
+        assert!(matches!(error, OriginError::Connect { .. }), "{key}: {error}");
+    }
 }
 
 #[tokio::test]
