@@ -52,7 +52,8 @@ struct Owners {
     /// Escaped.
     key: String,
     slot: Option<u32>,
-    point: Option<u32>,
+    /// A place of 32 bits on the ring of the first systems, and of 64 with a sign on that of the later ones.
+    point: Option<i64>,
     /// What the node that answered is called.
     node: String,
     members: Vec<Member>,
