@@ -2,12 +2,13 @@
 //!
 //! Both only print. Nothing is opened but the file itself, unless the origins are to be asked too.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
 use carrotcache::net::dialect::Dialect;
 use carrotcache::placement::PlacementKind;
-use carrotcache::{Span, with_causes};
+use carrotcache::{Member, Span, with_causes};
 
 use crate::config::sample::SAMPLE;
 use crate::config::{self, Configured};
@@ -93,13 +94,22 @@ fn summary(settings: &Settings) -> Vec<String> {
 
 fn cluster_line(cluster: &ClusterSettings) -> String {
     let ClusterSettings { peers, dialect, placement } = cluster;
-    let members = match peers.len() {
+    let members = match members(peers, *dialect) {
         0 => "this node alone".to_owned(),
         1 => "1 member".to_owned(),
         count => format!("{count} members"),
     };
     let of_dialect = if *dialect == Dialect::Native { PlacementKind::Slots } else { PlacementKind::Ring };
     format!("{members}, dialect {dialect}, placement {}", placement.unwrap_or(of_dialect))
+}
+
+/// How many there are: who is listed twice is one. The native dialect knows a member by its address, however written.
+fn members(peers: &[String], dialect: Dialect) -> usize {
+    let name = |entry: &String| match entry.parse::<Member>() {
+        Ok(member) if dialect == Dialect::Native => member.name.to_string(),
+        _ => entry.clone(),
+    };
+    peers.iter().map(name).collect::<BTreeSet<_>>().len()
 }
 
 fn group_line(group: &GroupSettings) -> String {
@@ -179,6 +189,12 @@ name = 'sessions'
             "memory   130MiB of 256MiB",
         ];
         assert_eq!(read(text).0, expected);
+    }
+
+    #[test]
+    fn a_member_that_is_listed_twice_is_counted_once() {
+        let text = "[cluster]\npeers = ['http://127.0.0.1:8001', '127.0.0.1:8001']\n[[group]]\nname = 'a'\n";
+        assert_eq!(read(text).0[2], "cluster  1 member, dialect native, placement slots");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 
 use crate::ask::Ask;
 use crate::config::flags::ServeArgs;
+use crate::help::in_lines;
 
 const EXAMPLE: &str = "\
 Example: a database and a cache in front of it
@@ -127,9 +128,9 @@ pub fn read() -> Result<Command, BadUsage> {
     )
 }
 
-/// The parser. Help names the variables and keeps their values to itself.
+/// The parser. Help names the variables and keeps their values to itself; its lines are broken here.
 fn command() -> clap::Command {
-    Cli::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)))
+    Cli::command().mut_subcommands(|command| command.mut_args(in_lines))
 }
 
 /// The parser repeats the value that it refuses: of a URL without what stands before the host.

@@ -10,6 +10,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use http::header::HOST;
 use http::{HeaderMap, StatusCode, Uri};
 
+/// What is said of a name that is not this node's. A command knows the refusal by it.
+pub const NOT_A_NAME: &str = "is not a name of this node";
+
 /// A name of `node.hosts` under which nobody could call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("node.hosts: {0:?} is no host: write the name alone, as in cache.example.org")]
@@ -64,10 +67,8 @@ impl Hosts {
             return Ok(());
         }
         let shown: String = name.chars().take(80).collect();
-        let message = format!(
-            "{} is not a name of this node: use its address, or list the name in node.hosts",
-            shown.escape_debug()
-        );
+        let message =
+            format!("{} {NOT_A_NAME}: use its address, or list the name in node.hosts", shown.escape_debug());
         Err(Stranger { status: StatusCode::FORBIDDEN, message })
     }
 }

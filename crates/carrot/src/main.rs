@@ -16,6 +16,7 @@ mod config;
 mod data;
 mod demo;
 mod demo_data;
+mod help;
 mod host;
 mod intake;
 mod line;

@@ -64,7 +64,7 @@ impl Reloading {
         }
         match node.set_peers(&peers).await {
             Ok(()) => {
-                tracing::info!("SIGHUP: cluster.peers is in force: {}", peers.join(" "));
+                tracing::info!("SIGHUP: cluster.peers is in force: {}", listed(&peers));
                 self.in_force.cluster.peers = peers;
             }
             Err(refused) => tracing::warn!("SIGHUP: nothing has changed: {}", with_causes(&refused)),
@@ -76,4 +76,9 @@ impl Reloading {
 async fn read(args: ServeArgs) -> anyhow::Result<Settings> {
     let reading = tokio::task::spawn_blocking(|| config::read(args, &|name| std::env::var(name)));
     Ok(reading.await??.settings)
+}
+
+/// The members of a list, as the log names them; an empty list leaves the node to itself.
+fn listed(peers: &[String]) -> String {
+    if peers.is_empty() { "none, this node is alone".to_owned() } else { peers.join(" ") }
 }

@@ -73,8 +73,10 @@ fn an_origin_that_is_not_known_is_refused_with_those_that_are() {
 #[test]
 fn what_is_needed_and_missing_is_asked_for() {
     let line = refusal(&["serve"], &[]);
-    let said = "carrot: the following required arguments were not provided: --group <NAME>";
+    let said = "carrot: --group is missing: name what is served, or a file that does with --config";
     assert_eq!(line, said);
+    let line = refusal(&["serve", "--origin", "table:a=b"], &[]);
+    assert_eq!(line, "carrot: --origin goes with one group; --group has to say which");
 
     let dir = tempfile::tempdir().unwrap();
     let line = refusal(&["serve", "--group", "pages", "--origin", &database(dir.path())], &[]);
@@ -135,6 +137,7 @@ fn help_and_version_are_printed_and_are_no_failure() {
     let help = carrot(&["serve", "--help"], &[("CARROT_QUERY", "a secret")]);
     let text = String::from_utf8(help.stdout).unwrap();
     assert!(help.status.success());
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for said in [
         "[env: CARROT_TTL]",
         "[default: 64MiB]",
@@ -146,4 +149,15 @@ fn help_and_version_are_printed_and_are_no_failure() {
         assert!(text.contains(said), "{said}: {text}");
     }
     assert!(!text.contains("a secret"));
+}
+
+#[test]
+fn no_line_of_any_help_is_wider_than_a_terminal_of_100_columns() {
+    for command in ["demo", "serve", "init", "check", "get", "set", "remove", "owner", "stat"] {
+        let help = String::from_utf8(carrot(&[command, "--help"], &[]).stdout).unwrap();
+        assert!(help.contains("Usage: carrot"), "{command}: {help}");
+        for line in help.lines() {
+            assert!(line.chars().count() <= 100, "{command}: {line}");
+        }
+    }
 }

@@ -21,8 +21,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ask::call::Call;
 use crate::ask::error::AskError;
+use crate::ask::front::Front;
 use crate::ask::payload::Payload;
 use crate::ask::url::NodeUrl;
+use crate::host::NOT_A_NAME;
 use crate::line::in_one_line;
 use crate::secret::Secret;
 
@@ -167,12 +169,24 @@ impl Client {
     }
 
     fn refused(&self, call: &Call, status: StatusCode, body: &[u8]) -> AskError {
-        match status {
-            StatusCode::UNAUTHORIZED if self.password.is_none() => AskError::NoPassword(self.node.clone()),
-            StatusCode::UNAUTHORIZED => AskError::WrongPassword(self.node.clone()),
-            _ => match serde_json::from_slice::<Refusal>(body) {
+        let unlike = || self.stranger(call, format!("it says {status}"));
+        match (status, call.front) {
+            (StatusCode::UNAUTHORIZED, _) if self.password.is_none() => {
+                AskError::NoPassword(self.node.clone())
+            }
+            (StatusCode::UNAUTHORIZED, _) => AskError::WrongPassword(self.node.clone()),
+            // It answers, but not under this name, and says in plain text how to allow it.
+            (StatusCode::FORBIDDEN, Front::Admin) => match std::str::from_utf8(body) {
+                Ok(line) if line.contains(NOT_A_NAME) => {
+                    AskError::Refused { word: "forbidden".to_owned(), message: shown(line.trim_end()) }
+                }
+                _ => unlike(),
+            },
+            // What refuses in the words of the data front is one.
+            (_, Front::Admin) => unlike(),
+            (_, Front::Data) => match serde_json::from_slice::<Refusal>(body) {
                 Ok(refusal) => AskError::Refused { word: refusal.error, message: shown(&refusal.message) },
-                Err(_) => self.stranger(call, format!("it says {status}")),
+                Err(_) => unlike(),
             },
         }
     }

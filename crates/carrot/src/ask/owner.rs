@@ -14,12 +14,12 @@ use crate::line::in_one_line;
 
 /// What help shows.
 pub const EXAMPLE: &str = "\
-Example
-  $ carrot owner scores Tom
-  scores/Tom  slot 51234
-  1  http://127.0.0.1:8001 (a)  owner     owned   3 B (88 B with its entry), 1 s old, 59 s to live
-  2  http://127.0.0.1:8003      stand-in  nothing
-  3  http://127.0.0.1:8002                mirror  3 B (88 B with its entry), 1 s old, 9 s to live
+Example, beside `carrot demo`, of a key that is asked for again and again
+  $ carrot owner chars 1F955
+  chars/1F955  slot 34106
+  1  http://127.0.0.1:8003      owner     owned   6 B (140 B with its entry), 1 s old, 9 s to live
+  2  http://127.0.0.1:8001 (a)  stand-in  mirror  6 B (140 B with its entry), 1 s old, 9 s to live
+  3  http://127.0.0.1:8002                nothing
 
 The node that was asked asks the others, and stands there with its name. The owner loads
 the key and keeps it; while it cannot be reached the stand-in does. Looking changes
@@ -52,7 +52,8 @@ struct Owners {
     /// Escaped.
     key: String,
     slot: Option<u32>,
-    point: Option<u32>,
+    /// A place of 32 bits on the ring of the first systems, and of 64 with a sign on that of the later ones.
+    point: Option<i64>,
     /// What the node that answered is called.
     node: String,
     members: Vec<Member>,

@@ -43,7 +43,6 @@ pub struct GroupPart {
     /// The group's name: 1 to 64 of A-Z a-z 0-9 _ . - (beside --config: the group of the file that these flags
     /// change, or one more; not needed where the file has one alone)
     #[arg(id = "group", long = "group", env = "CARROT_GROUP", value_name = "NAME")]
-    #[arg(required_unless_present = "config")]
     #[serde(deserialize_with = "word")]
     pub name: Option<GroupName>,
     /// Where values come from: sqlite:FILE, http(s)://HOST/PATH/{key}, dir:PATH, or table:k=v,k2=v2
@@ -144,7 +143,7 @@ pub struct NodePart {
     /// Let --http and --admin be open to other machines without a password [default: false]
     #[arg(long, env = "CARROT_INSECURE", value_name = "BOOL")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[arg(value_parser = BoolishValueParser::new())]
+    #[arg(value_parser = BoolishValueParser::new(), hide_possible_values = true)]
     pub insecure: Option<bool>,
 }
 
@@ -156,8 +155,8 @@ pub struct ClusterPart {
     /// All nodes, this one included, with commas between [default: this node alone]
     #[arg(long, env = "CARROT_PEERS", value_name = "URLS", value_delimiter = ',')]
     pub peers: Option<Vec<String>>,
-    /// What this node speaks to the others: native, carrot or golang; it answers every dialect (see below)
-    /// [default: native]
+    /// What this node speaks to the others: native, carrot, golang, mailgun or groupcache-go; it answers every
+    /// dialect (see below) [default: native]
     #[arg(long, env = "CARROT_DIALECT", value_name = "DIALECT")]
     #[serde(deserialize_with = "word")]
     pub dialect: Option<Dialect>,

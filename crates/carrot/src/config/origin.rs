@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::config::tables::some_table;
 use crate::config::words::{Ip, SomeTime, path, word};
 use crate::origin::OriginSettings;
+use crate::origin::error::OpenError;
 use crate::origin::http::HttpSettings;
 use crate::secret::Secret;
 use crate::settings::name::Setting;
@@ -138,8 +139,17 @@ impl OriginTable {
         settings.first_byte_timeout = self.first_byte_timeout.map(|timeout| timeout.0);
         settings.allow = self.allow.unwrap_or_default().into_iter().map(|Ip(address)| address).collect();
         settings.ca = self.ca;
-        settings.check().map_err(|bad| Fault::Wrong(bad.to_string()).of(Setting::at("group.origin", at)))?;
+        settings.check().map_err(|bad| wrong(&bad, http_key(&bad), at))?;
         Ok(OriginSettings::Http(settings))
+    }
+}
+
+/// The key to change where an HTTP origin cannot be made of its settings.
+fn http_key(bad: &OpenError) -> &'static str {
+    match bad {
+        OpenError::UselessCa => "ca",
+        OpenError::HeaderName(_) | OpenError::HeaderValue(_) | OpenError::HeaderOfOurs(_) => "headers",
+        _ => "url",
     }
 }
 

@@ -268,3 +268,18 @@ fn what_cannot_be_read_is_named() {
     let line = case.refused(&[]);
     assert!(line.starts_with("carrot.toml:2:"), "{line}");
 }
+
+#[test]
+fn an_http_origin_that_cannot_be_made_is_refused_where_it_stands() {
+    let refused = |more: &str| {
+        Case::new(&format!(
+            "[[group]]\nname = 'a'\n[group.origin]\nkind = 'http'\nurl = 'http://a/{{key}}'\n{more}\n"
+        ))
+        .refused(&[])
+    };
+    let said = "carrot.toml:6:6: group.origin.ca: a file of certificates is for https origins alone";
+    assert_eq!(refused("ca = 'ca.pem'"), said);
+    let said = "carrot.toml:6:11: group.origin.headers: header \"host\" of the origin is not for settings: \
+                the request itself makes it";
+    assert_eq!(refused("headers = { Host = 'b' }"), said);
+}

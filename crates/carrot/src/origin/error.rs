@@ -273,7 +273,7 @@ pub enum OriginError {
         host: String,
     },
     /// The host's address is one that no origin should have. Nothing was sent there.
-    #[error("{host} is at {address}, {what}, which is asked only where the origin's settings allow it")]
+    #[error("{host} is at {address}, {what}, which is asked only where the origin's allow names it")]
     Address {
         /// The host.
         host: String,

@@ -43,6 +43,13 @@ pub enum Fault {
     },
     /// Whoever reaches this address may read and change what is cached.
     Open(SocketAddr),
+    /// Two listeners cannot have one address.
+    Taken {
+        /// The address.
+        address: SocketAddr,
+        /// The setting that has it already.
+        by: &'static str,
+    },
     /// Beside a family's peers this node has to be in its list as they write it.
     NotListed(String),
     /// The family's systems have but one placement.
@@ -96,8 +103,11 @@ impl Fault {
                 name("node.password"),
                 name("node.insecure")
             ),
+            Self::Taken { address, by } => format!("{address} is taken: {} listens there", name(by)),
             Self::NotListed(url) => format!(
-                "does not hold {url}, this node's own address; peers of this dialect cannot be asked who they are"
+                "does not hold {url}, this node's own address, and peers of this dialect cannot be asked who they \
+                 are: list it, or set {} to the entry that is this node",
+                name("node.url")
             ),
             Self::SlotsOfFamily(dialect) => {
                 format!("slots goes with the native dialect alone; {dialect} places keys on its ring")
@@ -107,6 +117,9 @@ impl Fault {
             }
             Self::Memory { memory, groups } => {
                 format!("{memory} is less than {groups}, what the groups' capacities add up to")
+            }
+            Self::NoGroup if words == Words::Flags => {
+                "is missing: name what is served, or a file that does with --config".to_owned()
             }
             Self::NoGroup => "is missing: there is nothing to serve".to_owned(),
             Self::NoName => "has no name, as in name = \"scores\"".to_owned(),
@@ -164,6 +177,7 @@ impl NodeSettings {
             return Err(Fault::Host(host.clone()).of(Setting::of("node.hosts")));
         }
         self.can_be_reached()?;
+        self.are_apart()?;
         self.is_closed("node.http", self.http)?;
         self.is_closed("node.admin", self.admin)
     }
@@ -176,6 +190,16 @@ impl NodeSettings {
             }
             None => Ok(()),
         }
+    }
+
+    fn are_apart(&self) -> Result<(), BadSettings> {
+        let listeners = [("node.peer", self.peer), ("node.http", self.http), ("node.admin", self.admin)];
+        for (at, &(key, address)) in listeners.iter().enumerate() {
+            if let Some(&(by, _)) = listeners[..at].iter().find(|(_, other)| collide(*other, address)) {
+                return Err(Fault::Taken { address, by }.of(Setting::of(key)));
+            }
+        }
+        Ok(())
     }
 
     fn is_closed(&self, key: &'static str, address: SocketAddr) -> Result<(), BadSettings> {
@@ -215,6 +239,12 @@ impl LimitSettings {
         let long = self.key > Limits::KEY_MAX;
         if long { Err(Fault::LongKeys(self.key).of(Setting::of("limits.key"))) } else { Ok(()) }
     }
+}
+
+/// Whether one of these addresses cannot be listened on beside the other. Port 0 is another port each time.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let every = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || every && a.is_ipv4() == b.is_ipv4())
 }
 
 fn names(groups: &[GroupSettings]) -> Result<(), BadSettings> {
@@ -309,8 +339,8 @@ mod tests {
             settings.cluster.peers = vec![own.to_owned(), "http://b:8001".to_owned()];
         };
         assert_eq!(settings(|settings| family(settings, "http://127.0.0.1:8001")), Ok(()));
-        let said = "does not hold http://127.0.0.1:8001, this node's own address; \
-                    peers of this dialect cannot be asked who they are";
+        let said = "does not hold http://127.0.0.1:8001, this node's own address, and peers of this dialect cannot be \
+                    asked who they are: list it, or set node.url to the entry that is this node";
         refused("cluster.peers", said, |settings| family(settings, "http://127.0.0.1:8001/"));
         assert_eq!(
             settings(|settings| {
@@ -341,6 +371,30 @@ mod tests {
             }),
             Ok(())
         );
+    }
+
+    #[test]
+    fn two_listeners_do_not_share_an_address() {
+        let listening = |settings: &mut Settings, peer: &str, http: &str| {
+            settings.node.insecure = true;
+            settings.node.url = Some("http://a:8001".to_owned());
+            settings.node.peer = peer.parse().unwrap();
+            settings.node.http = http.parse().unwrap();
+        };
+        for (peer, http) in
+            [("127.0.0.1:1", "127.0.0.1:1"), ("0.0.0.0:1", "127.0.0.1:1"), ("[::1]:1", "[::]:1")]
+        {
+            let said = format!("{http} is taken: node.peer listens there");
+            refused("node.http", &said, |settings| listening(settings, peer, http));
+        }
+        for (peer, http) in
+            [("127.0.0.1:0", "127.0.0.1:0"), ("127.0.0.1:1", "127.0.0.2:1"), ("[::1]:1", "0.0.0.0:1")]
+        {
+            assert_eq!(settings(|settings| listening(settings, peer, http)), Ok(()), "{peer} {http}");
+        }
+        refused("node.admin", "127.0.0.1:9999 is taken: node.http listens there", |settings| {
+            settings.node.admin = settings.node.http;
+        });
     }
 
     #[test]

@@ -280,6 +280,9 @@ fn on_a_hangup_the_list_of_peers_is_read_again_and_a_bad_file_changes_nothing() 
     until("the node is alone again", || given_by(&node, "a") == 100);
     node.process.hang_up();
     node.process.has_said("SIGHUP: cluster.peers is as it was");
+    write(directory, &of_list(own, &[], ""));
+    node.process.hang_up();
+    node.process.has_said("SIGHUP: cluster.peers is in force: none, this node is alone");
     assert!(node.stop().status.success());
 }
 

@@ -54,6 +54,28 @@ fn every_node_says_who_owns_a_key_and_what_each_holds_of_it() {
 }
 
 #[test]
+fn on_the_ring_of_every_dialect_a_key_has_a_point() {
+    let pages = Pages::numbered(0);
+    for (dialect, has_signs) in
+        [("carrot", false), ("golang", false), ("mailgun", true), ("groupcache-go", true)]
+    {
+        let flags = [&SERVE[..], &["--dialect", dialect]].concat();
+        let node = Node::alone(pages.directory.path(), &flags);
+        let shell = Shell::asking(node.http);
+        let point = |key: usize| {
+            let (first, lines) = owner(&shell, &key.to_string());
+            assert_eq!((lines.len(), &*lines[0][2]), (1, "owner"), "{dialect}: {lines:?}");
+            let (_, point) = first.split_once("  point ").unwrap_or_else(|| panic!("{dialect}: {first}"));
+            point.parse::<i64>().unwrap()
+        };
+        // Of the places of 64 bits one half is below zero.
+        let points: Vec<i64> = (0..20).map(point).collect();
+        assert_eq!(points.iter().any(|&point| point < 0), has_signs, "{dialect}: {points:?}");
+        assert!(points.iter().any(|&point| point > i64::from(i32::MAX)), "{dialect}: {points:?}");
+    }
+}
+
+#[test]
 fn a_member_that_is_gone_is_told_as_unknown_and_the_others_are_told_all_the_same() {
     let pages = Pages::numbered(1);
     let gone = free_ports(1);

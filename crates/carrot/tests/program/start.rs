@@ -41,12 +41,12 @@ fn is_free(address: SocketAddr) -> bool {
 fn an_origin_that_can_never_be_asked_stops_the_start_before_any_port_is_open() {
     let pages = Pages::new("delete", &[]);
     let directory = pages.directory.path();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap().to_string();
+    let taken = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [peer, http] = [0, 1].map(|n| taken[n].local_addr().unwrap().to_string());
     // If a port were tried first, it would be the line.
     let start = |origin: &str, query: &str| {
         let flags =
-            ["--group", "pages", "--origin", origin, "--query", query, "--peer", &taken, "--http", &taken];
+            ["--group", "pages", "--origin", origin, "--query", query, "--peer", &peer, "--http", &http];
         refusal(directory, &flags)
     };
     let line = start("sqlite:app.db", "select body from pages");

@@ -125,12 +125,25 @@ fn owners_and_numbers_that_cannot_be_read_are_no_carrot_nodes() {
     // The ports are easily mixed up.
     let data = r#"{"error":"not_found","message":"no such path: see /v1/{group}/{key}"}"#;
     let data = Scripted::with_body("404 Not Found", "", data.as_bytes());
-    let line = Shell::watching(data.address).refusal(&["stat", "-1"], 3);
-    assert_eq!(line, "no such path: see /v1/{group}/{key}");
+    let line = Shell::watching(data.address).refusal(&["stat", "-1"], 4);
+    assert!(
+        line.ends_with("does not answer as the admin front of a carrot node: it says 404 Not Found"),
+        "{line}"
+    );
     let admin = Scripted::with_body("404 Not Found", "", b"no such path: see /livez\n");
     let line = Shell::asking(admin.address).refusal(&["get", "g", "k"], 4);
     assert!(
         line.ends_with("does not answer as the data front of a carrot node: it says 404 Not Found"),
         "{line}"
     );
+}
+
+#[test]
+fn a_node_that_is_not_called_by_that_name_says_how_to_allow_it() {
+    let message = "cache.example is not a name of this node: use its address, or list the name in node.hosts";
+    let admin = Scripted::with_body("403 Forbidden", "", format!("{message}\n").as_bytes());
+    assert_eq!(Shell::watching(admin.address).refusal(&["stat", "-1"], 3), message);
+    let proxy = Scripted::with_body("403 Forbidden", HTML, b"<html>no");
+    let line = Shell::watching(proxy.address).refusal(&["stat", "-1"], 4);
+    assert!(line.ends_with("the admin front of a carrot node: it says 403 Forbidden"), "{line}");
 }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING};
@@ -110,7 +110,7 @@ impl Transport for HttpTransport {
             let _place = place?;
             match clock::timeout_at(deadline, self.exchange(&pool, &call)).await {
                 Ok(result) => result,
-                Err(clock::Elapsed) => Err(PeerError::Timeout(allowed)),
+                Err(clock::Elapsed) => Err(PeerError::Timeout(in_whole_ms(allowed))),
             }
         })
     }
@@ -127,6 +127,11 @@ impl Transport for HttpTransport {
     fn retain(&self, members: &[Member]) {
         self.lock().retain(|authority, _| members.iter().any(|member| member.authority == *authority));
     }
+}
+
+/// A wait as people read it. What is left of a deadline when it is looked at is some microseconds under what was set.
+fn in_whole_ms(wait: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }
 
 /// A request as the row says it; kept until it is answered, since it may have to be sent twice.

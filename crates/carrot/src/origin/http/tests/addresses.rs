@@ -61,7 +61,7 @@ async fn a_number_that_the_system_reads_as_such_an_address_is_refused_too() {
 async fn a_name_that_leads_to_a_metadata_server_is_refused_with_its_address() {
     let http = named(80, resolver(&[&[NOWHERE]]));
     let line = "api.example is at 169.254.169.254, a link-local address, which is asked only where the origin's \
-                settings allow it";
+                allow names it";
     assert_eq!(failure(&http, "a").await, line);
 }
 
