@@ -1,6 +1,6 @@
 //! `carrot init` and `carrot check`: a configuration to begin with, and what a node would make of one.
 //!
-//! Both only print. Nothing is opened but the file itself.
+//! Both only print. Nothing is opened but the file itself, unless the origins are to be asked too.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -8,12 +8,13 @@ use std::path::Path;
 
 use carrotcache::net::dialect::Dialect;
 use carrotcache::placement::PlacementKind;
-use carrotcache::{Member, Span};
+use carrotcache::{Member, Span, with_causes};
 
 use crate::config::sample::SAMPLE;
 use crate::config::{self, Configured};
+use crate::line::in_one_line;
 use crate::origin::OriginSettings;
-use crate::serve::{default_name, print_lines};
+use crate::serve::{default_name, plan, print_lines};
 use crate::settings::name::Setting;
 use crate::settings::{ClusterSettings, GroupSettings, Settings};
 
@@ -25,18 +26,41 @@ pub fn init() -> anyhow::Result<()> {
     print_lines(&[SAMPLE.trim_end().to_owned()])
 }
 
-/// Reads a file as a node would and prints what it says; warnings go to standard error.
+/// Reads a file as a node would and prints what it says; warnings go to standard error. With `origins`, each origin is
+/// opened, and asked once whether it answers: one that does not is a warning, since a node would start and ask again.
 ///
 /// # Errors
-/// The first thing that is wrong with it.
-pub fn check(file: &Path) -> anyhow::Result<()> {
+/// The first thing that is wrong with it; with `origins`, also an origin that could never be asked.
+pub async fn check(file: &Path, origins: bool) -> anyhow::Result<()> {
     let configured = config::read_alone(file.to_owned(), &|name| std::env::var(name))?;
-    let mut errors = std::io::stderr().lock();
-    for warning in warnings(&configured) {
-        // With standard error gone there is nobody to warn.
-        let _ = writeln!(errors, "carrot: warning: {warning}");
+    warn(&warnings(&configured));
+    print_lines(&summary(&configured.settings))?;
+    if !origins {
+        return Ok(());
     }
-    print_lines(&summary(&configured.settings))
+    let Configured { settings, sources, .. } = configured;
+    for group in plan(settings, &sources)?.groups {
+        let probing = group.origin.probe();
+        match tokio::time::timeout(group.load_deadline, probing).await {
+            Ok(Ok(())) => print_lines(&[format!("origin   {}: answers", group.name)])?,
+            Ok(Err(error)) => {
+                warn(&[format!("origin of group {} does not answer: {}", group.name, with_causes(&error))]);
+            }
+            Err(_) => {
+                let waited = Span(group.load_deadline);
+                warn(&[format!("origin of group {} does not answer: nothing within {waited}", group.name)]);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn warn(warnings: &[String]) {
+    let mut errors = std::io::stderr().lock();
+    for warning in warnings {
+        // With standard error gone there is nobody to warn.
+        let _ = writeln!(errors, "carrot: warning: {}", in_one_line(warning));
+    }
 }
 
 /// What is no fault, and yet may not be what was meant.

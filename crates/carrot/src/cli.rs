@@ -53,9 +53,11 @@ Then, from another terminal
   curl -i http://127.0.0.1:9999/v1/scores/Tom";
 
 const CHECK: &str = "\
-Nothing is opened and nothing is asked. What is wrong is said with its line and
-column. Of the environment only CARROT_PASSWORD is heeded, and what stands in the
-file as ${NAME}; flags of serve and other CARROT_* variables are not.
+What is wrong is said with its line and column. Nothing is opened and nobody is
+asked, unless --origins says so: then a query is tried on its database too, and an
+origin that does not answer is a warning, since a node would ask it again.
+Of the environment only CARROT_PASSWORD is heeded, and what stands in the file as
+${NAME}; flags of serve and other CARROT_* variables are not.
 Exit codes: 0 in order, 2 not.";
 
 /// A distributed read-through cache: every key has one owner, and the owner asks the origin once.
@@ -100,6 +102,9 @@ pub struct CheckArgs {
     /// The file, as `carrot init` writes one
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Also open each origin and ask it once whether it answers
+    #[arg(long)]
+    pub origins: bool,
 }
 
 /// A command line that asks for nothing that can be done.

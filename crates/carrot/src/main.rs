@@ -64,7 +64,7 @@ fn run() -> anyhow::Result<()> {
         Command::Serve(args) => until_it_ends(serve::serve(*args)),
         Command::Demo(args) => until_it_ends(demo::demo(args.offset)),
         Command::Init => check::init(),
-        Command::Check(args) => check::check(&args.file),
+        Command::Check(args) => until_it_ends(check::check(&args.file, args.origins)),
         Command::Ask(ask) => Ok(ask.run()?),
     }
 }

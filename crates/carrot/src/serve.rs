@@ -39,7 +39,11 @@ pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn plan(settings: Settings, sources: &Sources) -> anyhow::Result<NodePlan> {
+/// What a node of these settings is started with; its origins are open by then.
+///
+/// # Errors
+/// An origin that could never be asked, with the place where it was said.
+pub fn plan(settings: Settings, sources: &Sources) -> anyhow::Result<NodePlan> {
     let Settings { node, cluster, limits, groups } = settings;
     let limits = limits_of(limits);
     let groups = groups.into_iter().enumerate().map(|(at, group)| {

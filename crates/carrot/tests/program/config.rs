@@ -107,6 +107,55 @@ fn check_says_what_is_wrong_in_one_line_and_serve_says_the_same() {
 }
 
 #[test]
+fn check_asks_the_origins_if_it_is_told_to_and_warns_of_one_that_does_not_answer() {
+    let pages = Pages::new("delete", &[]);
+    let directory = pages.directory.path();
+    let pages_of = |name, file, query| {
+        format!(
+            "[[group]]\nname = '{name}'\norigin = {{ kind = 'sqlite', path = '{file}', query = '{query}' }}\n"
+        )
+    };
+    let query = "select body from pages where id = ?1";
+    let text = [pages_of("a", "app.db", query), pages_of("b", "none.db", query)].concat();
+    write(directory, &text);
+    let unasked = run(directory, &["check", "carrot.toml"]);
+    assert_eq!((unasked.status.code(), &*unasked.errors), (Some(0), ""));
+    let asked = run(directory, &["check", "carrot.toml", "--origins"]);
+    assert_eq!(asked.status.code(), Some(0));
+    assert_eq!(asked.lines.last().unwrap(), "origin   a: answers");
+    let warning = "carrot: warning: origin of group b does not answer: no such file: ";
+    assert!(asked.errors.starts_with(warning) && asked.errors.lines().count() == 1, "{}", asked.errors);
+
+    write(directory, &pages_of("a", "app.db", "select body from pages"));
+    let ended = run(directory, &["check", "carrot.toml", "--origins"]);
+    assert_eq!(ended.status.code(), Some(2));
+    let why = "query refused: it has 0 parameters and needs exactly one";
+    assert!(
+        ended.errors.starts_with(&format!("carrot: carrot.toml:3:10: group.origin: {why}")),
+        "{}",
+        ended.errors
+    );
+}
+
+/// The configurations that the documentation shows, each as `carrot check` sees it.
+#[test]
+fn the_configurations_of_the_documentation_are_in_order() {
+    let pages = [include_str!("../../../../docs/migrating.md"), include_str!("../../../../README.md")];
+    let directory = tempfile::tempdir().unwrap();
+    let mut shown = 0;
+    for block in pages.iter().flat_map(|page| page.split("```toml\n").skip(1)) {
+        let (text, _) = block.split_once("```").unwrap();
+        // Where only a part is shown, the rest of the file has a group.
+        let rest = if text.contains("[[group]]") { "" } else { "[[group]]\nname = 'scores'\n" };
+        write(directory.path(), &format!("{text}{rest}"));
+        let checked = run(directory.path(), &["check", "carrot.toml"]);
+        assert_eq!(checked.status.code(), Some(0), "{}\n{text}", checked.errors);
+        shown += 1;
+    }
+    assert!(shown >= 2, "{shown}");
+}
+
+#[test]
 fn an_origin_that_could_never_be_asked_is_named_by_its_place() {
     let pages = Pages::new("delete", &[]);
     let directory = pages.directory.path();
