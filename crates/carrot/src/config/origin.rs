@@ -263,15 +263,15 @@ mod tests {
             // What the origin itself would refuse when a node starts.
             (
                 "kind = 'http'\nurl = 'http://a/{key}'\nheaders = { Host = 'b' }",
-                "group.origin: header \"host\" of the origin is not for settings: the request itself makes it",
+                "group.origin.headers: header \"host\" of the origin is not for settings: the request itself makes it",
             ),
             (
                 "kind = 'http'\nurl = 'http://a/{key}'\nca = 'ca.pem'",
-                "group.origin: a file of certificates is for https origins alone",
+                "group.origin.ca: a file of certificates is for https origins alone",
             ),
             (
                 "kind = 'http'\nurl = 'https://a.-.b/{key}'",
-                "group.origin: is no URL of an origin: no certificate can be for this host",
+                "group.origin.url: is no URL of an origin: no certificate can be for this host",
             ),
             (
                 "kind = 'http'\nurl = 'http://a/{key}'\nallow = ['localhost']",
