@@ -122,7 +122,8 @@ impl Visitor<'_> for Scalar {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
-        Ok((number.to_string(), false))
+        // With its point: 256.0 is no whole number.
+        Ok((format!("{number:?}"), false))
     }
 
     fn visit_bool<E: Error>(self, truth: bool) -> Result<Self::Value, E> {
