@@ -13,7 +13,7 @@ use carrotcache::{Member, Span, with_causes};
 use crate::config::sample::SAMPLE;
 use crate::config::{self, Configured};
 use crate::line::in_one_line;
-use crate::origin::OriginSettings;
+use crate::origin::{Origin, OriginSettings};
 use crate::serve::{default_name, plan, print_lines};
 use crate::settings::name::Setting;
 use crate::settings::{ClusterSettings, GroupSettings, Settings};
@@ -28,6 +28,7 @@ pub fn init() -> anyhow::Result<()> {
 
 /// Reads a file as a node would and prints what it says; warnings go to standard error. With `origins`, each origin is
 /// opened, and asked once whether it answers: one that does not is a warning, since a node would start and ask again.
+/// Of a group without one there is nothing more to say.
 ///
 /// # Errors
 /// The first thing that is wrong with it; with `origins`, also an origin that could never be asked.
@@ -39,7 +40,8 @@ pub async fn check(file: &Path, origins: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let Configured { settings, sources, .. } = configured;
-    for group in plan(settings, &sources)?.groups {
+    let groups = plan(settings, &sources)?.groups;
+    for group in groups.iter().filter(|group| !matches!(*group.origin, Origin::Nothing)) {
         let probing = group.origin.probe();
         match tokio::time::timeout(group.load_deadline, probing).await {
             Ok(Ok(())) => print_lines(&[format!("origin   {}: answers", group.name)])?,
