@@ -24,7 +24,7 @@ use crate::settings::{GroupSettings, LimitSettings, Settings};
 pub async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let Configured { settings, sources, exposed } = config::read(args.clone(), &|name| std::env::var(name))?;
     let (mut signals, hangups) = (Signals::begin()?, Hangups::begin()?);
-    if let Some(warning) = exposed {
+    for warning in [exposed, settings.node.open_to_others()].into_iter().flatten() {
         tracing::warn!("{warning}");
     }
     let started = RunningNode::start(plan(settings.clone(), &sources)?).await;

@@ -291,7 +291,7 @@ pub enum OriginError {
         source: io::Error,
     },
     /// The server's certificate is not trusted, or TLS failed otherwise.
-    #[error("the TLS handshake with {site} failed")]
+    #[error("the TLS handshake with {site} failed{}", hint(source))]
     Handshake {
         /// The server.
         site: String,
@@ -377,6 +377,17 @@ pub enum OriginError {
 impl From<BadHttpUrl> for OpenError {
     fn from(bad: BadHttpUrl) -> Self {
         Self::Url(bad)
+/// What to do about a certificate that nobody vouches for; rustls' own words behind it say that it is so.
+fn hint(failure: &io::Error) -> &'static str {
+    let failure = failure.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match failure {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            "; to trust its certificate, name that of the issuer in the origin's ca"
+        }
+        _ => "",
+    }
+}
+
     }
 }
 
