@@ -130,7 +130,10 @@ fn commands(offset: u16) -> [(String, &'static str); 7] {
         (format!("curl 'localhost:{http}/api?key=Tom'"), "630; the others are Jack Sam Lily Pity"),
         (format!("curl -i localhost:{http}/v1/scores/Sam"), "twice: X-Cache says miss, then hit"),
         (format!("curl -i localhost:{other}/v1/chars/1F955"), "CARROT, from a SQLite file, by node b"),
-        (format!("curl -s localhost:{peer}/carrotCache/scores/Tom | xxd"), "what a Go carrotCache peer would get"),
+        (
+            format!("curl -s localhost:{peer}/carrotCache/scores/Tom | xxd"),
+            "what a Go carrotCache peer would get",
+        ),
         (format!("carrot owner scores Sam{}", flag("node", http)), "which node owns Sam, and who holds it"),
         (format!("carrot stat -1{}", flag("admin", admin)), "node a at a glance"),
         (format!("curl localhost:{admin}/metrics"), "all that node a has counted"),
@@ -139,7 +142,8 @@ fn commands(offset: u16) -> [(String, &'static str); 7] {
 
 fn banner(offset: u16, data: &DemoData) -> String {
     let (http, file) = (9999 + offset, data.file().display());
-    let commands = commands(offset).map(|(command, shows)| format!("  {command:<COLUMN$}  {shows}\n")).concat();
+    let commands =
+        commands(offset).map(|(command, shows)| format!("  {command:<COLUMN$}  {shows}\n")).concat();
     format!(
         "
 Three nodes, a, b and c, share two groups. Every load from an origin is slowed by {SLOWED:?}.

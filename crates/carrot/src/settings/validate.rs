@@ -466,6 +466,9 @@ mod tests {
     fn hosts_and_peers_are_what_they_are_called() {
         let said = "\"http://a\" is not a host name, as in cache.example.org";
         refused("node.hosts", said, |settings| settings.node.hosts = vec!["a".into(), "http://a".into()]);
+        for host in ["", "a/", "a b", "a:80", "ä", &"a".repeat(256)] {
+            assert!(!is_host(host), "{host:?}");
+        }
         let said = "\"https://b:1\" is not the address of a peer: peers speak plain http only";
         refused("cluster.peers", said, |settings| {
             settings.cluster.peers = vec!["http://a:1".into(), "https://b:1".into()];

@@ -238,7 +238,8 @@ fn a_node_that_is_let_be_open_to_other_machines_says_so_once() {
     let directory = tempfile::tempdir().unwrap();
     write(directory.path(), &format!("{FREE_PORTS}{SCORES}"));
     let node = serve(directory.path(), &["--http=0.0.0.0:0", "--insecure"], &[]);
-    let said = "no password is set: whoever reaches this machine may read, set and remove values at http 0.0.0.0:0";
+    let said =
+        "no password is set: whoever reaches this machine may read, set and remove values at http 0.0.0.0:0";
     let line = node.process.has_said(said);
     assert!(line.contains("WARN") && line.ends_with(said), "{line}");
     assert_eq!(node.stop().errors.matches("WARN").count(), 1);

@@ -49,7 +49,8 @@ async fn a_redirect_to_another_server_is_an_error_that_names_it_and_nobody_is_as
     let other = Server::answering(|_| response("200 OK", "secret")).await;
     let elsewhere = format!("http://{}/items/a", other.address);
     let server = Server::answering(move |_| to(302, &elsewhere)).await;
-    let line = format!("the origin redirects to another server, which is not asked: http://{}", other.address);
+    let line =
+        format!("the origin redirects to another server, which is not asked: http://{}", other.address);
     assert_eq!(failure(&open(&server), "a").await, line);
     assert_eq!(other.accepted(), 0);
     // The same port, and a name for what is the same machine: still not what was configured.
