@@ -14,7 +14,8 @@ use crate::config::sample::SAMPLE;
 use crate::config::{self, Configured};
 use crate::line::in_one_line;
 use crate::origin::{Origin, OriginSettings};
-use crate::serve::{default_name, plan, print_lines};
+use crate::plan::{default_name, plan};
+use crate::print::print_lines;
 use crate::settings::name::Setting;
 use crate::settings::{ClusterSettings, GroupSettings, Settings};
 

@@ -25,6 +25,8 @@ mod log;
 mod metrics;
 mod node;
 mod origin;
+mod plan;
+mod print;
 mod readiness;
 mod refusal;
 mod reload;
