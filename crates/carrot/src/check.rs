@@ -8,13 +8,14 @@ use std::path::Path;
 
 use carrotcache::net::dialect::Dialect;
 use carrotcache::placement::PlacementKind;
-use carrotcache::{Member, Span, with_causes};
+use carrotcache::{Hot, Member, Span, with_causes};
 
 use crate::config::sample::SAMPLE;
 use crate::config::{self, Configured};
 use crate::line::in_one_line;
-use crate::origin::OriginSettings;
-use crate::serve::{default_name, plan, print_lines};
+use crate::origin::{Origin, OriginSettings};
+use crate::plan::{default_name, plan};
+use crate::print::print_lines;
 use crate::settings::name::Setting;
 use crate::settings::{ClusterSettings, GroupSettings, Settings};
 
@@ -28,6 +29,7 @@ pub fn init() -> anyhow::Result<()> {
 
 /// Reads a file as a node would and prints what it says; warnings go to standard error. With `origins`, each origin is
 /// opened, and asked once whether it answers: one that does not is a warning, since a node would start and ask again.
+/// Of a group without one there is nothing more to say.
 ///
 /// # Errors
 /// The first thing that is wrong with it; with `origins`, also an origin that could never be asked.
@@ -39,7 +41,8 @@ pub async fn check(file: &Path, origins: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let Configured { settings, sources, .. } = configured;
-    for group in plan(settings, &sources)?.groups {
+    let groups = plan(settings, &sources)?.groups;
+    for group in groups.iter().filter(|group| !matches!(*group.origin, Origin::Nothing)) {
         let probing = group.origin.probe();
         match tokio::time::timeout(group.load_deadline, probing).await {
             Ok(Ok(())) => print_lines(&[format!("origin   {}: answers", group.name)])?,
@@ -65,14 +68,33 @@ fn warn(warnings: &[String]) {
 
 /// What is no fault, and yet may not be what was meant.
 fn warnings(configured: &Configured) -> Vec<String> {
-    let cluster = &configured.settings.cluster;
-    let drops_ttl = matches!(cluster.dialect, Dialect::Carrot | Dialect::Golang);
-    let groups = configured.settings.groups.iter().enumerate();
-    let dropped = groups.filter(|(_, group)| drops_ttl && group.ttl.is_some()).filter_map(|(at, _)| {
-        let place = configured.sources.place(&Setting::at("group.ttl", at))?;
-        Some(format!("{place}: peers of dialect {} drop a ttl and keep the value", cluster.dialect))
+    let dialect = configured.settings.cluster.dialect;
+    let drops_ttl = matches!(dialect, Dialect::Carrot | Dialect::Golang);
+    let groups = configured.settings.groups.iter().enumerate().filter(|_| drops_ttl);
+    let dropped = groups.flat_map(|(at, group)| {
+        dropped_by(dialect, group).into_iter().filter_map(move |(key, said)| {
+            let place = configured.sources.place(&Setting::at(key, at))?;
+            Some(format!("{place}: {said}"))
+        })
     });
     configured.exposed.iter().cloned().chain(dropped).collect()
+}
+
+/// What of a group is lost on peers that take a value without its time: by which key, and what becomes of it.
+fn dropped_by(dialect: Dialect, group: &GroupSettings) -> Vec<(&'static str, String)> {
+    let mut dropped = Vec::new();
+    if group.ttl.is_some() {
+        dropped.push(("group.ttl", format!("peers of dialect {dialect} drop a ttl and keep the value")));
+    }
+    if matches!(group.origin, OriginSettings::Http(_)) {
+        let rest = match group.hot {
+            Hot::Off => "",
+            _ => "; hot = \"off\" keeps it from our own nodes' mirrors",
+        };
+        let said = format!("what its Cache-Control says is dropped by peers of dialect {dialect}{rest}");
+        dropped.push(("group.origin", said));
+    }
+    dropped
 }
 
 /// The settings, for a reader who wants to know whether they are what was meant.
@@ -217,6 +239,34 @@ name = 'sessions'
                 "carrot.toml:7:7: group.ttl: peers of dialect {dialect} drop a ttl and keep the value"
             );
             assert_eq!(warnings, [warning]);
+        }
+    }
+
+    #[test]
+    fn an_origin_that_says_how_long_values_live_is_warned_of_beside_peers_that_drop_it() {
+        let text = |dialect: &str| {
+            format!(
+                "[cluster]\ndialect = '{dialect}'\n[[group]]\nname = 'a'\nttl = '5m'\n\
+                 origin = {{ kind = 'http', url = 'http://a.example/{{key}}' }}\n[[group]]\nname = 'b'\nhot = 'off'\n\
+                 [group.origin]\nkind = 'http'\nurl = 'http://b.example/{{key}}'\n[[group]]\nname = 'c'\n\
+                 origin = {{ kind = 'table', values = {{ a = 'b' }} }}\n"
+            )
+        };
+        for dialect in ["golang", "carrot"] {
+            let said = format!("what its Cache-Control says is dropped by peers of dialect {dialect}");
+            let warnings = read(&text(dialect)).1;
+            assert_eq!(
+                warnings[0],
+                format!(
+                    "carrot.toml:5:7: group.ttl: peers of dialect {dialect} drop a ttl and keep the value"
+                )
+            );
+            let mirrors = "; hot = \"off\" keeps it from our own nodes' mirrors";
+            assert_eq!(warnings[1], format!("carrot.toml:6:10: group.origin: {said}{mirrors}"));
+            assert_eq!(warnings[2..], [format!("carrot.toml:10:1: group.origin: {said}")]);
+        }
+        for dialect in ["native", "mailgun", "groupcache-go"] {
+            assert_eq!(read(&text(dialect)).1, [""; 0]);
         }
     }
 }

@@ -123,7 +123,7 @@ pub fn read() -> Result<Command, BadUsage> {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => fault.exit(),
-            _ => BadUsage(in_one_line(&without_password(fault).to_string())),
+            _ => BadUsage(without_usage(&without_password(fault).to_string())),
         },
     )
 }
@@ -148,7 +148,7 @@ fn without_password(mut fault: clap::Error) -> clap::Error {
 }
 
 /// The parser's paragraphs, what is wrong and its tips, without the usage that follows.
-fn in_one_line(paragraphs: &str) -> String {
+fn without_usage(paragraphs: &str) -> String {
     let telling = |text: &&str| !text.starts_with("Usage:") && !text.starts_with("For more information");
     let lines = paragraphs.split("\n\n").map(str::trim).filter(telling);
     let joined = lines.collect::<Vec<_>>().join("; ");
@@ -169,7 +169,7 @@ mod tests {
     fn serve(flags: &[&str]) -> Result<Settings, String> {
         let line = ["carrot", "serve"].iter().chain(&NEEDED).chain(flags);
         let matches =
-            command().try_get_matches_from(line).map_err(|fault| in_one_line(&fault.to_string()))?;
+            command().try_get_matches_from(line).map_err(|fault| without_usage(&fault.to_string()))?;
         let Command::Serve(args) = Cli::from_arg_matches(&matches).unwrap().command else {
             unreachable!("serve was asked for")
         };
@@ -239,7 +239,7 @@ mod tests {
             ["stat", "-1", "--json", "--admin=http://u:ses@me@a:1"],
         ] {
             let fault = command().try_get_matches_from([&["carrot"][..], &flags].concat()).unwrap_err();
-            let line = in_one_line(&without_password(fault).to_string());
+            let line = without_usage(&without_password(fault).to_string());
             assert!(line.starts_with("invalid value 'http://…@a:1' for '--"), "{line}");
             assert!(line.contains(": a password goes into CARROT_PASSWORD, not into the URL"), "{line}");
         }

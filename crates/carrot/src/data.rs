@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use carrotcache::{
-    Answer, Ask, ByteSize, Cluster, Group, Histogram, HistogramSnapshot, Loaded, Source, Span, Value,
+    Answer, Ask, ByteSize, Cluster, Group, Histogram, HistogramSnapshot, Loaded, Source, Value,
 };
 use http::header::{AGE, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
@@ -21,6 +21,7 @@ use hyper::body::{Body, Incoming};
 use crate::auth::{Gate, Tries};
 use crate::intake::{Intake, Share};
 use crate::refusal::Refusal;
+use crate::some::SomeTime;
 use crate::target::{Bad, Target};
 use crate::whereabouts;
 
@@ -229,11 +230,8 @@ fn only_read(method: &Method) -> Result<(), Refusal> {
 }
 
 fn some_time(ttl: &str) -> Result<Duration, Refusal> {
-    match ttl.parse::<Span>() {
-        Ok(span) if span.0.is_zero() => Err(Refusal::bad_request("ttl has to be longer than nothing")),
-        Ok(span) => Ok(span.0),
-        Err(bad) => Err(Refusal::bad_request(bad.to_string())),
-    }
+    let SomeTime(ttl) = ttl.parse().map_err(|bad| Refusal::bad_request(format!("ttl: {bad}")))?;
+    Ok(ttl)
 }
 
 fn found(answer: Answer<Value>) -> Response<Full<Bytes>> {

@@ -11,7 +11,8 @@ use carrotcache::{ByteSize, GroupName, Hot, Limits, Policy};
 use crate::demo_data::DemoData;
 use crate::node::{GroupPlan, NodePlan, RunningNode, with_advice};
 use crate::origin::{Allowance, Origin, OriginSettings, table};
-use crate::serve::{Signals, print_lines, stop_on};
+use crate::print::print_lines;
+use crate::serve::{Signals, stop_on};
 
 /// What every load takes at least, so that a miss can be told from a hit by hand.
 const SLOWED: Duration = Duration::from_millis(20);
@@ -28,6 +29,9 @@ const SCORES: &str = "Tom=630,Jack=589,Sam=567,Lily=589,Pity=567";
 /// Unicode's names of some thousand characters, by code point; see `data/README.md`.
 const CHARS: &[u8] = include_bytes!("../data/chars.db");
 const CHARS_QUERY: &str = "select name from chars where code = ?1";
+
+/// How wide the longest thing to type is, at the largest offset.
+const COLUMN: usize = 54;
 
 /// Starts the three nodes, says what to type, and waits for a signal.
 ///
@@ -115,20 +119,32 @@ fn group(name: &str, ttl: Option<Duration>, origin: &Arc<Origin>) -> anyhow::Res
     })
 }
 
-fn banner(offset: u16, data: &DemoData) -> String {
+/// What to type, beside what it shows.
+fn commands(offset: u16) -> [(String, &'static str); 7] {
     let (http, other, peer, admin) = (9999 + offset, 10_000 + offset, 8001 + offset, 9990 + offset);
-    let file = data.file().display();
-    let commands = [
+    // The commands ask the nodes of no offset by themselves.
+    let flag = |flag: &str, port: u16| match offset {
+        0 => String::new(),
+        _ => format!(" --{flag} http://localhost:{port}"),
+    };
+    [
         (format!("curl 'localhost:{http}/api?key=Tom'"), "630; the others are Jack Sam Lily Pity"),
         (format!("curl -i localhost:{http}/v1/scores/Sam"), "twice: X-Cache says miss, then hit"),
         (format!("curl -i localhost:{other}/v1/chars/1F955"), "CARROT, from a SQLite file, by node b"),
         (
             format!("curl -s localhost:{peer}/carrotCache/scores/Tom | xxd"),
-            "what a peer of the Go carrotCache would get",
+            "what a Go carrotCache peer would get",
         ),
-        (format!("curl localhost:{admin}/metrics"), "what node a has counted"),
-    ];
-    let commands = commands.map(|(command, shows)| format!("  {command:<56}  {shows}\n")).concat();
+        (format!("carrot owner scores Sam{}", flag("node", http)), "which node owns Sam, and who holds it"),
+        (format!("carrot stat -1{}", flag("admin", admin)), "node a at a glance"),
+        (format!("curl localhost:{admin}/metrics"), "all that node a has counted"),
+    ]
+}
+
+fn banner(offset: u16, data: &DemoData) -> String {
+    let (http, file) = (9999 + offset, data.file().display());
+    let commands =
+        commands(offset).map(|(command, shows)| format!("  {command:<COLUMN$}  {shows}\n")).concat();
     format!(
         "
 Three nodes, a, b and c, share two groups. Every load from an origin is slowed by {SLOWED:?}.
@@ -142,4 +158,33 @@ Change a row, and see it served after {CHARS_TTL:?}, or at once after the DELETE
 
 Ctrl-C stops."
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_type_stands_in_two_columns_and_names_the_ports_where_they_are_moved() {
+        let data = DemoData::write("chars.db", b"").unwrap();
+        for (offset, owner, stat) in [
+            (0, "carrot owner scores Sam  ", "carrot stat -1  "),
+            (
+                10_000,
+                "carrot owner scores Sam --node http://localhost:19999  ",
+                "carrot stat -1 --admin http://localhost:19990  ",
+            ),
+            (55_534, "carrot owner scores Sam --node http://localhost:65533  ", "carrot stat -1 --admin "),
+        ] {
+            let banner = banner(offset, &data);
+            assert!(banner.contains(owner) && banner.contains(stat), "{banner}");
+            for (command, shows) in commands(offset) {
+                let line = banner.lines().find(|line| line.contains(&command)).unwrap();
+                assert_eq!(line.find(shows), Some(2 + COLUMN + 2), "{line}");
+            }
+            // A directory for temporary files may have any name.
+            let lines = banner.lines().filter(|line| !line.contains("sqlite3"));
+            assert!(lines.into_iter().all(|line| line.len() < 100), "{banner}");
+        }
+    }
 }

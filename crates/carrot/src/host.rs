@@ -13,11 +13,6 @@ use http::{HeaderMap, StatusCode, Uri};
 /// What is said of a name that is not this node's. A command knows the refusal by it.
 pub const NOT_A_NAME: &str = "is not a name of this node";
 
-/// A name of `node.hosts` under which nobody could call.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("node.hosts: {0:?} is no host: write the name alone, as in cache.example.org")]
-pub struct BadHost(String);
-
 /// The names that are this node's.
 pub struct Hosts {
     /// In lower case, without port and trailing dot.
@@ -34,17 +29,13 @@ pub struct Stranger {
 }
 
 impl Hosts {
-    /// These names, as `node.hosts` lists them, and that of the node's `url`; `localhost` is always among them.
-    ///
-    /// # Errors
-    /// On an entry that is no host. A `url` that names none is left out: who starts the node says so.
-    pub fn new(hosts: &[String], url: Option<&str>) -> Result<Self, BadHost> {
+    /// These names, as `node.hosts` lists them, and that of the node's `url`; `localhost` is always among them. Whether
+    /// they are names was looked at when the settings were; one that is none is never called.
+    pub fn new(hosts: &[String], url: Option<&str>) -> Self {
         let of_url = url.map(|url| url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/'));
-        let listed =
-            hosts.iter().map(|entry| host(entry).ok_or_else(|| BadHost(entry.chars().take(80).collect())));
-        let mut names = listed.map(|name| name.map(plain)).collect::<Result<Vec<_>, _>>()?;
-        names.extend(of_url.and_then(host).into_iter().chain(["localhost"]).map(plain));
-        Ok(Self { names })
+        let listed = hosts.iter().map(String::as_str);
+        let own = of_url.and_then(host).into_iter().chain(["localhost"]);
+        Self { names: listed.chain(own).map(plain).collect() }
     }
 
     /// Whether a request with this target and these headers may be answered.
@@ -108,9 +99,8 @@ mod tests {
     use http::header::HeaderValue;
 
     fn hosts() -> Hosts {
-        let listed =
-            ["carrot.internal".to_owned(), "Ops.Example:9990".to_owned(), "fqdn.example.".to_owned()];
-        Hosts::new(&listed, Some("http://Node-A.example:8001/")).unwrap()
+        let listed = ["carrot.internal", "Ops.Example", "fqdn.example."].map(str::to_owned);
+        Hosts::new(&listed, Some("http://Node-A.example:8001/"))
     }
 
     /// The status of the refusal, 200 where there is none.
@@ -211,19 +201,7 @@ mod tests {
     fn localhost_is_a_name_of_every_node() {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("localhost"));
-        let hosts = Hosts::new(&[], None).unwrap();
+        let hosts = Hosts::new(&[], None);
         assert_eq!(hosts.check(&"/".parse().unwrap(), &headers), Ok(()));
-    }
-
-    #[test]
-    fn what_is_listed_and_no_host_is_named_at_the_start() {
-        for entry in ["", "http://ops.example", "ops.example/", "a b", "ops:x"] {
-            assert!(Hosts::new(&[entry.to_owned()], None).is_err(), "{entry:?}");
-        }
-        let refused = Hosts::new(&["http://ops.example".to_owned()], None).err().unwrap();
-        assert_eq!(
-            refused.to_string(),
-            "node.hosts: \"http://ops.example\" is no host: write the name alone, as in cache.example.org"
-        );
     }
 }

@@ -16,6 +16,7 @@ mod config;
 mod data;
 mod demo;
 mod demo_data;
+mod escape;
 mod help;
 mod host;
 mod intake;
@@ -24,12 +25,15 @@ mod log;
 mod metrics;
 mod node;
 mod origin;
+mod plan;
+mod print;
 mod readiness;
 mod refusal;
 mod reload;
 mod secret;
 mod serve;
 mod settings;
+mod some;
 mod statistics;
 mod target;
 mod whereabouts;
@@ -62,17 +66,22 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     match cli::read()? {
-        Command::Serve(args) => until_it_ends(serve::serve(*args)),
-        Command::Demo(args) => until_it_ends(demo::demo(args.offset)),
+        Command::Serve(args) => with_a_log(serve::serve(*args)),
+        Command::Demo(args) => with_a_log(demo::demo(args.offset)),
         Command::Init => check::init(),
         Command::Check(args) => until_it_ends(check::check(&args.file, args.origins)),
         Command::Ask(ask) => Ok(ask.run()?),
     }
 }
 
-/// Runs what answers others: with a log, and on all cores.
-fn until_it_ends(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+/// Runs what answers others, and reports what it sees.
+fn with_a_log(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     log::begin()?;
+    until_it_ends(work)
+}
+
+/// Runs it on all cores.
+fn until_it_ends(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(work);
     // A runtime that is dropped waits for them without end, also where a file system hangs.

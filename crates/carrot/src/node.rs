@@ -115,7 +115,7 @@ impl RunningNode {
     /// # Errors
     /// Whatever keeps one of them from being whole; nothing is left running then.
     pub async fn start(plan: NodePlan) -> anyhow::Result<Self> {
-        let hosts = Hosts::new(&plan.hosts, plan.url.as_deref())?;
+        let hosts = Hosts::new(&plan.hosts, plan.url.as_deref());
         let limits = ListenLimits::from(&plan.limits);
         let data =
             Listener::bind(plan.http, limits.clone()).await.map_err(|fault| unopened("http", fault))?;

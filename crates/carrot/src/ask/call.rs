@@ -1,23 +1,20 @@
 //! What is asked of a node: the requests of the commands, as its fronts want them written.
 //!
-//! Pure. A key is escaped byte by byte, so that it arrives as it is: with slashes, dots, spaces or no text at all.
+//! Pure.
 
 use bytes::Bytes;
 use carrotcache::{ByteSize, GroupName, Key, Span};
 use http::{Method, StatusCode, Uri};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::ask::error::AskError;
 use crate::ask::front::Front;
+use crate::escape::escaped;
 
 /// The largest value that is sent or taken in: both are held whole, and no node is sensibly told to take more.
 pub const VALUE_MAX: ByteSize = ByteSize::gib(1);
 
 /// The longest JSON that is taken in: some thousand groups and peers.
 const JSON_MAX: ByteSize = ByteSize::mib(16);
-
-/// What needs no escape anywhere in a path. A slash is escaped too: whatever stands in between may fold or resolve it.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A request, and what a node that is one answers to it.
 #[derive(Clone, Debug)]
@@ -80,9 +77,9 @@ impl Call {
         key: &Key,
         query: &str,
     ) -> Result<Self, AskError> {
-        let escaped = percent_encode(key.as_bytes(), ESCAPED);
+        let key_in_path = escaped(key);
         // The only thing that a target can be is too long.
-        let target = Uri::try_from(format!("{path}/{group}/{escaped}{query}"))
+        let target = Uri::try_from(format!("{path}/{group}/{key_in_path}{query}"))
             .map_err(|_| AskError::LongKey(key.clone()))?;
         Ok(Self {
             front: Front::Data,

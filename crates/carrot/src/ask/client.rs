@@ -71,13 +71,13 @@ impl Client {
     ///
     /// # Errors
     /// When the password is none that can be sent. Nothing is connected yet.
-    pub fn new(node: NodeUrl, timeout: Span) -> Result<Self, AskError> {
+    pub fn new(node: NodeUrl, timeout: Duration) -> Result<Self, AskError> {
         let password = match std::env::var(PASSWORD) {
             Ok(password) => bearer(&Secret::new(password))?,
             Err(std::env::VarError::NotPresent) => None,
             Err(std::env::VarError::NotUnicode(_)) => return Err(AskError::BadPassword),
         };
-        Ok(Self { node, password, waits: timeout.0, until: Instant::now() + timeout.0, kept: None })
+        Ok(Self { node, password, waits: timeout, until: Instant::now() + timeout, kept: None })
     }
 
     /// The answer to one call.

@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use carrotcache::{BadUnit, Key, Span};
+use carrotcache::Key;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::ask::client::Client;
 use crate::ask::error::AskError;
 use crate::ask::url::NodeUrl;
+use crate::some::SomeTime;
 
 /// Which node is asked for data.
 #[derive(Debug, Args)]
@@ -27,7 +28,7 @@ impl NodeFlags {
     /// # Errors
     /// See [`Client::new`].
     pub fn client(self) -> Result<Client, AskError> {
-        Client::new(self.node, self.patience.timeout)
+        Client::new(self.node, self.patience.timeout.0)
     }
 }
 
@@ -35,8 +36,8 @@ impl NodeFlags {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Patience {
     /// How long an answer may take, connecting included
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = some_time)]
-    pub timeout: Span,
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub timeout: SomeTime,
 }
 
 /// Reads a key: any bytes that a command line can carry. How long it may be is the node's to say.
@@ -45,10 +46,4 @@ pub fn key() -> impl TypedValueParser<Value = Key> {
         bytes if bytes.is_empty() => Err("a key has at least one byte"),
         bytes => Ok(Key::new(&bytes)),
     })
-}
-
-/// Reads a time that is longer than nothing.
-pub fn some_time(text: &str) -> Result<Span, String> {
-    let span: Span = text.parse().map_err(|bad: BadUnit| bad.to_string())?;
-    if span.0.is_zero() { Err("it has to be longer than nothing".to_owned()) } else { Ok(span) }
 }

@@ -10,7 +10,8 @@ use clap::Args;
 
 use crate::ask::call::{Call, VALUE_MAX};
 use crate::ask::error::AskError;
-use crate::ask::flags::{NodeFlags, key, some_time};
+use crate::ask::flags::{NodeFlags, key};
+use crate::some::SomeTime;
 
 /// What help shows.
 pub const EXAMPLE: &str = "\
@@ -38,8 +39,8 @@ pub struct SetArgs {
     /// The value, without a line end; - or none: standard input, whole
     value: Option<OsString>,
     /// How long it is served [default: as long as the group's values]
-    #[arg(long, value_name = "TIME", value_parser = some_time)]
-    ttl: Option<Span>,
+    #[arg(long, value_name = "TIME")]
+    ttl: Option<SomeTime>,
     #[command(flatten)]
     node: NodeFlags,
 }
@@ -54,7 +55,7 @@ impl SetArgs {
             Some(value) if value != "-" => Bytes::from(value.into_vec()),
             _ => whole(stdin().lock(), VALUE_MAX.as_u64())?,
         };
-        let call = Call::set(&self.group, &self.key, value, self.ttl)?;
+        let call = Call::set(&self.group, &self.key, value, self.ttl.map(|SomeTime(ttl)| Span(ttl)))?;
         // The clock of the question runs from here: standard input may be somebody typing.
         self.node.client()?.ask(&call).await.map(drop)
     }

@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 
-use carrotcache::Span;
 use clap::Args;
 use tokio::time::MissedTickBehavior;
 
@@ -10,11 +9,12 @@ use crate::ask::call::Call;
 use crate::ask::client::Client;
 use crate::ask::counts::Snapshot;
 use crate::ask::error::{AskError, Failed};
-use crate::ask::flags::{Patience, some_time};
+use crate::ask::flags::Patience;
 use crate::ask::output::{self, Reader};
 use crate::ask::panel::panel;
 use crate::ask::url::NodeUrl;
 use crate::line::in_one_line;
+use crate::some::SomeTime;
 
 /// What help shows.
 pub const EXAMPLE: &str = "\
@@ -60,8 +60,8 @@ pub struct StatArgs {
     #[arg(long)]
     json: bool,
     /// How long to wait in between
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = some_time)]
-    interval: Span,
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    interval: SomeTime,
     /// The node's admin address
     #[arg(long, env = "CARROT_ADMIN_URL", value_name = "URL", default_value = "http://127.0.0.1:9990")]
     admin: NodeUrl,
@@ -113,7 +113,7 @@ impl StatArgs {
 
     /// What the node tells now. Each question has its own time.
     async fn ask(&self) -> Result<Told, AskError> {
-        let mut client = Client::new(self.admin.clone(), self.patience.timeout)?;
+        let mut client = Client::new(self.admin.clone(), self.patience.timeout.0)?;
         let call = Call::stats();
         let reply = client.ask(&call).await?;
         Ok(Told { counts: client.read(&call, &reply)?, json: reply.body.to_vec() })

@@ -89,7 +89,10 @@ fn in_our_words(message: &str) -> String {
             return format!("{ours}{rest}");
         }
     }
-    message.to_owned()
+    match message.strip_suffix("expected a sequence") {
+        Some(before) => format!("{before}expected a list of strings"),
+        None => message.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -167,6 +170,14 @@ mod tests {
                 "[cluster]\npeers = [\n  'a:1',\n  5,\n]",
                 "4:3: cluster.peers: invalid type: integer `5`, expected a string",
             ),
+            (
+                "[cluster]\npeers = 'a:1,b:1'",
+                "2:9: cluster.peers: invalid type: string \"a:1,b:1\", expected a list of strings",
+            ),
+            (
+                "[[group]]\nmax_loads = 256.0",
+                "2:13: group.max_loads: \"256.0\" is not a whole number from 1 to 4294967295",
+            ),
             ("[node]\nname = '${UNSET}'", "2:8: node.name: variable UNSET is not set"),
             (
                 "[[group]]\norigin = { headers = { A = '${UNSET}' } }",
@@ -196,12 +207,28 @@ mod tests {
             ("18446744073709551615", "2:12: node.password: it has to be a string, in quotes"),
             ("['sesame']", "2:12: node.password: it has to be a string, in quotes"),
             ("sesame", "2:12: string values must be quoted, expected literal string"),
+            (
+                "'open${se same}'",
+                "2:12: node.password: a \"${\" in it holds no name of a variable; for \"${\" itself write $${",
+            ),
+            (
+                "'open${sesame}'",
+                "2:12: node.password: a variable in it is not set, or not UTF-8; for \"${\" itself write $${",
+            ),
+            (
+                "'${sesame'",
+                "2:12: node.password: \"${\" is never closed; for the two characters themselves write $${",
+            ),
         ] {
             assert_eq!(refused(&format!("[node]\npassword = {password}")), said);
         }
         for (headers, said) in [
             ("'Bearer sesame'", "2:37: group.origin.headers: invalid type: string, expected a table of keys"),
             ("{ X = 12345 }", "2:43: group.origin.headers.X: it has to be a string, in quotes"),
+            (
+                "{ X = 'Bearer ${sesame}' }",
+                "2:43: group.origin.headers.X: a variable in it is not set, or not UTF-8; for \"${\" itself write $${",
+            ),
         ] {
             assert_eq!(
                 refused(&format!("[[group]]\norigin = {{ kind = 'http', headers = {headers} }}")),

@@ -14,7 +14,7 @@ pub fn warning(file: &Path, mode: u32, places: &Places) -> Option<String> {
     if mode & OTHERS_READ == 0 {
         return None;
     }
-    let secret = places.literal(is_secret).next()?;
+    let secret = places.written_secrets().next()?;
     let Position { line, column } = places.find(secret)?;
     let file = file.display();
     Some(format!(
@@ -22,10 +22,6 @@ pub fn warning(file: &Path, mode: u32, places: &Places) -> Option<String> {
          chmod 600 {file}, or have it in a variable, as in \"${{SECRET}}\"",
         mode & 0o777,
     ))
-}
-
-fn is_secret(key: &str) -> bool {
-    key == "node.password" || key.starts_with("group.origin.headers.")
 }
 
 #[cfg(test)]

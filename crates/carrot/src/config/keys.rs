@@ -13,9 +13,10 @@ use serde::Deserialize;
 
 use crate::config::origin::OriginTable;
 use crate::config::tables::{groups, some_table, table};
-use crate::config::words::{Address, Count, SomeSize, SomeTime, word};
+use crate::config::words::{Address, Count, word};
 use crate::origin::url::OriginUrl;
 use crate::secret::Secret;
+use crate::some::{SomeSize, SomeTime};
 
 /// A file, or a command line with its one group.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -7,13 +7,14 @@ use std::path::Path;
 
 use crate::config::keys::{ClusterPart, GroupPart, LimitPart, NodePart, Parts};
 use crate::config::origin::{OriginTable, useless_query};
-use crate::config::words::{Address, Count, SomeSize, SomeTime};
+use crate::config::words::{Address, Count};
 use crate::origin::OriginSettings;
 use crate::origin::error::OpenError;
 use crate::origin::url::OriginUrl;
 use crate::settings::name::Setting;
 use crate::settings::validate::{BadSettings, Fault};
 use crate::settings::{ClusterSettings, GroupSettings, LimitSettings, NodeSettings, Settings};
+use crate::some::{SomeSize, SomeTime};
 
 /// Which of a file's groups the flags of a group are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

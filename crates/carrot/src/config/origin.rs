@@ -12,13 +12,14 @@ use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use crate::config::tables::some_table;
-use crate::config::words::{Ip, SomeTime, path, word};
+use crate::config::words::{Ip, path, word};
 use crate::origin::OriginSettings;
 use crate::origin::error::OpenError;
 use crate::origin::http::HttpSettings;
 use crate::secret::Secret;
 use crate::settings::name::Setting;
 use crate::settings::validate::{BadSettings, Fault};
+use crate::some::SomeTime;
 
 /// The keys of every kind.
 #[derive(Clone, Debug, Deserialize)]

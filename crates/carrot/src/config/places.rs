@@ -82,10 +82,10 @@ impl Places {
         around.min_by_key(|place| place.value.len()).map(|place| &place.setting)
     }
 
-    /// Settings under these names whose text is wholly written in the file.
-    pub fn literal<'a>(&'a self, is_one: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = &'a Setting> {
-        let written = self.places.iter().filter(move |place| place.literal && is_one(&place.setting.key));
-        written.map(|place| &place.setting)
+    /// Secrets whose text is wholly written in the file.
+    pub fn written_secrets(&self) -> impl Iterator<Item = &Setting> {
+        let written = self.places.iter().filter(|place| place.literal);
+        written.map(|place| &place.setting).filter(|setting| setting.is_secret())
     }
 }
 
@@ -119,7 +119,10 @@ impl Walk<'_> {
         match value.get_mut() {
             DeValue::String(text) => {
                 let replaced = replace(text, self.variables);
-                let replaced = replaced.map_err(|why| Unreplaced { setting, offset: span.start, why })?;
+                let replaced = replaced.map_err(|why| {
+                    let why = if setting.is_secret() { why.of_secret(text) } else { why };
+                    Unreplaced { setting, offset: span.start, why }
+                })?;
                 self.places[own].literal = !replaced.from_outside;
                 *text = replaced.text.into();
             }
@@ -208,7 +211,7 @@ origin = { headers = { X = 'x', 'Y.Z' = '${A}' } }
     #[test]
     fn what_is_written_is_told_from_what_a_variable_holds() {
         let places = places();
-        let literal: Vec<_> = places.literal(|key| key.starts_with("group.origin.headers.")).collect();
+        let literal: Vec<_> = places.written_secrets().collect();
         assert_eq!(literal, [&Setting::at("group.origin.headers.X", 1)]);
     }
 

@@ -34,6 +34,23 @@ pub enum BadVariable {
     /// The variable holds bytes that are no text.
     #[error("variable {0} is not UTF-8")]
     NotText(String),
+    /// What stands between the braces of a secret is no name. Not repeated.
+    #[error("a \"${{\" in it holds no name of a variable; for \"${{\" itself write $${{")]
+    SecretName,
+    /// A variable in a secret cannot be read. Its name is not repeated, which may be a piece of the secret.
+    #[error("a variable in it is not set, or not UTF-8; for \"${{\" itself write $${{")]
+    SecretPart,
+}
+
+impl BadVariable {
+    /// What to say where the text is a secret. A name that is all of it is one, and may be said.
+    pub fn of_secret(self, text: &str) -> Self {
+        match self {
+            Self::Name(_) => Self::SecretName,
+            Self::Unset(name) | Self::NotText(name) if text != format!("${{{name}}}") => Self::SecretPart,
+            other => other,
+        }
+    }
 }
 
 /// Replaces every `${NAME}`.

@@ -291,7 +291,7 @@ pub enum OriginError {
         source: io::Error,
     },
     /// The server's certificate is not trusted, or TLS failed otherwise.
-    #[error("the TLS handshake with {site} failed")]
+    #[error("the TLS handshake with {site} failed{}", hint(source))]
     Handshake {
         /// The server.
         site: String,
@@ -355,17 +355,14 @@ pub enum OriginError {
         said: String,
     },
     /// A redirect to another server. It was not asked.
-    #[error("the origin redirects to another server, which is not asked: {to:?}")]
+    #[error("the origin redirects to another server, which is not asked: {to}")]
     Elsewhere {
-        /// Where to, as it was written.
+        /// Which server. Its path and query may hold a token, and clients read this.
         to: String,
     },
-    /// A redirect to nowhere.
-    #[error("the origin redirects to {to:?}, which is no URL")]
-    Location {
-        /// Where to, as it was written.
-        to: String,
-    },
+    /// A redirect to nowhere. What it said instead is not repeated, as above.
+    #[error("the origin redirects, and its Location is missing or no URL")]
+    Location,
     /// One redirect after another.
     #[error("the origin redirected more than {limit} times")]
     Circles {
@@ -377,6 +374,17 @@ pub enum OriginError {
 impl From<BadHttpUrl> for OpenError {
     fn from(bad: BadHttpUrl) -> Self {
         Self::Url(bad)
+    }
+}
+
+/// What to do about a certificate that nobody vouches for; rustls' own words behind it say that it is so.
+fn hint(failure: &io::Error) -> &'static str {
+    let failure = failure.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match failure {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            "; to trust its certificate, name that of the issuer in the origin's ca"
+        }
+        _ => "",
     }
 }
 

@@ -13,7 +13,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -28,6 +28,10 @@ use crate::origin::reader::{Question, Reader};
 
 /// For a look at the file while the node starts. One that is locked for longer is opened by a load.
 const START_PATIENCE: Duration = Duration::from_secs(1);
+
+/// For the threads of an origin that is dropped, all together. One that is in the midst of a read of a file system
+/// that hangs cannot be told anything, and may never come back.
+const END_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a SQLite origin is made of.
 #[derive(Clone, Debug)]
@@ -54,6 +58,7 @@ impl SqliteSettings {
 /// A SQLite file that can be asked, and is open from the first load on that finds it.
 ///
 /// Dropping it ends its queries and waits for its threads, some milliseconds as a rule; after it the file is closed.
+/// Threads that are not over within [`END_PATIENCE`] are left to themselves, and the log says so.
 #[derive(Debug)]
 pub struct Sqlite {
     /// `None` only while it is being dropped: the threads end when their queue has no sender.
@@ -62,6 +67,11 @@ pub struct Sqlite {
     /// Jobs that no thread has taken yet.
     waiting: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
+    /// Hears when the last thread has left the queue, its reader dropped. Nothing is ever sent.
+    // In a mutex only because a receiver cannot be shared, and the origin is.
+    ended: Mutex<Receiver<()>>,
+    /// For the log.
+    file: PathBuf,
     bell: Arc<Bell>,
     deadline: Duration,
     queue: usize,
@@ -80,17 +90,20 @@ impl Sqlite {
         let bell = Arc::new(Bell::default());
         let readers = readers(settings, &bell)?;
         let (jobs, queue) = channel();
+        let (last, ended) = channel();
         let waiting = Arc::<AtomicUsize>::default();
         let mut sqlite = Self {
             jobs: Some(jobs),
             waiting: Arc::clone(&waiting),
             threads: Vec::with_capacity(readers.len()),
+            ended: Mutex::new(ended),
+            file: settings.file.clone(),
             bell,
             deadline: settings.deadline,
             queue: settings.queue,
             loads: AtomicU64::new(0),
         };
-        sqlite.start(readers, &Arc::new(Queue { jobs: Mutex::new(queue), waiting }))?;
+        sqlite.start(readers, &Arc::new(Queue { jobs: Mutex::new(queue), waiting, _last: last }))?;
         Ok(sqlite)
     }
 
@@ -171,6 +184,15 @@ impl Drop for Sqlite {
     fn drop(&mut self) {
         self.bell.close();
         self.jobs = None;
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(END_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            let stuck = self.threads.iter().filter(|thread| !thread.is_finished()).count();
+            let file = self.file.display();
+            tracing::warn!(
+                "origin {file} is closed with {stuck} threads still in a read, which are left behind"
+            );
+            return;
+        }
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so already, and has closed its connection.
             let _ = thread.join();
@@ -204,6 +226,8 @@ struct Queue {
     jobs: Mutex<Receiver<Job>>,
     /// How many there are.
     waiting: Arc<AtomicUsize>,
+    /// Goes with the queue, and so with the last thread.
+    _last: Sender<()>,
 }
 
 /// One thread's life: until the queue has no sender.

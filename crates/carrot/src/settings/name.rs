@@ -34,6 +34,11 @@ impl Setting {
         .map(|key| Self { key: key.into(), at: self.at })
     }
 
+    /// Whether its value is never shown.
+    pub fn is_secret(&self) -> bool {
+        self.key == "node.password" || self.key.starts_with("group.origin.headers.")
+    }
+
     /// What the command line knows it by, if it does: `limit_key`, `group`, `load_deadline`.
     pub fn id(&self) -> String {
         match self.key.split_once('.') {

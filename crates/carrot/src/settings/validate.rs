@@ -203,8 +203,25 @@ impl NodeSettings {
     }
 
     fn is_closed(&self, key: &'static str, address: SocketAddr) -> Result<(), BadSettings> {
-        let protected = address.ip().is_loopback() || self.password.is_some() || self.insecure;
+        let protected = !self.is_open(address) || self.insecure;
         if protected { Ok(()) } else { Err(Fault::Open(address).of(Setting::of(key))) }
+    }
+
+    /// Whether other machines get there without a password.
+    fn is_open(&self, address: SocketAddr) -> bool {
+        !address.ip().is_loopback() && self.password.is_none()
+    }
+
+    /// What other machines may do here without a password, as a line to warn with.
+    pub fn open_to_others(&self) -> Option<String> {
+        let open = [
+            ("http", self.http, "read, set and remove values"),
+            ("admin", self.admin, "read metrics and statistics"),
+        ];
+        let open = open.into_iter().filter(|(_, address, _)| self.is_open(*address));
+        let may: Vec<_> = open.map(|(front, address, what)| format!("{what} at {front} {address}")).collect();
+        let may = may.join(", and ");
+        (!may.is_empty()).then(|| format!("no password is set: whoever reaches this machine may {may}"))
     }
 
     /// How the family's peers write this node's address; `None` while the system has yet to choose its port.
@@ -374,6 +391,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_open_to_other_machines_is_named_with_what_they_may_do() {
+        let mut node = NodeSettings { insecure: true, ..NodeSettings::default() };
+        assert_eq!(node.open_to_others(), None);
+        node.admin = "10.0.0.5:9990".parse().unwrap();
+        let admin = "read metrics and statistics at admin 10.0.0.5:9990";
+        let begin = "no password is set: whoever reaches this machine may ";
+        assert_eq!(node.open_to_others(), Some(format!("{begin}{admin}")));
+        node.http = "0.0.0.0:9999".parse().unwrap();
+        let http = "read, set and remove values at http 0.0.0.0:9999";
+        assert_eq!(node.open_to_others(), Some(format!("{begin}{http}, and {admin}")));
+        node.password = Some(crate::secret::Secret::new("sesame"));
+        assert_eq!(node.open_to_others(), None);
+    }
+
+    #[test]
     fn two_listeners_do_not_share_an_address() {
         let listening = |settings: &mut Settings, peer: &str, http: &str| {
             settings.node.insecure = true;
@@ -434,6 +466,9 @@ mod tests {
     fn hosts_and_peers_are_what_they_are_called() {
         let said = "\"http://a\" is not a host name, as in cache.example.org";
         refused("node.hosts", said, |settings| settings.node.hosts = vec!["a".into(), "http://a".into()]);
+        for host in ["", "a/", "a b", "a:80", "ä", &"a".repeat(256)] {
+            assert!(!is_host(host), "{host:?}");
+        }
         let said = "\"https://b:1\" is not the address of a peer: peers speak plain http only";
         refused("cluster.peers", said, |settings| {
             settings.cluster.peers = vec!["http://a:1".into(), "https://b:1".into()];

@@ -118,13 +118,17 @@ fn check_asks_the_origins_if_it_is_told_to_and_warns_of_one_that_does_not_answer
         )
     };
     let query = "select body from pages where id = ?1";
-    let text = [pages_of("a", "app.db", query), pages_of("b", "none.db", query)].concat();
+    let without_origin = "[[group]]\nname = 'c'\n".to_owned();
+    let text = [pages_of("a", "app.db", query), pages_of("b", "none.db", query), without_origin].concat();
     write(directory, &text);
     let unasked = run(directory, &["check", "carrot.toml"]);
     assert_eq!((unasked.status.code(), &*unasked.errors), (Some(0), ""));
-    let asked = run(directory, &["check", "carrot.toml", "--origins"]);
-    assert_eq!(asked.status.code(), Some(0));
-    assert_eq!(asked.lines.last().unwrap(), "origin   a: answers");
+    // No filter for a log, and none is begun.
+    let line = ["check", "carrot.toml", "--origins"];
+    let asked = Process::start_with(directory, &line, &[("CARROT_LOG", "carrot=loud")]).end();
+    assert_eq!(asked.status.code(), Some(0), "{}", asked.errors);
+    let answers: Vec<_> = asked.lines.iter().filter(|line| line.starts_with("origin ")).collect();
+    assert_eq!(answers, ["origin   a: answers"]);
     let warning = "carrot: warning: origin of group b does not answer: no such file: ";
     assert!(asked.errors.starts_with(warning) && asked.errors.lines().count() == 1, "{}", asked.errors);
 
@@ -227,6 +231,18 @@ fn a_secret_that_others_may_read_is_warned_of_and_the_node_starts() {
     let line = node.process.has_said(said);
     assert!(line.contains("WARN"), "{line}");
     assert!(!node.stop().errors.contains("sesame"));
+}
+
+#[test]
+fn a_node_that_is_let_be_open_to_other_machines_says_so_once() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), &format!("{FREE_PORTS}{SCORES}"));
+    let node = serve(directory.path(), &["--http=0.0.0.0:0", "--insecure"], &[]);
+    let said =
+        "no password is set: whoever reaches this machine may read, set and remove values at http 0.0.0.0:0";
+    let line = node.process.has_said(said);
+    assert!(line.contains("WARN") && line.ends_with(said), "{line}");
+    assert_eq!(node.stop().errors.matches("WARN").count(), 1);
 }
 
 /// Keys that a node answers for, among the first hundred, by the name of the node that gave them.

@@ -138,6 +138,14 @@ fn the_banner_says_what_is_slow_and_what_it_says_to_type_works() {
         typed += 1;
     }
     assert_eq!(typed, 6, "{}", demo.banner);
+
+    let commands = demo.banner.lines().filter_map(|line| line.strip_prefix("  carrot "));
+    let commands = commands.map(|line| line.split("  ").next().unwrap().split(' ').collect::<Vec<_>>());
+    let shown: Vec<_> = commands.map(|words| Process::start(demo.directory.path(), &words).end()).collect();
+    assert!(shown.iter().all(|ended| ended.status.success()), "{}", shown[0].errors);
+    let [owner, stat] = &shown[..] else { panic!("{}", demo.banner) };
+    assert!(owner.lines[0].starts_with("scores/Sam"), "{:?}", owner.lines);
+    assert!(stat.lines.iter().any(|line| line.contains("chars")), "{:?}", stat.lines);
 }
 
 #[test]

@@ -135,6 +135,9 @@ fn operators_are_told_whether_it_lives_whether_it_is_ready_and_what_it_counts() 
         let reply = get(node.admin, target);
         assert_eq!((reply.status, reply.text()), (200, "ok\n"), "{target}");
     }
+    for target in ["/livez", "/metrics", "/admin/stats", "/none"] {
+        assert_eq!(get(node.admin, target).header("x-content-type-options"), Some("nosniff"), "{target}");
+    }
     for _ in 0..3 {
         node.get("/v1/pages/home");
     }

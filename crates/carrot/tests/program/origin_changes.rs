@@ -76,7 +76,7 @@ fn a_value_that_is_put_is_served_until_its_ttl_and_then_the_origin_is_asked() {
 
     let refused = put(node.http, "/v1/pages/home?ttl=30", b"without a unit");
     assert_eq!(refused.status, 400, "{refused:?}");
-    assert!(refused.text().starts_with(r#"{"error":"bad_request","message":"\"30\" is not a time"#));
+    assert!(refused.text().starts_with(r#"{"error":"bad_request","message":"ttl: \"30\" is not a time"#));
     assert_eq!(node.get("/v1/pages/home").text(), "first");
 }
 

@@ -42,7 +42,7 @@ fn a_request_that_makes_no_sense_is_told_what_is_wrong_with_it() {
         ),
         ("GET", "/v1/pages/home?ttl=1s", 400, "bad_request", "ttl goes with PUT alone"),
         ("DELETE", "/v1/pages/home?ttl=1s", 400, "bad_request", "ttl goes with PUT alone"),
-        ("PUT", "/v1/pages/home?ttl=0s", 400, "bad_request", "ttl has to be longer than nothing"),
+        ("PUT", "/v1/pages/home?ttl=0s", 400, "bad_request", "ttl: it has to be longer than nothing"),
         ("GET", "/v1/pages/none", 404, "not_found", "group pages has no key none"),
         ("GET", "/v1/none/home", 404, "no_such_group", "no such group: none"),
         ("PUT", "/v1/none/home", 404, "no_such_group", "no such group: none"),

@@ -1,12 +1,11 @@
 //! The URL of an HTTP origin: a server, and a path or query with a place for the key.
 //!
-//! The key stands in it as one piece, whatever its bytes: all but the unreserved characters of RFC 3986 §2.3 are
-//! escaped. It is put together as text and never normalised, so that no parser takes a part of a key for a step.
+//! The key stands in it as one piece, whatever its bytes. It is put together as text and never normalised, so that no parser takes a part of a key for a step.
 
 use carrotcache::Key;
 use http::uri::PathAndQuery;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
+use crate::escape::escaped;
 use crate::origin::error::{BadHttpUrl, OriginError};
 use crate::origin::http::site::Site;
 
@@ -15,8 +14,6 @@ const KEY: &str = "{key}";
 /// The longest URL with its `{key}`. With the longest key, three bytes for each of 16 KiB, a target stays below the
 /// 64 KiB that the `http` crate can hold.
 const URL_MAX: usize = 8 * 1024;
-/// What is escaped.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A URL with a place for the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +59,7 @@ impl Template {
     /// # Errors
     /// When the URL cannot be sent.
     pub fn target(&self, key: &Key) -> Result<Option<PathAndQuery>, OriginError> {
-        let key = percent_encode(key.as_bytes(), RESERVED).to_string();
+        let key = escaped(key).to_string();
         if self.makes_a_step(&key) {
             return Ok(None);
         }

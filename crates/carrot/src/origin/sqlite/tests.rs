@@ -425,6 +425,29 @@ fn dropping_the_origin_ends_its_queries_and_its_threads() {
     assert_eq!(bell.strong_count(), 0, "a thread still has its alarm");
 }
 
+#[test]
+fn a_thread_that_a_file_system_holds_is_left_behind_when_the_origin_is_dropped() {
+    let pages = Pages::new("delete");
+    let sqlite = pages.open();
+    // As a read that does not come back.
+    let (release, held) = channel::<()>();
+    let (begin, began) = channel();
+    sqlite
+        .send(Box::new(move |_| {
+            begin.send(()).unwrap();
+            let _ = held.recv();
+        }))
+        .unwrap();
+    began.recv().unwrap();
+    let bell = Arc::downgrade(&sqlite.bell);
+    drop(sqlite);
+    assert!(bell.strong_count() > 0, "the drop has waited for the thread that is held");
+    drop(release);
+    while bell.strong_count() > 0 {
+        std::thread::yield_now();
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_replaced_is_read_anew_by_the_next_load() {
     let pages = Pages::new("delete");

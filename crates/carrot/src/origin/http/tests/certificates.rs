@@ -96,8 +96,13 @@ async fn a_server_of_another_authority_name_or_time_is_refused_and_told_nothing(
         let line = line.unwrap_err();
         assert!(line.starts_with(begin) && line.contains(why), "{line}");
     };
-    refused(shown(&named("api.example"), &theirs, &ours).await, "UnknownIssuer");
-    refused(shown(&named("other.example"), &ours, &ours).await, "not valid for name");
+    let hint = " failed; to trust its certificate, name that of the issuer in the origin's ca: ";
+    let unknown = shown(&named("api.example"), &theirs, &ours).await;
+    assert!(unknown.as_ref().is_err_and(|line| line.contains(hint)), "{unknown:?}");
+    refused(unknown, "UnknownIssuer");
+    let misnamed = shown(&named("other.example"), &ours, &ours).await;
+    assert!(misnamed.as_ref().is_err_and(|line| line.contains(" failed: ")), "{misnamed:?}");
+    refused(misnamed, "not valid for name");
     let mut expired = named("api.example");
     (expired.not_before, expired.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1));
     refused(shown(&expired, &ours, &ours).await, "expired");

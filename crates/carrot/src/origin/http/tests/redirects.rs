@@ -48,9 +48,9 @@ async fn a_redirect_to_what_is_missing_is_missing() {
 async fn a_redirect_to_another_server_is_an_error_that_names_it_and_nobody_is_asked_there() {
     let other = Server::answering(|_| response("200 OK", "secret")).await;
     let elsewhere = format!("http://{}/items/a", other.address);
-    let location = elsewhere.clone();
-    let server = Server::answering(move |_| to(302, &location)).await;
-    let line = format!("the origin redirects to another server, which is not asked: {elsewhere:?}");
+    let server = Server::answering(move |_| to(302, &elsewhere)).await;
+    let line =
+        format!("the origin redirects to another server, which is not asked: http://{}", other.address);
     assert_eq!(failure(&open(&server), "a").await, line);
     assert_eq!(other.accepted(), 0);
     // The same port, and a name for what is the same machine: still not what was configured.
@@ -63,7 +63,7 @@ async fn a_redirect_to_another_server_is_an_error_that_names_it_and_nobody_is_as
 #[tokio::test]
 async fn a_server_that_redirects_in_circles_is_left_after_a_few() {
     let server = Server::answering(|_| to(302, "")).await;
-    assert!(matches!(load(&open(&server), "a").await, Err(OriginError::Location { .. })));
+    assert!(matches!(load(&open(&server), "a").await, Err(OriginError::Location)));
 
     let server = Server::answering(|target| to(302, if target == "/x" { "/y" } else { "/x" })).await;
     let http = open(&server);
@@ -74,5 +74,6 @@ async fn a_server_that_redirects_in_circles_is_left_after_a_few() {
 #[tokio::test]
 async fn a_redirect_without_a_location_is_an_error() {
     let server = Server::answering(|_| response("302 Found", "")).await;
-    assert_eq!(failure(&open(&server), "a").await, "the origin redirects to \"\", which is no URL");
+    let line = "the origin redirects, and its Location is missing or no URL";
+    assert_eq!(failure(&open(&server), "a").await, line);
 }

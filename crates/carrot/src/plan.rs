@@ -1,0 +1,85 @@
+//! What a node is started with, made of its settings: the origins opened, the defaults of this machine filled in.
+//!
+//! For `serve`, and for `check` where it is to ask the origins. Listens nowhere and starts no node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use carrotcache::Limits;
+
+use crate::config::sources::Sources;
+use crate::node::{GroupPlan, NodePlan};
+use crate::origin::{Allowance, Origin};
+use crate::settings::name::Setting;
+use crate::settings::{GroupSettings, LimitSettings, Settings};
+
+/// What a node of these settings is started with; its origins are open by then.
+///
+/// # Errors
+/// An origin that could never be asked, with the place where it was said.
+pub fn plan(settings: Settings, sources: &Sources) -> anyhow::Result<NodePlan> {
+    let Settings { node, cluster, limits, groups } = settings;
+    let limits = limits_of(limits);
+    let groups = groups.into_iter().enumerate().map(|(at, group)| {
+        // Where the file has it: of several origins, which one.
+        let place = sources.place(&Setting::at("group.origin", at));
+        let opened = group_of(group, &limits);
+        if let Some(place) = place { opened.context(place) } else { opened }
+    });
+    let groups = groups.collect::<anyhow::Result<_>>()?;
+    Ok(NodePlan {
+        name: node.name.or_else(|| default_name(node.peer.port())),
+        url: node.url,
+        peer: node.peer,
+        http: node.http,
+        admin: node.admin,
+        peers: cluster.peers,
+        dialect: cluster.dialect,
+        placement: cluster.placement,
+        groups,
+        limits,
+        drain: node.drain,
+        password: node.password,
+        hosts: node.hosts,
+    })
+}
+
+fn limits_of(settings: LimitSettings) -> Limits {
+    let mut limits = Limits::default();
+    limits.key = settings.key;
+    limits.value = settings.value;
+    limits.connections = settings.connections.get() as usize;
+    limits
+}
+
+fn group_of(settings: GroupSettings, limits: &Limits) -> anyhow::Result<GroupPlan> {
+    let max_loads = settings.max_loads.get() as usize;
+    let allowed = Allowance {
+        load_deadline: settings.load_deadline,
+        max_loads,
+        value_max: limits.value,
+        ttl: settings.ttl,
+    };
+    let origin = Origin::open(settings.origin, allowed)?;
+    Ok(GroupPlan {
+        name: settings.name,
+        capacity: settings.capacity,
+        ttl: settings.ttl,
+        load_deadline: settings.load_deadline,
+        max_loads,
+        max_waiters: settings.max_waiters.get() as usize,
+        hot: settings.hot,
+        policy: settings.policy,
+        origin: Arc::new(origin),
+        slowed: Duration::ZERO,
+    })
+}
+
+/// Host name and peer port; `None` where the machine has no name, or the port is yet to be chosen: the library's own
+/// choice, the peer address, serves then.
+pub fn default_name(peer_port: u16) -> Option<String> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let host = host.trim();
+    (!host.is_empty() && peer_port != 0).then(|| format!("{host}:{peer_port}"))
+}
