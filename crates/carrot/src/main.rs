@@ -18,7 +18,6 @@ mod demo;
 mod demo_data;
 mod help;
 mod host;
-mod intake;
 mod line;
 mod log;
 mod metrics;

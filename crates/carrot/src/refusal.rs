@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
+use carrotcache::net::intake::Full;
 use carrotcache::{GetError, KeyError, Refusal as Cause, WriteError, with_causes};
 use http::StatusCode;
 use serde_json::json;
 
 use crate::auth::Denied;
-use crate::intake::Full;
 
 /// Why a request has no value for an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Refusal {
 
     /// Too many values are on their way in; no group has seen this one.
     pub fn full(full: Full) -> Self {
-        let message = format!("busy: values of {} bytes together are being received", full.most);
+        let message = format!("busy: {full}");
         let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
         Self { counted: Some(Cause::InFlight), ..refusal }
     }
