@@ -25,6 +25,8 @@ pub struct Limits {
     pub waiting_per_peer: usize,
     /// To connect to a peer.
     pub connect_timeout: Duration,
+    /// For a peer to confirm a set or a remove, which waits for no load there.
+    pub write_timeout: Duration,
     /// For a new connection to send its first byte, and for a request's header to be whole.
     pub header_timeout: Duration,
     /// For a connection between two requests.
@@ -49,6 +51,8 @@ impl Default for Limits {
             connections_per_peer: 64,
             waiting_per_peer: 10_000,
             connect_timeout: Duration::from_millis(500),
+            // The way there, at ten times what a connect may take: 8 MiB need less than a second at 100 Mbit/s.
+            write_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(90),
         }
