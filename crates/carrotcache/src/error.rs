@@ -240,8 +240,11 @@ impl PeerError {
 #[non_exhaustive]
 pub enum HeldError {
     /// Its dialect has no such question. Nothing was sent.
-    #[error("unsupported")]
-    Unsupported,
+    #[error("peers of dialect {dialect} cannot be asked what they hold")]
+    Unsupported {
+        /// The dialect that this node speaks to its peers.
+        dialect: &'static str,
+    },
     /// It could not be asked, or gave no reply.
     #[error(transparent)]
     Peer(#[from] PeerError),
