@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use carrotcache::net::intake::{Intake, Share};
 use carrotcache::{
     Answer, Ask, ByteSize, Cluster, Group, Histogram, HistogramSnapshot, Loaded, Source, Value,
 };
@@ -19,7 +20,6 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 
 use crate::auth::{Gate, Tries};
-use crate::intake::{Intake, Share};
 use crate::refusal::Refusal;
 use crate::some::SomeTime;
 use crate::target::{Bad, Target};

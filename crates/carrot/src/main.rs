@@ -19,7 +19,6 @@ mod demo_data;
 mod escape;
 mod help;
 mod host;
-mod intake;
 mod line;
 mod log;
 mod metrics;

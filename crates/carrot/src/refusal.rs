@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
+use carrotcache::net::intake::Full;
 use carrotcache::{GetError, KeyError, Refusal as Cause, WriteError, with_causes};
 use http::StatusCode;
 use serde_json::json;
 
 use crate::auth::Denied;
-use crate::intake::Full;
 
 /// Why a request has no value for an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Refusal {
 
     /// Too many values are on their way in; no group has seen this one.
     pub fn full(full: Full) -> Self {
-        let message = format!("busy: values of {} bytes together are being received", full.most);
+        let message = format!("busy: {full}");
         let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
         Self { counted: Some(Cause::InFlight), ..refusal }
     }
@@ -148,6 +148,12 @@ mod tests {
         };
         let large =
             GetError::TooLarge { group: group(), key: key.clone(), length: 9_000_001, limit: 8 << 20 };
+        let late = GetError::Deadline {
+            group: group(),
+            key: key.clone(),
+            owner: None,
+            waited: Duration::from_secs(10),
+        };
         for (error, status, word) in [
             (GetError::NotFound { group: group(), key }, 404, "not_found"),
             (GetError::Key(KeyError::Empty), 400, "bad_request"),
@@ -156,7 +162,7 @@ mod tests {
             (large, 502, "load_failed"),
             (GetError::Busy { limit: "max_loads".into() }, 503, "busy"),
             (GetError::Leaving, 503, "busy"),
-            (GetError::Deadline { waited: Duration::from_secs(10) }, 504, "deadline"),
+            (late, 504, "deadline"),
         ] {
             let refusal = Refusal::of_get(&error);
             assert_eq!((refusal.status.as_u16(), refusal.error), (status, word), "{error}");

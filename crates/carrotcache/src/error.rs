@@ -84,8 +84,14 @@ pub enum GetError {
         limit: Arc<str>,
     },
     /// No value came in time. A load may still be running, and will be kept when it lands.
-    #[error("no value within {waited:?}")]
+    #[error("{}no value of {key} in group {group} within {waited:?}", giver(.owner.as_deref()))]
     Deadline {
+        /// The group that was asked.
+        group: GroupName,
+        /// The key whose value did not come.
+        key: Key,
+        /// The member that was waited for, where that is another: the owner of the key, or who stands in for it.
+        owner: Option<Arc<str>>,
         /// The time that was allowed.
         waited: Duration,
     },
@@ -118,10 +124,20 @@ pub enum GetError {
     Leaving,
 }
 
+/// Who gave no value, where that is another member.
+fn giver(owner: Option<&str>) -> String {
+    owner.map_or_else(String::new, |owner| format!("owner {owner} gave "))
+}
+
 impl GetError {
     /// A limit of this node is reached.
     pub(crate) fn busy(limit: &str, value: usize) -> Self {
         Self::Busy { limit: format!("{limit} of {value} is reached").into() }
+    }
+
+    /// No value in time, of a load here or from `owner`.
+    pub(crate) fn late(group: &GroupName, key: &Key, owner: Option<&Arc<str>>, waited: Duration) -> Self {
+        Self::Deadline { group: group.clone(), key: key.clone(), owner: owner.cloned(), waited }
     }
 
     /// The loader failed, here or at the owner.
@@ -240,8 +256,11 @@ impl PeerError {
 #[non_exhaustive]
 pub enum HeldError {
     /// Its dialect has no such question. Nothing was sent.
-    #[error("unsupported")]
-    Unsupported,
+    #[error("peers of dialect {dialect} cannot be asked what they hold")]
+    Unsupported {
+        /// The dialect that this node speaks to its peers.
+        dialect: &'static str,
+    },
     /// It could not be asked, or gave no reply.
     #[error(transparent)]
     Peer(#[from] PeerError),

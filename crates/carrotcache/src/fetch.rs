@@ -88,7 +88,7 @@ impl Group {
                 Fetched::Unreachable
             }
             Err(busy @ PeerError::Busy(_)) => Fetched::Landed(Err(busy_with(member, &busy))),
-            Err(_) => Fetched::Landed(Err(GetError::Deadline { waited: shared.settings.fetch_deadline() })),
+            Err(_) => Fetched::Landed(Err(self.late(member, key, shared.settings.fetch_deadline()))),
         }
     }
 
@@ -157,17 +157,22 @@ impl Group {
         // A caller who waits for less than a hop drops the request: his haste says nothing of the peer.
         let Ok(answer) = clock::timeout(limit, self.ask(owner, what, deadline)).await else {
             shared.stats.fetches.add(FetchOutcome::Deadline);
-            return Err(GetError::Deadline { waited: limit });
+            return Err(self.late(owner, &key, limit));
         };
         match answer {
             Ok(Reply::Found(found)) => self.received(owner, &key, found),
             Ok(Reply::NotCached | Reply::NoGroup | Reply::Unsupported) => Err(GetError::NotCached { key }),
             Ok(refusal) => Err(self.refused(owner, &key, refusal)),
-            Err(PeerError::Timeout(waited)) => Err(GetError::Deadline { waited }),
+            Err(PeerError::Timeout(waited)) => Err(self.late(owner, &key, waited)),
             Err(busy @ PeerError::Busy(_)) => Err(busy_with(owner, &busy)),
             // Nobody who can be reached holds it.
             Err(_) => Err(GetError::NotCached { key }),
         }
+    }
+
+    /// A peer gave no value in the time that it was allowed.
+    fn late(&self, peer: &Member, key: &Key, waited: Duration) -> GetError {
+        GetError::late(&self.shared.name, key, Some(&peer.name), waited)
     }
 
     /// A peer's refusal, in the words of a get.
@@ -178,7 +183,7 @@ impl Group {
                 GetError::load(&self.shared.name, key, Box::new(AtOwner { owner: owner.name.clone(), cause }))
             }
             Reply::Busy(limit) => GetError::Busy { limit: format!("{limit} (at {})", owner.name).into() },
-            Reply::Deadline => GetError::Deadline { waited: self.shared.settings.load_deadline },
+            Reply::Deadline => self.late(owner, key, self.shared.settings.load_deadline),
             Reply::NotCached => GetError::NotCached { key: key.clone() },
             other => GetError::Refused {
                 owner: owner.name.clone(),

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, Ask, Source};
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, Elapsed};
 use crate::error::{GetError, KeyError};
 use crate::fault::{Fault, Faults};
 use crate::flight::{self, Flights, Flown, Keep};
@@ -30,6 +30,7 @@ use crate::store::{Arrival, Entry, Store};
 use crate::sync::{Mutex, lock};
 use crate::units::{ByteSize, GroupName, Key};
 use crate::value::Value;
+use crate::view::Owner;
 use crate::views::Views;
 
 /// What the way to the owner and back may take on top of the load it waits for.
@@ -213,9 +214,19 @@ impl Group {
             lock(&self.shared.wanted).record(key, self.now());
             clock::timeout(limit, self.fetching(key)).await
         };
-        let answer = landed.unwrap_or(Err(GetError::Deadline { waited: limit }))?;
+        let answer = landed.unwrap_or_else(|Elapsed| Err(self.gave_up(key, limit)))?;
         self.shared.stats.stale.add(u64::from(answer.stale));
         Ok(answer)
+    }
+
+    /// A caller has waited for so long, for a load here or for the key's owner.
+    fn gave_up(&self, key: &[u8], waited: Duration) -> GetError {
+        let view = self.shared.around.views.current();
+        let owner = match view.place(self.shared.seed, key).owner() {
+            Owner::Local => None,
+            Owner::Remote(member) => Some(&member.name),
+        };
+        GetError::late(&self.shared.name, &Key::new(key), owner, waited)
     }
 
     /// Joins the key's fetch, or begins it.

@@ -16,12 +16,17 @@ pub struct Limits {
     pub connections: usize,
     /// Requests from peers under way at once; past it the answer is busy.
     pub in_flight: usize,
+    /// What the bodies of those requests may hold together until they are done; past it the answer is busy. One body
+    /// with the largest value has room whatever this says.
+    pub bodies: ByteSize,
     /// Connections this node keeps to one peer, each with one request at a time.
     pub connections_per_peer: usize,
     /// Callers that may wait for one of those connections; past it the peer counts as busy.
     pub waiting_per_peer: usize,
     /// To connect to a peer.
     pub connect_timeout: Duration,
+    /// For a peer to confirm a set or a remove, which waits for no load there.
+    pub write_timeout: Duration,
     /// For a new connection to send its first byte, and for a request's header to be whole.
     pub header_timeout: Duration,
     /// For a connection between two requests.
@@ -40,10 +45,14 @@ impl Default for Limits {
             value: ByteSize::mib(8),
             connections: 10_000,
             in_flight: 10_000,
+            // 32 of the largest values: a body is held for a moment, and a node's memory is meant for its groups.
+            bodies: ByteSize::mib(256),
             // One request at a time each: enough for 64 concurrent fetches, few enough to stay open.
             connections_per_peer: 64,
             waiting_per_peer: 10_000,
             connect_timeout: Duration::from_millis(500),
+            // The way there, at ten times what a connect may take: 8 MiB need less than a second at 100 Mbit/s.
+            write_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(90),
         }

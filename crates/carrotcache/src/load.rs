@@ -75,7 +75,9 @@ impl Origin {
             ),
             Ok(Ok(Err(error))) => (LoadOutcome::Failed, Err(GetError::load(&self.group, key, error))),
             Ok(Err(panic)) => (LoadOutcome::Panicked, Err(GetError::load(&self.group, key, panic.into()))),
-            Err(Elapsed) => (LoadOutcome::Deadline, Err(GetError::Deadline { waited: self.deadline })),
+            Err(Elapsed) => {
+                (LoadOutcome::Deadline, Err(GetError::late(&self.group, key, None, self.deadline)))
+            }
         }
     }
 

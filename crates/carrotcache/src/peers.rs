@@ -57,6 +57,11 @@ pub(crate) trait Transport: Send + Sync + 'static {
         Customs::NATIVE
     }
 
+    /// The dialect in which they are asked.
+    fn dialect(&self) -> &'static str {
+        "native"
+    }
+
     /// Whether there is a way to ask them this. If not, `ask` gives `Reply::Unsupported` and sends nothing.
     fn can_say(&self, what: &Request) -> bool {
         let _ = what;
@@ -160,6 +165,11 @@ impl Peers {
     /// The warning that a ttl is dropped, one for the whole node.
     pub(crate) fn dropped_ttl(&self) -> &Arc<DroppedTtl> {
         &self.dropped_ttl
+    }
+
+    /// The dialect in which peers are asked.
+    pub(crate) fn dialect(&self) -> &'static str {
+        self.transport.dialect()
     }
 
     /// Whether there is a way to ask peers this.

@@ -132,7 +132,7 @@ labels! {
         Waiters = "waiters",
         /// A load past `max_loads`.
         Loads = "loads",
-        /// A peer's request past `Limits::in_flight`.
+        /// A peer's request past `Limits::in_flight`, or a body past what bodies may hold together.
         InFlight = "in_flight",
         /// A request for a group that is not open here.
         NoGroup = "no_group",

@@ -81,9 +81,12 @@ impl Group {
     async fn ask_held(&self, member: &Member, key: Key) -> Result<Option<Holding>, HeldError> {
         let shared = &*self.shared;
         let what = Request::Held { group: shared.name.clone(), key };
-        match shared.around.peers.ask_anyway(member, what, clock::now() + HOP).await? {
+        let peers = &shared.around.peers;
+        if !peers.can_say(&what) {
+            return Err(HeldError::Unsupported { dialect: peers.dialect() });
+        }
+        match peers.ask_anyway(member, what, clock::now() + HOP).await? {
             Reply::Held(held) => Ok(held),
-            Reply::Unsupported => Err(HeldError::Unsupported),
             refusal => Err(HeldError::Refused(refusal.to_string().into())),
         }
     }

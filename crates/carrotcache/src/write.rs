@@ -150,7 +150,7 @@ impl Group {
     }
 
     fn write_deadline(&self) -> Instant {
-        clock::after(clock::now(), self.shared.settings.fetch_deadline())
+        clock::after(clock::now(), self.shared.around.limits.write_timeout)
     }
 
     fn tells_all(&self) -> bool {

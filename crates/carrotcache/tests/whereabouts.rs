@@ -149,7 +149,8 @@ async fn a_family_peer_is_never_asked_what_it_holds() {
     assert_eq!(groups[0].answer(&key, carrotcache::Ask::default()).await.unwrap().source, Source::Origin);
     let seen = groups[0].whereabouts(&key).await.unwrap();
     assert!(matches!(seen.members[0].held, Ok(Some(held)) if held.region == Region::Owned), "{seen:?}");
-    assert!(matches!(seen.members[1].held, Err(HeldError::Unsupported)), "{seen:?}");
+    let Err(error @ HeldError::Unsupported { .. }) = &seen.members[1].held else { panic!("{seen:?}") };
+    assert_eq!(error.to_string(), "peers of dialect golang cannot be asked what they hold");
     assert_eq!(nodes[1].port_stats().unwrap().accepted, 0);
 }
 

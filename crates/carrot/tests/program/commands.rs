@@ -134,7 +134,7 @@ fn what_a_node_refuses_or_fails_at_is_told_in_its_own_words_with_exit_code_3() {
     assert!(line.ends_with("… (100000 bytes) is longer than any node takes"), "{line}");
 
     pages.lock();
-    assert_eq!(shell.refusal(&["get", "pages", "home"], 3), "no value within 300ms");
+    assert_eq!(shell.refusal(&["get", "pages", "home"], 3), "no value of home in group pages within 300ms");
     pages.unlock();
     let here = pages.directory.path().join("app.db");
     std::fs::rename(&here, pages.directory.path().join("away.db")).unwrap();

@@ -234,7 +234,7 @@ fn an_origin_that_does_not_answer_costs_its_deadline_and_keeps_nobody_else_waiti
         let busy = node.get("/v1/pages/other");
         check(&busy, 503, "busy", "busy: max_loads of 1 is reached");
         assert_eq!(busy.header("retry-after"), Some("1"));
-        check(&first.join().unwrap(), 504, "deadline", "no value within 2s");
+        check(&first.join().unwrap(), 504, "deadline", "no value of home in group pages within 2s");
     });
     pages.unlock();
     assert_eq!(weight(&node), 0.0);
@@ -250,7 +250,7 @@ fn a_load_past_its_deadline_is_always_called_that() {
     let node = Node::alone(pages.directory.path(), &[&SERVE[..], &["--load-deadline", "50ms"]].concat());
     pages.lock();
     for _ in 0..20 {
-        check(&node.get("/v1/pages/home"), 504, "deadline", "no value within 50ms");
+        check(&node.get("/v1/pages/home"), 504, "deadline", "no value of home in group pages within 50ms");
     }
     pages.unlock();
 }
@@ -268,8 +268,9 @@ fn a_query_without_end_is_ended_and_leaves_the_origin_to_others() {
         let node = &node;
         let forever: Vec<_> =
             (0..4).map(|n| scope.spawn(move || node.get(&format!("/v1/pages/forever{n}")))).collect();
-        for get in forever {
-            check(&get.join().unwrap(), 504, "deadline", "no value within 1s");
+        for (n, get) in forever.into_iter().enumerate() {
+            let late = format!("no value of forever{n} in group pages within 1s");
+            check(&get.join().unwrap(), 504, "deadline", &late);
         }
     });
     until("the threads are free", || node.get("/v1/pages/once").status == 200);

@@ -119,6 +119,10 @@ impl Transport for HttpTransport {
         self.row.customs
     }
 
+    fn dialect(&self) -> &'static str {
+        self.row.name
+    }
+
     fn can_say(&self, what: &Request) -> bool {
         can_say(self.row, what)
     }

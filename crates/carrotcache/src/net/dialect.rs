@@ -120,7 +120,7 @@ pub(super) enum Words {
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) dialect: Dialect,
-    name: &'static str,
+    pub(super) name: &'static str,
     /// Where its targets begin: a slash, one segment, a slash.
     pub(super) base: &'static str,
     /// The byte that a raw `+` stands for.

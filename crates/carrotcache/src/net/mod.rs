@@ -5,6 +5,7 @@
 
 pub(crate) mod client;
 pub mod dialect;
+pub mod intake;
 pub mod listen;
 #[cfg(test)]
 mod raw;

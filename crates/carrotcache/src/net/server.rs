@@ -19,6 +19,7 @@ use crate::dropped_ttl::DroppedTtl;
 use crate::limits::Limits;
 use crate::message::{Found, Reply, Request};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
+use crate::net::intake::{Intake, Share};
 use crate::net::listen::{Listener, Serving};
 use crate::net::reply::{self, Subject};
 use crate::net::target::{NO_ENTRY, Route, route};
@@ -55,6 +56,7 @@ pub(crate) fn serve(listener: Listener, answer: Answer, terms: Terms) -> Serving
         dialect,
         // More permits than a semaphore holds are as good as all it holds.
         in_flight: Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS)),
+        bodies: Intake::new(limits.bodies.as_u64().max(body_max(&limits))),
         limits,
         stats,
         dropped_ttl,
@@ -69,6 +71,8 @@ struct PeerPort {
     answer: Answer,
     dialect: Dialect,
     in_flight: Semaphore,
+    /// Of sets and of lists of keys, until they are done.
+    bodies: Intake,
     limits: Limits,
     stats: Arc<NodeStats>,
     dropped_ttl: Arc<DroppedTtl>,
@@ -197,10 +201,12 @@ impl PeerPort {
         }
     }
 
-    /// A set holds its place among the requests in flight from before its body is read: bodies are memory.
+    /// A set holds its place among the requests in flight from before its body is read, and its share of what bodies may
+    /// hold until it is done: bodies are memory.
     async fn set(&self, row: &Row, group: GroupName, key: Key, body: Incoming) -> Reply {
         let Ok(_place) = self.in_flight.try_acquire() else { return self.busy() };
-        let body = match self.whole(body).await {
+        let mut held = self.bodies.share();
+        let body = match self.whole(body, &mut held).await {
             Ok(body) => body,
             Err(refused) => return refused,
         };
@@ -218,7 +224,8 @@ impl PeerPort {
     /// Removes one key after the other: there is one way to remove a key. In one place among the requests in flight.
     async fn remove_keys(&self, group: GroupName, body: Incoming) -> Reply {
         let Ok(_place) = self.in_flight.try_acquire() else { return self.busy() };
-        let body = match self.whole(body).await {
+        let mut held = self.bodies.share();
+        let body = match self.whole(body, &mut held).await {
             Ok(body) => body,
             Err(refused) => return refused,
         };
@@ -241,19 +248,19 @@ impl PeerPort {
     }
 
     /// The whole body in time, or why it is not taken.
-    async fn whole(&self, body: Incoming) -> Result<Bytes, Reply> {
-        let read = clock::timeout(self.limits.idle_timeout, self.read(body)).await;
+    async fn whole(&self, body: Incoming, held: &mut Share<'_>) -> Result<Bytes, Reply> {
+        let read = clock::timeout(self.limits.idle_timeout, self.read(body, held)).await;
         read.unwrap_or_else(|clock::Elapsed| Err(self.malformed("the body did not come in time")))
     }
 
-    /// The whole body, frame by frame.
+    /// The whole body, frame by frame, as much of it counted in `held` as is held.
     ///
-    /// One that is over the limit by no more than the limit is read to its end and dropped: closing on a peer that is
-    /// still sending would take our refusal away from it with the connection.
-    async fn read(&self, mut body: Incoming) -> Result<Bytes, Reply> {
-        let limit = self.limits.value.as_u64().saturating_add(SLACK);
+    /// One that there is no room for, or that is over the limit by no more than the limit, is read to its end and
+    /// dropped: closing on a peer that is still sending would take our refusal away from it with the connection.
+    async fn read(&self, mut body: Incoming, held: &mut Share<'_>) -> Result<Bytes, Reply> {
+        let limit = body_max(&self.limits);
         let patience = limit.saturating_mul(2);
-        let mut taken = BytesMut::new();
+        let (mut taken, mut room) = (BytesMut::new(), Ok(()));
         let mut total = body.size_hint().lower();
         if total > patience {
             return Err(self.value_too_large(total));
@@ -264,13 +271,18 @@ impl PeerPort {
             if total > patience {
                 break;
             }
-            if total <= limit {
+            room = room.and_then(|()| held.grow(length(&frame)));
+            if total <= limit && room.is_ok() {
                 taken.extend_from_slice(&frame);
             } else {
                 taken = BytesMut::new();
+                held.release();
             }
         }
-        if total > limit { Err(self.value_too_large(total)) } else { Ok(taken.freeze()) }
+        if total > limit {
+            return Err(self.value_too_large(total));
+        }
+        room.map(|()| taken.freeze()).map_err(|full| self.busy_with(full.to_string()))
     }
 
     async fn next_frame(&self, body: &mut Incoming) -> Result<Option<Bytes>, Reply> {
@@ -290,8 +302,12 @@ impl PeerPort {
     }
 
     fn busy(&self) -> Reply {
+        self.busy_with(format!("{} requests from peers in flight", self.limits.in_flight))
+    }
+
+    fn busy_with(&self, limit: String) -> Reply {
         self.stats.refusals.add(Refusal::InFlight);
-        Reply::Busy(Arc::from(format!("{} requests from peers in flight", self.limits.in_flight)))
+        Reply::Busy(limit.into())
     }
 
     fn malformed(&self, why: &str) -> Reply {
@@ -339,6 +355,11 @@ fn family_set(body: Bytes) -> Option<Set> {
     let ttl = set.ttl(clock::unix_nanos());
     let key = Key::new(&set.key.unwrap_or_default());
     Some(Set { key, value: set.value.unwrap_or_default(), ttl })
+}
+
+/// The largest body that is taken.
+fn body_max(limits: &Limits) -> u64 {
+    limits.value.as_u64().saturating_add(SLACK)
 }
 
 fn length(bytes: &[u8]) -> u64 {

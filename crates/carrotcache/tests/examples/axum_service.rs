@@ -140,7 +140,7 @@ fn a_database_that_is_slow_or_fails_is_told_by_its_status_and_the_next_get_works
 
     service.process.terminate();
     let log = service.process.end().errors;
-    for why in ["no value within", "busy: ", "no such table: users"] {
+    for why in ["no value of 1 in group users within", "busy: ", "no such table: users"] {
         assert!(log.contains(why), "{why}: {log}");
     }
 }

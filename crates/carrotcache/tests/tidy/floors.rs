@@ -56,6 +56,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "net",
                 "net::client",
                 "net::dialect",
+                "net::intake",
                 "net::listen",
                 "net::reply",
                 "net::server",

@@ -12,6 +12,7 @@ use crate::net::raw::{Raw, Seen, get};
 use crate::net::wire::family;
 use crate::units::ByteSize;
 
+mod bodies;
 mod newer;
 
 fn limits() -> Limits {

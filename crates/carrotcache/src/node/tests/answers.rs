@@ -67,7 +67,7 @@ async fn a_caller_in_haste_is_told_in_time_and_the_load_still_lands() {
         let began = clock::now();
         let in_haste = answer(&groups[0], &key, Ask::default().within(A_SECOND / 10)).await;
         assert!(
-            matches!(in_haste, Err(GetError::Deadline { waited }) if waited == A_SECOND / 10),
+            matches!(in_haste, Err(GetError::Deadline { waited, .. }) if waited == A_SECOND / 10),
             "{in_haste:?}"
         );
         assert_eq!(clock::now() - began, A_SECOND / 10);

@@ -1,12 +1,15 @@
-//! How much of clients' bodies a front holds at once, over all of its connections.
+//! How many bytes of bodies a port holds at once, over all of its connections.
 //!
-//! A value is held whole until its owner has it, and thousands of connections may bring one each: their sum is bounded
-//! here, and who would exceed it is told to come again. Counted as bytes come and not as they are announced, so that a
-//! client which announces much and sends nothing keeps nobody out. Never waits.
+//! A value is held whole until it is where it belongs, and thousands of connections may bring one each: their sum is
+//! bounded here, and who would exceed it is told to come again. Counted as bytes come and not as they are announced, so
+//! that whoever announces much and sends nothing keeps nobody out. Owned by the port; never waits, and holds no byte
+//! itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The bytes that are held, and how many may be.
+///
+/// For any port that takes bodies beside the cache's own; each has its own.
 #[derive(Debug)]
 pub struct Intake {
     held: AtomicU64,
@@ -21,9 +24,11 @@ pub struct Share<'a> {
 }
 
 /// There is no room for more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("bodies of {most} bytes together are being received")]
+#[non_exhaustive]
 pub struct Full {
-    /// What may be held.
+    /// What may be held, in bytes.
     pub most: u64,
 }
 
@@ -40,7 +45,7 @@ impl Intake {
 }
 
 impl Share<'_> {
-    /// Holds so many bytes more.
+    /// Holds so many bytes more. Costs one atomic operation.
     ///
     /// # Errors
     /// When all shares together would then hold too many; this one holds what it held.
@@ -52,11 +57,16 @@ impl Share<'_> {
         self.bytes += bytes;
         Ok(())
     }
+
+    /// Holds nothing any more.
+    pub fn release(&mut self) {
+        self.intake.held.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    }
 }
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        self.intake.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.release();
     }
 }
 
@@ -76,6 +86,9 @@ mod tests {
         first.grow(4).unwrap();
         assert_eq!(intake.share().grow(1), Err(Full { most: 10 }));
         drop(first);
+        let mut third = intake.share();
+        third.grow(10).unwrap();
+        third.release();
         intake.share().grow(10).unwrap();
     }
 }
