@@ -12,7 +12,7 @@ use crate::demo_data::DemoData;
 use crate::node::{GroupPlan, NodePlan, RunningNode, with_advice};
 use crate::origin::{Allowance, Origin, OriginSettings, table};
 use crate::print::print_lines;
-use crate::serve::{Signals, stop_on};
+use crate::stop::{Signals, stop_on};
 
 /// What every load takes at least, so that a miss can be told from a hit by hand.
 const SLOWED: Duration = Duration::from_millis(20);

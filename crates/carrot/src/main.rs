@@ -34,6 +34,7 @@ mod serve;
 mod settings;
 mod some;
 mod statistics;
+mod stop;
 mod target;
 mod whereabouts;
 

@@ -1,6 +1,6 @@
 //! Which connections are used again, and what becomes of one that the server has closed meanwhile.
 
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::server::{Server, Talk, response};
 use super::*;
@@ -109,9 +109,9 @@ async fn a_new_connection_that_swallows_a_request_fails_the_load() {
     assert_eq!(server.targets(), ["/items/a", "/items/b", "/items/b"]);
 }
 
-#[tokio::test]
-async fn a_connection_that_nobody_uses_is_closed_after_a_while() {
-    let (told, mut tell) = unbounded_channel();
+/// A server that answers each connection once, and tells when its client has closed it.
+async fn answering_once() -> (Server, UnboundedReceiver<()>) {
+    let (told, tell) = unbounded_channel();
     let server = Server::following(move |mut talk: Talk| {
         let told = told.clone();
         async move {
@@ -120,8 +120,13 @@ async fn a_connection_that_nobody_uses_is_closed_after_a_while() {
             talk.closed().await;
             told.send(()).unwrap();
         }
-    })
-    .await;
+    });
+    (server.await, tell)
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed_after_a_while() {
+    let (server, mut tell) = answering_once().await;
     let http = open(&server);
     assert_eq!(text(&http, "a").await.as_deref(), Some("once"));
     // From here on the clock runs by itself whenever nothing else is to be done.
@@ -134,17 +139,7 @@ async fn a_connection_that_nobody_uses_is_closed_after_a_while() {
 
 #[tokio::test]
 async fn all_connections_end_with_the_origin() {
-    let (told, mut tell) = unbounded_channel();
-    let server = Server::following(move |mut talk: Talk| {
-        let told = told.clone();
-        async move {
-            talk.request().await;
-            talk.say(response("200 OK", "once")).await;
-            talk.closed().await;
-            told.send(()).unwrap();
-        }
-    })
-    .await;
+    let (server, mut tell) = answering_once().await;
     let http = open(&server);
     assert_eq!(text(&http, "a").await.as_deref(), Some("once"));
     drop(http);
