@@ -1,7 +1,7 @@
 //! Which entries leave for room, as a setting: a name for what the engine does.
 //!
-//! Pure. The engine has one policy today, least recently used, and both names stand for it; they are two so that whoever
-//! wants the seed's choice can hold on to it when the default becomes another.
+//! Pure. The default is what wins on recorded traces, and may become another where another wins; whoever wants the seed's
+//! choice holds on to it by its name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,10 +10,10 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Policy {
-    /// Whatever wins on measured traces: [`Policy::Lru`] for now.
+    /// Whatever wins on recorded traces: S3-FIFO that adapts, for now. A hit takes no lock.
     #[default]
     Default,
-    /// Those that were not read for the longest time, as the seed does.
+    /// Those that were not read for the longest time, as the seed does. A hit takes a short lock.
     Lru,
 }
 

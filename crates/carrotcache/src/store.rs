@@ -68,7 +68,8 @@ impl Store {
         let cache = Cache::builder()
             .capacity(capacity)
             .policy(match policy {
-                Policy::Default | Policy::Lru => carrot_engine::Policy::Lru,
+                Policy::Default => carrot_engine::Policy::Default,
+                Policy::Lru => carrot_engine::Policy::Lru,
             })
             .region(capacity / MIRROR_SHARE, |meta: &Meta| meta.mirror)
             .clock(clock.engine().clone())

@@ -1,41 +1,97 @@
-//! One entry's block: header, key and value in a single allocation, and the counted handle on it.
+//! One entry's block: header, key and value in a single piece of memory, and the counted handle on it.
 //!
-//! The only file with `unsafe`. A hit is made of dependent cache misses; with key and value behind the header that
-//! the reference count lives in, a look-up makes two (the table's line, this block), where a shared buffer stored
-//! in the entry makes a third for its own count. Safe Rust has no allocation of a length known only at run time
-//! with a typed head, that can be cloned by count and read as a slice, without that third miss.
+//! A hit is made of dependent cache misses; with key and value behind the header that the reference count lives in, a
+//! look-up makes two (the table's line, this block), where a shared buffer stored in the entry makes a third for its
+//! own count. Safe Rust has no memory of a length known only at run time with a typed head, that can be cloned by
+//! count and read as a slice, without that third miss; so this file is `unsafe`.
 //!
-//! A block never changes after it was made, but for its count: readers need no lock. It is freed by the last
-//! handle, on whichever thread that is; the cache's own handle is one like any other.
-#![allow(unsafe_code, reason = "one allocation for header, key and value; see above")]
+//! What a reader sees of a block never changes while it is held, but for the count and the hits. A block is freed by the
+//! last handle, on whichever thread that is; the table's own handle is one like any other. The count is the block's
+//! first word and is zero while the block is free (see `arena`): `try_hold` takes a handle only if it is not.
+//!
+//! ```text
+//! header 24 | meta | units 8, if they were told | address 8, if the text is elsewhere | text: key, value
+//! ```
+#![allow(unsafe_code, reason = "one piece of memory for header, key and value; see above")]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::slice;
 
+use crate::arena::{self, ALIGN, Arena, MAX_BLOCK, block_taken};
 use crate::clock::Time;
-use crate::sync::{AtomicU32, Ordering, fence};
+use crate::spans::Spans;
+use crate::sync::{Ordering, RawU8, RawU32, fence};
 
 /// Above this many handles on one block the process aborts. Half the counter's range, so that threads which pass
 /// the check together cannot wrap it: only a program that leaks handles in a loop comes here.
 const MAX_HANDLES: u32 = u32::MAX / 2;
 
-/// The last moment there is stands for none.
-const NEVER: u64 = u64::MAX;
+/// The longest key and the longest value, in bytes, that a header can say.
+pub(crate) const MAX_KEY: usize = u16::MAX as usize;
+pub(crate) const MAX_VALUE: usize = u32::MAX as usize;
 
-/// What lies before the key. The key's bytes follow at once, then the value's.
+/// The last moment that 48 bits of milliseconds can say stands for none: some 8,900 years.
+const NEVER: u64 = (1 << 48) - 1;
+
+/// Hits are counted up to this, since the policy asks for no more: see `policy`.
+pub(crate) const MAX_HITS: u8 = 3;
+
+/// How the entry is charged, in the lowest two bits of a stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Charge {
+    Entry,
+    Payload,
+    Real,
+    /// The units are in the block.
+    Units(u64),
+}
+
+const UNITS: u64 = 3;
+/// The text is in a span of its own.
+const SPAN: u64 = 1 << 2;
+/// The entry belongs to the minor region.
+const MINOR: u64 = 1 << 3;
+/// The block is the heap's and not an arena's.
+const HEAP: u64 = 1 << 4;
+/// The value is a Rust value, to be dropped, at a multiple of `ALIGN`.
+const VALUE: u64 = 1 << 5;
+
+/// What lies before the key. 24 bytes, and the meta.
 #[repr(C)]
 struct Header<M> {
-    handles: AtomicU32,
-    key_len: u32,
-    value_len: usize,
-    weight: u64,
-    /// In milliseconds of the cache's clock; `NEVER` is half the size of an `Option`.
-    expires: u64,
+    /// The first word, by which a free block is told from one that lives.
+    handles: RawU32,
+    value_len: u32,
+    /// Where it is in its queue; under the shard's lock.
+    place: RawU32,
+    key_len: u16,
+    /// Counted by readers, up to `MAX_HITS`; a count may be lost to another's.
+    hits: RawU8,
+    /// The policy's: see `policy`; under the shard's lock.
+    rank: RawU8,
+    /// Expiry in milliseconds of the cache's clock, or `NEVER`, above 16 bits of the flags above.
+    stamp: u64,
     meta: M,
+}
+
+const _: () = assert!(size_of::<Header<()>>() == 24);
+
+/// What an entry is made of, as it is stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts<'a, M> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    pub(crate) meta: M,
+    pub(crate) charge: Charge,
+    pub(crate) expires: Option<Time>,
+    pub(crate) minor: bool,
+    /// The bytes of `value` are a Rust value that is moved into the block, and dropped with it.
+    pub(crate) is_value: bool,
 }
 
 /// A counted handle on one entry: derefs to its value, and knows its key and what was stored beside it.
@@ -43,14 +99,14 @@ struct Header<M> {
 /// It stays valid for as long as it is held, also after the entry left the cache; that memory is then no longer in
 /// the cache's weight. Clone and drop cost one atomic operation each and copy nothing.
 pub struct Hit<M> {
-    /// Points to a live `Header<M>` at the start of a block made by `Hit::new`, of which this handle is counted.
+    /// Points to a live `Header<M>` at the start of a block, of which this handle is counted.
     block: NonNull<Header<M>>,
     owns: PhantomData<Header<M>>,
 }
 
 // SAFETY: a handle shares the block as `Arc` does: `&M` from many threads (`Sync`), and the last drop, hence the
-// drop of `M`, on any of them (`Send`). All else in the block is plain data, never written after it was made, and
-// the count is atomic.
+// drop of `M`, on any of them (`Send`). A Rust value in the block is demanded to be both where it is put in
+// (`typed`). All else in the block is plain data, never written while it is held, or atomic.
 unsafe impl<M: Send + Sync> Send for Hit<M> {}
 // SAFETY: as above; `&Hit` gives no more than `Hit` does, since anyone may clone it.
 unsafe impl<M: Send + Sync> Sync for Hit<M> {}
@@ -60,34 +116,71 @@ impl<M: Copy> Hit<M> {
     /// the value. Costs one allocation and the copy; its weight is 0.
     ///
     /// # Panics
-    /// On a key of 4 GiB or more.
+    /// On a key of 64 KiB or a value of 4 GiB or more.
     pub fn detached(key: &[u8], value: &[u8], meta: M) -> Self {
-        Self::new(key, value, meta, 0, None)
+        assert!(key.len() <= MAX_KEY && value.len() <= MAX_VALUE, "a key under 64 KiB, a value under 4 GiB");
+        let (charge, expires) = (Charge::Units(0), None);
+        let parts = Parts { key, value, meta, charge, expires, minor: false, is_value: false };
+        let shape = Shape::<M>::of(&parts, HEAP);
+        let layout = shape.heap_layout();
+        // SAFETY: the layout is never empty, since the header is not.
+        let Some(block) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        // SAFETY: the allocation is as long as the layout says and ours alone.
+        unsafe { Self::write(block, None, &parts, &shape) }
     }
 
-    /// Copies key and value into a new block with one handle.
-    pub(crate) fn new(key: &[u8], value: &[u8], meta: M, weight: u64, expires: Option<Time>) -> Self {
-        let header = Header {
-            handles: AtomicU32::new(1),
-            key_len: u32::try_from(key.len()).expect("a key is shorter than 4 GiB"),
-            value_len: value.len(),
-            weight,
-            expires: expires.map_or(NEVER, Time::as_millis),
-            meta,
-        };
-        let layout = Self::layout(key.len(), value.len());
-        // SAFETY: the layout is never empty, since the header is not.
-        let start = unsafe { alloc(layout) };
-        let Some(block) = NonNull::new(start.cast::<Header<M>>()) else { handle_alloc_error(layout) };
-        // SAFETY: the allocation holds a header, aligned for it, and behind it `key.len() + value.len()` bytes, by
-        // the layout; it is ours alone and overlaps neither slice.
+    /// Copies key and value into a new block with one handle. Their lengths are within `MAX_KEY` and `MAX_VALUE`.
+    pub(crate) fn new_in(arena: &Arena, parts: &Parts<'_, M>) -> Self {
+        let shape = Shape::<M>::of(parts, 0);
+        let block = arena.alloc(shape.block_bytes);
+        let span = (shape.flags & SPAN != 0).then(|| arena.alloc_span(shape.text_bytes));
+        // SAFETY: block and span are as long as the shape says, and ours alone.
+        unsafe { Self::write(block, span, parts, &shape) }
+    }
+
+    /// # Safety
+    /// `block` and `span` are the caller's alone and as long as `shape` says, `block` aligned to `ALIGN`.
+    unsafe fn write(
+        block: NonNull<u8>,
+        span: Option<NonNull<u8>>,
+        parts: &Parts<'_, M>,
+        shape: &Shape<M>,
+    ) -> Self {
+        let millis = parts.expires.map_or(NEVER, |expires| expires.as_millis().min(NEVER - 1));
+        let header = block.cast::<Header<M>>();
+        // SAFETY: the block is longer than a header and aligned for it. The first word is left alone: a reader who
+        // knows the block from its last life may look at it now.
         unsafe {
-            block.write(header);
-            let text = start.add(size_of::<Header<M>>());
-            ptr::copy_nonoverlapping(key.as_ptr(), text, key.len());
-            ptr::copy_nonoverlapping(value.as_ptr(), text.add(key.len()), value.len());
+            let fields = header.as_ptr();
+            (&raw mut (*fields).value_len).write(parts.value.len() as u32);
+            (&raw mut (*fields).place).write(RawU32::new(0));
+            (&raw mut (*fields).key_len).write(parts.key.len() as u16);
+            (&raw mut (*fields).hits).write(RawU8::new(0));
+            (&raw mut (*fields).rank).write(RawU8::new(0));
+            (&raw mut (*fields).stamp).write(millis << 16 | shape.flags);
+            (&raw mut (*fields).meta).write(parts.meta);
+            let mut at = block.add(size_of::<Header<M>>());
+            if let Charge::Units(units) = parts.charge {
+                at.cast::<u64>().write(units);
+                at = at.add(8);
+            }
+            if let Some(span) = span {
+                at.cast::<NonNull<u8>>().write(span);
+                at = span;
+            }
+            ptr::copy_nonoverlapping(parts.key.as_ptr(), at.as_ptr(), parts.key.len());
+            let value = at.add(shape.value_at);
+            ptr::copy_nonoverlapping(parts.value.as_ptr(), value.as_ptr(), parts.value.len());
         }
-        Self { block, owns: PhantomData }
+        if shape.flags & HEAP != 0 {
+            // SAFETY: as above; and no reader knows a block of the heap.
+            unsafe { (&raw mut (*header.as_ptr()).handles).write(RawU32::new(1)) };
+        } else {
+            // Release, against `try_hold`: who sees the count sees all of the above.
+            // SAFETY: the word is an atomic, and zero.
+            unsafe { &(*header.as_ptr()).handles }.store(1, Ordering::Release);
+        }
+        Self { block: header, owns: PhantomData }
     }
 
     /// What was stored beside the value.
@@ -99,45 +192,286 @@ impl<M: Copy> Hit<M> {
 impl<M> Hit<M> {
     /// The entry's key.
     pub fn key(&self) -> &[u8] {
-        // SAFETY: the `key_len` bytes behind the header were written by `new`, never change, and live as long as
-        // the block, which `&self` keeps. The pointer is the allocation's own, not one made from `&Header`.
-        unsafe { slice::from_raw_parts(self.text(), self.key_len()) }
-    }
-
-    /// What the entry is charged, in the cache's units.
-    pub fn weight(&self) -> u64 {
-        self.header().weight
+        // SAFETY: the text begins with the key's bytes, which were written before the first handle was given out,
+        // never change while one is held, and live as long as the block.
+        unsafe { slice::from_raw_parts(self.text().as_ptr(), self.key_len()) }
     }
 
     /// The moment from which the cache no longer serves the entry, by the cache's clock.
     pub fn expires(&self) -> Option<Time> {
-        let millis = self.header().expires;
+        let millis = self.header().stamp >> 16;
         (millis != NEVER).then_some(Time::from_millis(millis))
     }
 
-    /// The size of a block for these lengths, in bytes.
-    pub(crate) fn block_bytes(key_len: usize, value_len: usize) -> usize {
-        size_of::<Header<M>>().saturating_add(key_len).saturating_add(value_len)
+    /// How it is charged.
+    pub(crate) fn charge(&self) -> Charge {
+        match self.header().stamp & UNITS {
+            0 => Charge::Entry,
+            1 => Charge::Payload,
+            2 => Charge::Real,
+            // SAFETY: behind the header lie the units, by this charge.
+            _ => Charge::Units(unsafe { self.behind_header().cast::<u64>().read() }),
+        }
     }
 
-    fn layout(key_len: usize, value_len: usize) -> Layout {
-        Layout::from_size_align(Self::block_bytes(key_len, value_len), align_of::<Header<M>>())
-            .expect("two slices that are in memory, and a header, fit the address space")
+    pub(crate) fn is_minor(&self) -> bool {
+        self.header().stamp & MINOR != 0
     }
 
-    fn header(&self) -> &Header<M> {
-        // SAFETY: `block` points to a live header, by the field's invariant; it is never written again.
-        unsafe { self.block.as_ref() }
+    pub(crate) fn value_len(&self) -> usize {
+        self.header().value_len as usize
     }
 
-    fn key_len(&self) -> usize {
+    pub(crate) fn key_len(&self) -> usize {
         self.header().key_len as usize
     }
 
-    /// The first byte behind the header: the key's.
-    fn text(&self) -> *const u8 {
+    /// The block's address: what the table and the queues know it by.
+    pub(crate) fn address(&self) -> u64 {
+        self.block.as_ptr().expose_provenance() as u64
+    }
+
+    /// One hit more, up to `MAX_HITS`.
+    pub(crate) fn touch(&self) {
+        let hits = &self.header().hits;
+        let count = hits.load(Ordering::Relaxed);
+        if count < MAX_HITS {
+            hits.store(count + 1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn hits(&self) -> u8 {
+        self.header().hits.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_hits(&self, hits: u8) {
+        self.header().hits.store(hits, Ordering::Relaxed);
+    }
+
+    pub(crate) fn rank(&self) -> u8 {
+        self.header().rank.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_rank(&self, rank: u8) {
+        self.header().rank.store(rank, Ordering::Relaxed);
+    }
+
+    pub(crate) fn place(&self) -> u32 {
+        self.header().place.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_place(&self, place: u32) {
+        self.header().place.store(place, Ordering::Relaxed);
+    }
+
+    /// Gives the handle up without counting down: it is the table's now, which knows the entry by its address.
+    pub(crate) fn into_address(self) -> u64 {
+        ManuallyDrop::new(self).address()
+    }
+
+    /// The handle that was given up.
+    ///
+    /// # Safety
+    /// The address came from `into_address`, whose handle is taken back once.
+    pub(crate) unsafe fn from_address(address: u64) -> Self {
+        // SAFETY: the address of a block, exposed when it was given up.
+        Self { block: unsafe { block_at(address) }, owns: PhantomData }
+    }
+
+    fn header(&self) -> &Header<M> {
+        // SAFETY: `block` points to a live header, by the field's invariant; what is not atomic is not written again.
+        unsafe { self.block.as_ref() }
+    }
+
+    fn behind_header(&self) -> NonNull<u8> {
         // SAFETY: the block is at least a header long, so this is inside it or one past its end.
-        unsafe { self.block.as_ptr().cast::<u8>().add(size_of::<Header<M>>()) }
+        unsafe { self.block.cast::<u8>().add(size_of::<Header<M>>()) }
+    }
+
+    /// The first byte of the text: the key's.
+    fn text(&self) -> NonNull<u8> {
+        let stamp = self.header().stamp;
+        // SAFETY: behind the header lie the units, if these are the entry's charge, and then the span's address or the
+        // text itself.
+        unsafe {
+            let at = self.behind_header().add(if stamp & UNITS == UNITS { 8 } else { 0 });
+            if stamp & SPAN == 0 { at } else { at.cast::<NonNull<u8>>().read() }
+        }
+    }
+
+    fn value_start(&self) -> NonNull<u8> {
+        let text = self.text();
+        let key_end = text.as_ptr().addr() + self.key_len();
+        let padding = if self.header().stamp & VALUE == 0 { 0 } else { key_end.next_multiple_of(ALIGN) - key_end };
+        // SAFETY: behind the key, and up to the next multiple of `ALIGN` where a Rust value follows, as `write` put it.
+        unsafe { text.add(self.key_len() + padding) }
+    }
+
+    fn shape(&self) -> Shape<M> {
+        let flags = self.header().stamp & 0xFFFF;
+        Shape::of_lengths(self.key_len(), self.header().value_len as usize, flags)
+    }
+
+    /// The last handle is gone.
+    #[cold]
+    #[inline(never)]
+    fn free(&mut self) {
+        let shape = self.shape();
+        if shape.flags & HEAP != 0 {
+            // SAFETY: allocated by `detached` with this layout, since the lengths never change.
+            unsafe { dealloc(self.block.as_ptr().cast(), shape.heap_layout()) };
+            return;
+        }
+        let span = (shape.flags & SPAN != 0).then(|| (self.text(), shape.text_bytes));
+        let value = (shape.flags & VALUE != 0).then(|| self.value_start());
+        // SAFETY: nobody holds the block any more; it and its span were allocated by `new_in` with these lengths.
+        unsafe { arena::free(self.block.cast(), span, value) };
+    }
+}
+
+/// How the parts of an entry lie, by their lengths.
+struct Shape<M> {
+    flags: u64,
+    /// Where the value begins in the text.
+    value_at: usize,
+    text_bytes: usize,
+    /// The block, the text included unless it is elsewhere.
+    block_bytes: usize,
+    of: PhantomData<M>,
+}
+
+impl<M> Shape<M> {
+    /// More than `ALIGN` no block can promise.
+    const ALIGNED: () = assert!(align_of::<M>() <= ALIGN, "the meta's alignment is at most 16");
+
+    fn of(parts: &Parts<'_, M>, flags: u64) -> Self {
+        let kind = match parts.charge {
+            Charge::Entry => 0,
+            Charge::Payload => 1,
+            Charge::Real => 2,
+            Charge::Units(_) => UNITS,
+        };
+        let flag = |on, flag| if on { flag } else { 0 };
+        let flags = flags | kind | flag(parts.minor, MINOR) | flag(parts.is_value, VALUE);
+        Self::of_lengths(parts.key.len(), parts.value.len(), flags)
+    }
+
+    /// Decides where the text goes, unless it is the heap's: there everything is one allocation.
+    fn of_lengths(key_len: usize, value_len: usize, flags: u64) -> Self {
+        let () = Self::ALIGNED;
+        let before = size_of::<Header<M>>() + if flags & UNITS == UNITS { 8 } else { 0 };
+        let value_at = |text: usize| match flags & VALUE {
+            0 => key_len,
+            _ => (text + key_len).next_multiple_of(ALIGN) - text,
+        };
+        let inline = before + value_at(before) + value_len;
+        if inline <= MAX_BLOCK || flags & HEAP != 0 {
+            let text_bytes = inline - before;
+            return Self { flags, value_at: value_at(before), text_bytes, block_bytes: inline, of: PhantomData };
+        }
+        let text_bytes = value_at(0) + value_len;
+        Self {
+            flags: flags | SPAN,
+            value_at: value_at(0),
+            text_bytes,
+            block_bytes: before + size_of::<NonNull<u8>>(),
+            of: PhantomData,
+        }
+    }
+
+    fn heap_layout(&self) -> Layout {
+        Layout::from_size_align(self.block_bytes, ALIGN)
+            .expect("two slices that are in memory, and a header, fit the address space")
+    }
+}
+
+/// The memory that an entry of these lengths takes, whatever it is charged: its block's class, its span's pages.
+pub(crate) fn taken<M>(key_len: usize, value_len: usize) -> usize {
+    let shape = Shape::<M>::of_lengths(key_len.min(MAX_KEY), value_len.min(MAX_VALUE), 0);
+    let span = if shape.flags & SPAN == 0 { 0 } else { Spans::taken(shape.text_bytes) };
+    block_taken(shape.block_bytes) + span
+}
+
+/// # Safety
+/// The address is an exposed one of a block of `M`.
+unsafe fn block_at<M>(address: u64) -> NonNull<Header<M>> {
+    // SAFETY: no block is at zero.
+    unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(address as usize)) }
+}
+
+/// A handle on the block at this address, if it is not free: on the entry it was known for, or on one that came since.
+///
+/// # Safety
+/// A block of `M` was at that address at some time, in an arena that lives.
+pub(crate) unsafe fn try_hold<M>(address: u64) -> Option<Hit<M>> {
+    // SAFETY: a block's first word may be read as long as its arena lives; no more of it is looked at.
+    let handles = unsafe { &(*block_at::<M>(address).as_ptr()).handles };
+    let mut count = handles.load(Ordering::Relaxed);
+    while count != 0 {
+        if count > MAX_HANDLES {
+            std::process::abort();
+        }
+        // Acquire, against `write`: the block is read next.
+        match handles.compare_exchange_weak(count, count + 1, Ordering::Acquire, Ordering::Relaxed) {
+            // SAFETY: counted just now.
+            Ok(_) => return Some(unsafe { Hit::from_address(address) }),
+            Err(now) => count = now,
+        }
+    }
+    None
+}
+
+/// An entry that was copied into another block of its arena. Readers find its old block free.
+pub(crate) struct Move<M> {
+    /// Stands for the table's handle.
+    pub(crate) new: Hit<M>,
+    pub(crate) old: u64,
+}
+
+/// Copies an entry into another block, if nobody but this handle and the table's holds it; else drops this handle.
+///
+/// # Safety
+/// Under the lock of the entry's shard, of an entry in its table, in a block of this arena. Before the lock is released
+/// the table has the new address for the old one, and then `free_moved` is called.
+pub(crate) unsafe fn move_within<M>(hit: Hit<M>, arena: &Arena) -> Option<Move<M>> {
+    // Acquire, against the drops of other handles: their uses of the block were before.
+    hit.header().handles.compare_exchange(2, 0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+    let old = ManuallyDrop::new(hit);
+    let bytes = block_taken(old.shape().block_bytes);
+    let new = arena.alloc(bytes).cast::<Header<M>>();
+    // SAFETY: both are blocks of that length, ours alone, and do not overlap. The first word is not copied.
+    unsafe {
+        new.cast::<u8>().add(4).copy_from_nonoverlapping(old.block.cast::<u8>().add(4), bytes - 4);
+        (&(*new.as_ptr()).handles).store(1, Ordering::Release);
+    }
+    Some(Move { new: Hit { block: new, owns: PhantomData }, old: old.address() })
+}
+
+/// Frees the block that an entry was moved out of.
+///
+/// # Safety
+/// The address is `Move::old`, and no table has it any more.
+pub(crate) unsafe fn free_moved(old: u64) {
+    // SAFETY: nobody holds the block. Its span and its value went along with the entry.
+    unsafe { arena::free(block_at::<()>(old).cast(), None, None) };
+}
+
+/// The entry of a table, lent under its shard's lock: the table's own handle, not counted again.
+pub(crate) struct Lent<'a, M>(ManuallyDrop<Hit<M>>, PhantomData<&'a ()>);
+
+impl<M> Lent<'_, M> {
+    /// # Safety
+    /// The address is of an entry that is in the table for as long as this is used, whatever its lifetime says.
+    pub(crate) unsafe fn at(address: u64) -> Self {
+        // SAFETY: by the caller; the handle is not dropped, so it is taken back no time at all.
+        Self(ManuallyDrop::new(unsafe { Hit::from_address(address) }), PhantomData)
+    }
+}
+
+impl<M> Deref for Lent<'_, M> {
+    type Target = Hit<M>;
+    fn deref(&self) -> &Hit<M> {
+        &self.0
     }
 }
 
@@ -145,8 +479,9 @@ impl<M> Hit<M> {
 impl<M> Deref for Hit<M> {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: behind the `key_len` bytes of the key lie the `value_len` bytes that `new` wrote; else as `key`.
-        unsafe { slice::from_raw_parts(self.text().add(self.key_len()), self.header().value_len) }
+        // SAFETY: behind the key lie the bytes of the value that `write` put there; else as `key`. (A Rust value is not
+        // read by this: `typed` gives no `Hit` out.)
+        unsafe { slice::from_raw_parts(self.value_start().as_ptr(), self.header().value_len as usize) }
     }
 }
 
@@ -169,107 +504,18 @@ impl<M> Clone for Hit<M> {
 impl<M> Drop for Hit<M> {
     fn drop(&mut self) {
         // Release here and acquire below: every use of the block, on any thread, comes before it is freed.
-        if self.header().handles.fetch_sub(1, Ordering::Release) != 1 {
-            return;
-        }
-        fence(Ordering::Acquire);
-        let layout = Self::layout(self.key_len(), self.header().value_len);
-        // SAFETY: this was the last handle, so nobody refers to the block any more; it was allocated by `new` with
-        // this layout, since the lengths never change.
-        unsafe {
-            ptr::drop_in_place(self.block.as_ptr());
-            dealloc(self.block.as_ptr().cast(), layout);
+        if self.header().handles.fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            self.free();
         }
     }
 }
 
 impl<M> fmt::Debug for Hit<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hit({}: {} bytes)", self.key().escape_ascii(), self.len())
+        write!(f, "Hit({}: {} bytes)", self.key().escape_ascii(), self.header().value_len)
     }
 }
 
 #[cfg(all(test, not(shuttle)))]
-mod tests {
-    use super::*;
-
-    fn check<M: Copy + PartialEq + fmt::Debug>(key: &[u8], value: &[u8], meta: M) {
-        let expires = Some(Time::from_millis(9));
-        let hit = Hit::new(key, value, meta, 7, expires);
-        assert_eq!(
-            (hit.key(), &*hit, hit.meta(), hit.weight(), hit.expires()),
-            (key, value, meta, 7, expires)
-        );
-        let other = hit.clone();
-        drop(hit);
-        assert_eq!((other.key(), &*other), (key, value));
-    }
-
-    #[test]
-    fn key_value_and_meta_are_what_was_put_in_at_every_length_and_alignment() {
-        #[derive(Clone, Copy, Debug, PartialEq)]
-        #[repr(align(64))]
-        struct Wide(u8);
-
-        let bytes: Vec<u8> = (0..=255).collect();
-        for key in 0..20 {
-            for value in [0, 1, 7, 8, 15, 16, 255] {
-                check(&bytes[..key], &bytes[..value], ());
-                check(&bytes[..key], &bytes[..value], 3_u8);
-                check(&bytes[..key], &bytes[..value], [u64::MAX; 4]);
-                check(&bytes[..key], &bytes[..value], Wide(9));
-            }
-        }
-    }
-
-    #[test]
-    fn a_clone_is_the_same_bytes_and_not_a_copy_of_them() {
-        let hit = Hit::detached(b"key", b"value", ());
-        let other = hit.clone();
-        assert_eq!(hit.as_ptr(), other.as_ptr());
-        assert_eq!(hit.weight(), 0);
-        assert_eq!(hit.expires(), None);
-    }
-
-    #[test]
-    fn handles_cross_threads_and_the_last_one_frees() {
-        let hit = Hit::detached(b"key", &[7; 1000], 1_u64);
-        let threads: Vec<_> = (0..4)
-            .map(|_| {
-                let mine = hit.clone();
-                std::thread::spawn(move || {
-                    for _ in 0..1000 {
-                        assert_eq!(mine.clone()[999], 7);
-                    }
-                })
-            })
-            .collect();
-        drop(hit);
-        for thread in threads {
-            thread.join().unwrap();
-        }
-    }
-
-    /// Runs itself once more as a child, since it is the process that ends.
-    #[test]
-    fn a_block_with_too_many_handles_ends_the_process_rather_than_wrap_its_count() {
-        const CHILD: &str = "CARROT_ENGINE_TEST_CHILD";
-        if std::env::var_os(CHILD).is_some() {
-            let hit = Hit::detached(b"key", b"value", ());
-            hit.header().handles.store(MAX_HANDLES + 1, Ordering::Relaxed);
-            std::mem::forget(hit.clone());
-            hit.header().handles.store(1, Ordering::Relaxed);
-            return;
-        }
-        let this = "block::tests::a_block_with_too_many_handles_ends_the_process_rather_than_wrap_its_count";
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        let outcome = child.args(["--exact", this, "--nocapture"]).env(CHILD, "1").output().unwrap();
-        assert!(String::from_utf8_lossy(&outcome.stdout).contains("running 1 test"));
-        assert_eq!(outcome.status.code(), None, "killed by a signal, not failed");
-    }
-
-    #[test]
-    fn a_key_is_shown_escaped() {
-        assert_eq!(format!("{:?}", Hit::detached(b"a\n\xff", b"xy", ())), r"Hit(a\n\xff: 2 bytes)");
-    }
-}
+mod tests;

@@ -1,34 +1,40 @@
-//! The cache: its builder, its handle, and every operation but storing (`insert.rs`) and walking (`iter.rs`).
+//! The cache: its builder, its handle, and every operation but storing (`insert`), many keys at once (`many`) and walking
+//! (`iter`).
 //!
-//! A key's hash names its shard; each shard is a table and an LRU under a mutex. Capacity belongs to the whole
-//! cache, not to the shard: the shards' entries are charged to one budget. What all shards write on a hit is
-//! nothing; what they write when an entry comes or goes are the counters in `Shared`.
+//! A key's hash names its shard. A hit takes no lock and writes nothing that all threads share: it counts up the entry's
+//! own handles and hits, and the thread's own counter. What changes a shard takes its lock. Capacity belongs to the
+//! whole cache: shards hold quotas of it, and pass them on where they are needed (`room`).
 //!
-//! Order of locks: a thread holds at most one shard's lock, and under it at most the clock's. Entries leave through
-//! a list that is settled after the lock: there the listener is told and the blocks are freed.
+//! Order of locks: a thread holds one shard's lock at a time, and under it those of the arena and the clock; only who
+//! weighs the whole takes the shards' all, in their order. Entries leave through a list that is settled after the
+//! lock: there the listener is told and the blocks are freed.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use foldhash::SharedSeed;
-use foldhash::quality::SeedableRandomState;
-
+use crate::arena::{Arena, DropValue};
 use crate::block::Hit;
-use crate::budget::{Budget, Quota, Sharer};
+use crate::budget::{Budget, Quota};
 use crate::clock::Clock;
-use crate::lru::{Lru, Region};
-use crate::shard::{Found, Left, Shard};
+use crate::counters::Counters;
+use crate::keys::{Keys, half};
+use crate::purse::Source;
+use crate::shard::{Ground, Left, Locked, Shard, is_past};
 use crate::stats::{Cause, Stats};
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Ordering};
+use crate::table::Found;
 
-/// Shards by default: enough that the threads of a large machine rarely meet, and each holds this many units at
-/// least, so that a small cache is one exact LRU.
+/// The most shards by default: so many that the threads of a large machine rarely meet.
 const MAX_DEFAULT_SHARDS: u64 = 64;
+/// A shard holds this many entries at least, where their number is known: with fewer, chance takes from the hit ratio.
+const ENTRIES_PER_SHARD: u64 = 256;
+/// A shard holds this many units at least, where nothing is known: of bytes, some hundred entries.
 const UNITS_PER_SHARD: u64 = 64 * 1024;
-
 /// The most shards that can be asked for; more would cost memory and bring nothing.
 const MAX_SHARDS: usize = 1024;
+/// The part of the capacity that one entry may weigh.
+const LARGEST_PART: u64 = 8;
 
 /// Told of every entry that leaves; see `Builder::listener`.
 pub type Listener<M> = Arc<dyn Fn(&Hit<M>, Cause) + Send + Sync>;
@@ -37,36 +43,56 @@ pub type Listener<M> = Arc<dyn Fn(&Hit<M>, Cause) + Send + Sync>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
-    /// The one used longest ago, within its shard.
+    /// What wins on recorded traces: S3-FIFO that adapts, see `s3fifo`. A hit takes no lock.
     #[default]
+    Default,
+    /// The one used longest ago, within its shard. A hit takes the shard's lock.
     Lru,
 }
 
 /// Settings of a cache that is to be; see `Cache::builder`.
 pub struct Builder<M> {
-    budget: Arc<Budget>,
+    capacity: Option<u64>,
+    budget: Option<Arc<Budget>>,
     policy: Policy,
     clock: Option<Clock>,
     seed: Option<u64>,
     shards: Option<usize>,
+    expected: Option<u64>,
     listener: Option<Listener<M>>,
     minor_limit: u64,
     is_minor: fn(&M) -> bool,
+    drop_value: Option<DropValue>,
 }
 
 impl<M: Copy + Send + Sync + 'static> Builder<M> {
-    /// The most that the entries may weigh together. 0, the default, keeps nothing.
-    pub fn capacity(self, units: u64) -> Self {
-        self.budget(Arc::new(Budget::new(units)))
-    }
-
-    /// A capacity that other caches use as well, in place of one of its own.
-    pub fn budget(mut self, budget: Arc<Budget>) -> Self {
-        self.budget = budget;
+    /// The most that the entries may weigh together. 0 keeps nothing, and so does neither this nor a budget.
+    ///
+    /// One entry may weigh an eighth of it; a heavier one is refused, which `Stats::refused` counts.
+    pub fn capacity(mut self, units: u64) -> Self {
+        self.capacity = Some(units);
         self
     }
 
-    /// Which entry leaves when room is needed; LRU by default.
+    /// A capacity that is a number of entries, all to be stored with `Weight::Entry`.
+    pub fn entries(self, entries: u64) -> Self {
+        self.capacity(entries).expect(entries)
+    }
+
+    /// About how many entries will fit, where that is known: it only decides on the number of shards.
+    pub fn expect(mut self, entries: u64) -> Self {
+        self.expected = Some(entries);
+        self
+    }
+
+    /// A capacity that other caches use as well. Beside one of its own both hold: this cache's entries weigh at most
+    /// its capacity, those of all sharers together at most the budget's.
+    pub fn budget(mut self, budget: Arc<Budget>) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// Which entry leaves when room is needed.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
@@ -85,8 +111,8 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         self
     }
 
-    /// How many shards, rounded up to a power of two and at most 1024. By default one for each 65,536 units of
-    /// capacity, rounded down, and at most 64. One shard is an exact LRU.
+    /// How many shards, rounded up to a power of two and at most 1024. By default one for each 256 entries, if it is
+    /// known how many there will be, else for each 65,536 units of capacity, rounded down, and at most 64.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards.clamp(1, MAX_SHARDS).next_power_of_two());
         self
@@ -95,8 +121,9 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
     /// Tells `listener` of every entry that leaves, exactly once each, with the cause.
     ///
     /// It is called after the fact, outside all locks, on the thread whose call made the entry leave (for a shared
-    /// budget that may be a caller of another cache), and may call back into any cache. Entries are not told of
-    /// when the cache is dropped.
+    /// budget that may be a caller of another cache), and may call back into any cache. If it panics, the panic is that
+    /// call's, what was done is done, and the others that left by the same call are told of all the same. Entries are
+    /// not told of when the cache is dropped.
     pub fn listener(mut self, listener: Listener<M>) -> Self {
         self.listener = Some(listener);
         self
@@ -111,16 +138,33 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         self
     }
 
+    /// What drops the Rust values of a cache that holds such.
+    pub(crate) fn drop_value(mut self, drop_value: DropValue) -> Self {
+        self.drop_value = Some(drop_value);
+        self
+    }
+
     /// The cache. Starts no thread; see `Clock::system`.
     pub fn build(self) -> Cache<M> {
-        // One arm now: here the engine's next policy is chosen, and nothing above has to know.
-        let Policy::Lru = self.policy;
-        let shards = self.shards.unwrap_or_else(|| default_shards(self.budget.capacity()));
+        let (own, budget) = match (self.capacity, self.budget) {
+            (own, Some(budget)) => (own.map(Quota::new), budget),
+            (capacity, None) => (None, Arc::new(Budget::new(capacity.unwrap_or(0)))),
+        };
+        let capacity = own.as_ref().map_or(u64::MAX, Quota::limit).min(budget.capacity());
+        let shards = self.shards.unwrap_or_else(|| default_shards(capacity, self.expected));
+        let is_lru = self.policy == Policy::Lru;
+        // Chance gives some shards a little more than others, and the quotas even out what is more than that.
+        let part = |entries: u64| usize::try_from(entries / shards as u64 * 33 / 32).unwrap_or(usize::MAX);
+        let foreseen = self.expected.map(|entries| part(entries.min(capacity)));
         let shared = Arc::new(Shared {
-            shards: (0..shards).map(|_| Mutex::new(Shard::new())).collect(),
-            hasher: hasher(self.seed),
-            budget: self.budget,
-            weight: AtomicU64::new(0),
+            shards: (0..shards).map(|_| Shard::new(is_lru, foreseen)).collect(),
+            keys: Keys::new(self.seed),
+            counters: Counters::new(),
+            arena: Arena::new(self.drop_value),
+            budget,
+            own,
+            capacity,
+            is_lru,
             minor: Quota::new(self.minor_limit),
             is_minor: self.is_minor,
             clock: self.clock.unwrap_or_else(Clock::system),
@@ -129,26 +173,14 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
             unwanted: AtomicU64::new(0),
             turn: AtomicU64::new(0),
         });
-        let sharer: Arc<dyn Sharer> = shared.clone();
-        shared.budget.join(Arc::downgrade(&sharer));
+        shared.join();
         Cache { shared }
     }
 }
 
-fn default_shards(capacity: u64) -> usize {
-    let shards = (capacity / UNITS_PER_SHARD).clamp(1, MAX_DEFAULT_SHARDS);
-    1 << shards.ilog2()
-}
-
-fn hasher(seed: Option<u64>) -> SeedableRandomState {
-    match seed {
-        Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
-        None => {
-            // The standard library's seed comes from the system; the hash crate's own only from addresses and time.
-            let seed = std::hash::RandomState::new().build_hasher().finish();
-            SeedableRandomState::with_seed(seed, SharedSeed::global_random())
-        }
-    }
+fn default_shards(capacity: u64, expected: Option<u64>) -> usize {
+    let shards = expected.map_or(capacity / UNITS_PER_SHARD, |entries| entries / ENTRIES_PER_SHARD);
+    1 << shards.clamp(1, MAX_DEFAULT_SHARDS).ilog2()
 }
 
 /// A bounded map from bytes to bytes, each entry with a small `M` beside it. Cheap to clone; all clones are the
@@ -166,13 +198,18 @@ impl<M> Clone for Cache<M> {
 /// What the clones of a cache share.
 pub(crate) struct Shared<M> {
     /// A power of two of them.
-    pub(crate) shards: Box<[Mutex<Shard<M>>]>,
-    hasher: SeedableRandomState,
+    pub(crate) shards: Box<[Shard<M>]>,
+    pub(crate) keys: Keys,
+    counters: Counters,
+    /// Dropped after the shards have given up their entries.
+    pub(crate) arena: Arena,
     pub(crate) budget: Arc<Budget>,
-    /// What this cache's entries weigh; written under their shard's lock. With the other sharers' never more than
-    /// the budget has taken: added after the room was taken, subtracted before it is given back.
-    pub(crate) weight: AtomicU64,
-    /// The minor region's part of it.
+    /// The cache's own capacity, if it has one inside a shared budget.
+    pub(crate) own: Option<Quota>,
+    /// The lesser of the two.
+    pub(crate) capacity: u64,
+    pub(crate) is_lru: bool,
+    /// The minor region's part of what is held; taken while its entries' shard is locked.
     pub(crate) minor: Quota,
     is_minor: fn(&M) -> bool,
     pub(crate) clock: Clock,
@@ -187,60 +224,41 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     /// Settings to build a cache from; only a capacity or a budget is needed.
     pub fn builder() -> Builder<M> {
         Builder {
-            budget: Arc::new(Budget::new(0)),
+            capacity: None,
+            budget: None,
             policy: Policy::default(),
             clock: None,
             seed: None,
             shards: None,
+            expected: None,
             listener: None,
             minor_limit: 0,
             is_minor: |_| false,
+            drop_value: None,
         }
     }
 
     /// The live entry of this key, which counts as used now. Copies nothing.
+    ///
+    /// Two dependent cache misses, no lock (`Policy::Lru` takes the shard's) and no look at the clock.
     pub fn get(&self, key: &[u8]) -> Option<Hit<M>> {
-        let shared = &*self.shared;
-        let hash = shared.hash(key);
-        let mut left = Vec::new();
-        let hit = shared.look_up(&mut shared.shards[shared.home(hash)].lock(), hash, key, &mut left);
-        shared.settle(left);
-        hit
-    }
-
-    /// As `get` for each key, answered in the order asked; each shard's lock is taken once.
-    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Hit<M>>> {
-        let shared = &*self.shared;
-        let mut asked: Vec<(u64, usize)> =
-            keys.iter().enumerate().map(|(i, key)| (shared.hash(key.as_ref()), i)).collect();
-        // Stable, so that keys of one shard are used in the order asked.
-        asked.sort_by_key(|&(hash, _)| shared.home(hash));
-        let mut answers: Vec<Option<Hit<M>>> = keys.iter().map(|_| None).collect();
-        let mut left = Vec::new();
-        for run in asked.chunk_by(|a, b| shared.home(a.0) == shared.home(b.0)) {
-            let mut shard = shared.shards[shared.home(run[0].0)].lock();
-            for &(hash, i) in run {
-                answers[i] = shared.look_up(&mut shard, hash, keys[i].as_ref(), &mut left);
-            }
-        }
-        shared.settle(left);
-        answers
+        self.shared.get(self.shared.keys.hash(key), key)
     }
 
     /// The live entry of this key, without any trace: nothing is counted, moved or dropped.
     pub fn peek(&self, key: &[u8]) -> Option<Hit<M>> {
-        let hash = self.shared.hash(key);
-        self.shared.shards[self.shared.home(hash)].lock().peek(hash, key, &self.shared.clock)
+        let shared = &*self.shared;
+        shared.find(shared.keys.hash(key), key).filter(|hit| !is_past(hit, &shared.clock))
     }
 
     /// Takes the entry of this key out, and gives it unless it had expired (that counts as an expiration).
     pub fn remove(&self, key: &[u8]) -> Option<Hit<M>> {
         let shared = &*self.shared;
-        let hash = shared.hash(key);
+        let hash = shared.keys.hash(key);
         let left = {
-            let mut shard = shared.shards[shared.home(hash)].lock();
-            let left = shard.remove(hash, key, &shared.clock)?;
-            shared.release(&left);
+            let mut shard = shared.shard(hash).lock();
+            let left = shard.remove(hash, key, shared.ground())?;
+            shared.release(&mut shard, &left);
             left
         };
         let removed = (left.cause == Cause::Removed).then(|| left.hit.clone());
@@ -248,15 +266,13 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         removed
     }
 
-    /// Takes all entries out, shard by shard; each lock is held for a moment only. What is inserted meanwhile, into
-    /// a shard already cleared, stays: a caller for whom it must not has to refuse it by `keep`.
+    /// Takes all entries out, shard by shard; each lock is held for some nanoseconds an entry. What is inserted
+    /// meanwhile, into a shard already cleared, stays: a caller for whom it must not has to refuse it by `keep`.
     pub fn clear(&self) {
         let shared = &*self.shared;
         for shard in &shared.shards {
-            let entries = shared.empty(&mut shard.lock());
-            let left =
-                entries.into_entries().map(|(hit, region)| Left { hit, region, cause: Cause::Cleared });
-            shared.settle(left.collect());
+            let left = shared.empty(&mut shard.lock());
+            shared.settle(left);
         }
     }
 
@@ -270,14 +286,16 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         self.shared.shards.iter().all(|shard| shard.lock().len() == 0)
     }
 
-    /// The sum of the entries' weights: at no instant more than the capacity.
+    /// The sum of the entries' weights: at no instant more than the capacity. Takes all shards' locks at once, for an
+    /// instant.
     pub fn weight(&self) -> u64 {
-        self.shared.weight.load(Ordering::Acquire)
+        let locked: Vec<Locked<'_, M>> = self.shared.shards.iter().map(Shard::lock).collect();
+        locked.iter().map(Locked::weight).sum()
     }
 
     /// The most that the entries may weigh; of a shared budget, those of all sharers together.
     pub fn capacity(&self) -> u64 {
-        self.shared.budget.capacity()
+        self.shared.capacity
     }
 
     /// The clock that expiries are measured by.
@@ -285,10 +303,13 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         &self.shared.clock
     }
 
-    /// A snapshot of the counters. Takes each shard's lock in turn.
+    /// A snapshot of the counters. Takes each shard's lock in turn, and all for the weight.
     pub fn stats(&self) -> Stats {
         let shared = &*self.shared;
+        let (hits, misses) = shared.counters.sums();
         let mut stats = Stats {
+            hits,
+            misses,
             refused: shared.refused.load(Ordering::Relaxed),
             unwanted: shared.unwanted.load(Ordering::Relaxed),
             weight: self.weight(),
@@ -298,84 +319,116 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         };
         for shard in &shared.shards {
             let shard = shard.lock();
-            stats.add_shard(&shard.stats, shard.len() as u64);
+            stats.add_shard(shard.stats(), shard.len() as u64);
         }
         stats
     }
 }
 
 impl<M> Shared<M> {
-    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key);
-        hasher.finish()
-    }
-
     /// The number of the shard for this hash, from its upper half; the lower one is the shard's own.
     pub(crate) fn home(&self, hash: u64) -> usize {
         (hash >> 32) as usize & (self.shards.len() - 1)
     }
 
-    pub(crate) fn region(&self, meta: &M) -> Region {
-        if (self.is_minor)(meta) { Region::Minor } else { Region::Major }
+    pub(crate) fn shard(&self, hash: u64) -> &Shard<M> {
+        &self.shards[self.home(hash)]
     }
 
-    fn look_up(
-        &self,
-        shard: &mut Shard<M>,
-        hash: u64,
-        key: &[u8],
-        left: &mut Vec<Left<M>>,
-    ) -> Option<Hit<M>> {
-        match shard.get(hash, key, &self.clock) {
-            Found::Live(hit) => Some(hit),
-            Found::Nothing => None,
-            Found::Expired(expired) => {
-                self.release(&expired);
-                left.push(expired);
+    pub(crate) fn ground(&self) -> Ground<'_> {
+        Ground { keys: &self.keys, clock: &self.clock }
+    }
+
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source { own: self.own.as_ref(), budget: self.budget.quota() }
+    }
+
+    /// The most that one entry may weigh.
+    pub(crate) fn largest(&self) -> u64 {
+        (self.capacity / LARGEST_PART).max(self.capacity.min(1))
+    }
+
+    pub(crate) fn is_minor(&self, meta: &M) -> bool {
+        (self.is_minor)(meta)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, hash: u64, key: &[u8]) -> Option<Hit<M>> {
+        let found = if self.is_lru { self.touch(hash, key) } else { self.find(hash, key) };
+        match found {
+            Some(hit) if !is_past(&hit, &self.clock) => {
+                hit.touch();
+                self.counters.hit();
+                Some(hit)
+            }
+            found => {
+                self.counters.miss();
+                found.inspect(|expired| self.drop_expired(hash, expired));
                 None
             }
         }
     }
 
-    /// An entry left: its weight no longer counts. Its units are still taken from the budget and the region.
-    pub(crate) fn discount(&self, left: &Left<M>) {
-        self.weight.fetch_sub(left.hit.weight(), Ordering::AcqRel);
+    #[inline]
+    fn find(&self, hash: u64, key: &[u8]) -> Option<Hit<M>> {
+        match self.shard(hash).table.find(half(hash), key) {
+            Found::Hit(hit) => Some(hit),
+            Found::Nothing => None,
+            Found::Busy => self.shard(hash).lock().find(hash, key),
+        }
     }
 
-    /// An entry left for good: all it held is free again.
-    pub(crate) fn release(&self, left: &Left<M>) {
-        self.discount(left);
+    /// The entry of this key, which is the last to leave now.
+    fn touch(&self, hash: u64, key: &[u8]) -> Option<Hit<M>> {
+        let mut shard = self.shard(hash).lock();
+        let hit = shard.find(hash, key)?;
+        if !is_past(&hit, &self.clock) {
+            shard.touch(&hit);
+        }
+        Some(hit)
+    }
+
+    #[cold]
+    fn drop_expired(&self, hash: u64, hit: &Hit<M>) {
+        let left = {
+            let mut shard = self.shard(hash).lock();
+            let left = shard.remove_expired(hash, hit, self.ground());
+            left.inspect(|left| self.release(&mut shard, left))
+        };
+        self.settle(left);
+    }
+
+    /// An entry left for good: what it held is free again.
+    pub(crate) fn release(&self, shard: &mut Locked<'_, M>, left: &Left<M>) {
         self.release_minor(left);
-        self.budget.quota().give(left.hit.weight());
+        self.source().give(shard.take_slack(0));
     }
 
     pub(crate) fn release_minor(&self, left: &Left<M>) {
-        if left.region == Region::Minor {
+        if left.hit.is_minor() {
             self.minor.give(left.hit.weight());
         }
     }
 
-    /// Takes all out of a shard and frees what it held, in constant time; the clock hears of it later, in `settle`.
-    fn empty(&self, shard: &mut Shard<M>) -> Lru<M> {
-        let (weight, minor_weight) = (shard.weight(), shard.minor_weight());
-        self.weight.fetch_sub(weight, Ordering::AcqRel);
-        self.minor.give(minor_weight);
-        self.budget.quota().give(weight);
-        shard.clear()
+    /// Takes all out of a shard and frees what it held.
+    fn empty(&self, shard: &mut Locked<'_, M>) -> Vec<Left<M>> {
+        self.minor.give(shard.minor_weight());
+        let left = shard.clear(Cause::Cleared, self.ground());
+        self.source().give(shard.take_slack(0));
+        left
     }
 
-    /// Tells the clock and the listener of what left, then lets go of it. Outside all locks.
-    pub(crate) fn settle(&self, left: Vec<Left<M>>) {
-        // The way of every hit: not even the clock's counter, which all caches share, is touched.
-        if left.is_empty() {
-            return;
+    /// Tells the listener of what left, then lets go of it. Outside all locks.
+    pub(crate) fn settle(&self, left: impl IntoIterator<Item = Left<M>>) {
+        let Some(listener) = &self.listener else { return };
+        let mut panic = None;
+        for Left { hit, cause } in left {
+            let told = catch_unwind(AssertUnwindSafe(|| listener(&hit, cause)));
+            // The first one is the caller's; the others are told of all the same.
+            panic = panic.or(told.err());
         }
-        self.clock.unwatch(left.iter().filter(|left| left.hit.expires().is_some()).count() as u64);
-        for Left { hit, cause, .. } in left {
-            if let Some(listener) = &self.listener {
-                listener(&hit, cause);
-            }
+        if let Some(panic) = panic {
+            resume_unwind(panic);
         }
     }
 }
@@ -384,8 +437,7 @@ impl<M> Shared<M> {
 impl<M> Drop for Shared<M> {
     fn drop(&mut self) {
         for shard in &self.shards {
-            let entries = self.empty(&mut shard.lock()).into_entries();
-            self.clock.unwatch(entries.filter(|(hit, _)| hit.expires().is_some()).count() as u64);
+            drop(self.empty(&mut shard.lock()));
         }
         self.budget.leave();
     }
@@ -393,8 +445,8 @@ impl<M> Drop for Shared<M> {
 
 impl<M> fmt::Debug for Cache<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let weight = self.shared.weight.load(Ordering::Acquire);
-        write!(f, "Cache({weight} of {:?}, {} shards)", self.shared.budget, self.shared.shards.len())
+        let used = self.shared.shards.iter().map(Shard::quota_hint).sum::<u64>();
+        write!(f, "Cache({used} of {:?}, {} shards)", self.shared.budget, self.shared.shards.len())
     }
 }
 

@@ -112,17 +112,33 @@ impl Clock {
         }
     }
 
-    /// An entry with this expiry is about to be stored: from the return on, coarse time moves.
-    pub(crate) fn watch(&self, expires: Time) {
-        if let Kind::System(owner) = &self.0 {
-            owner.0.watch(expires);
+    /// The time as of the last tick, where there is one that can be relied on; else the exact one.
+    pub(crate) fn coarse(&self) -> Time {
+        match &self.0 {
+            Kind::System(owner) => owner.0.coarse_or_exact(),
+            Kind::Manual(_) => self.now(),
         }
     }
 
-    /// As many entries that were watched have left.
-    pub(crate) fn unwatch(&self, entries: u64) {
+    /// Somebody holds an entry with this expiry from now on: from the return on, coarse time moves.
+    pub(crate) fn watch(&self, expires: Time) {
         if let Kind::System(owner) = &self.0 {
-            owner.0.live.fetch_sub(entries, Ordering::SeqCst);
+            owner.0.live.fetch_add(1, Ordering::SeqCst);
+            owner.0.watch_until(expires);
+        }
+    }
+
+    /// Somebody who watches already holds an entry with this expiry.
+    pub(crate) fn watch_until(&self, expires: Time) {
+        if let Kind::System(owner) = &self.0 {
+            owner.0.watch_until(expires);
+        }
+    }
+
+    /// One who watched holds no entry that expires any more.
+    pub(crate) fn unwatch(&self) {
+        if let Kind::System(owner) = &self.0 {
+            owner.0.live.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
@@ -179,7 +195,7 @@ struct Ticker {
     /// Milliseconds since `start`, at most a tick old while `ticking`. Written under `state`'s lock alone.
     /// `u64::MAX` when there is no thread to refresh it: then every hit asks the exact clock.
     coarse: AtomicU64,
-    /// Entries with an expiry, over all caches.
+    /// Those who hold entries with an expiry, over all caches: shards.
     live: AtomicU64,
     /// The latest expiry ever announced, in milliseconds: past it nothing is left that could expire, though entries
     /// nobody asked for since may still lie there.
@@ -207,6 +223,12 @@ impl Ticker {
         Time(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
+    fn coarse_or_exact(&self) -> Time {
+        let coarse = self.coarse.load(Ordering::Relaxed);
+        let stands = coarse == u64::MAX || !self.ticking.load(Ordering::Relaxed);
+        if stands { self.exact() } else { Time(coarse) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing of a caller's runs under this lock, so there is no poison to mind.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -214,8 +236,7 @@ impl Ticker {
 
     /// Sequentially consistent, against `park_if_idle`: the entry is announced before `ticking` is read, there `ticking` is
     /// cleared before the announcements are read; so one of the two sees the other.
-    fn watch(self: &Arc<Self>, expires: Time) {
-        self.live.fetch_add(1, Ordering::SeqCst);
+    fn watch_until(self: &Arc<Self>, expires: Time) {
         self.latest.fetch_max(expires.0, Ordering::SeqCst);
         if !self.ticking.load(Ordering::SeqCst) {
             self.wake();
@@ -372,7 +393,7 @@ mod tests {
             while ticker.coarse.load(Ordering::Relaxed) == seen {
                 thread::yield_now();
             }
-            clock.unwatch(1);
+            clock.unwatch();
             await_state(&ticker, State::Parked);
         }
     }

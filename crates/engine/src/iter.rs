@@ -1,31 +1,30 @@
-//! Walking a cache hottest first, while others read and write it.
+//! Walking a cache from what is to leave last, while others read and write it.
 
 use std::vec;
 
 use crate::block::Hit;
 use crate::cache::Cache;
-use crate::lru::Ticket;
 
 /// Handles fetched at a time for each list. An iterator that is held keeps this many evicted entries of each from
 /// being freed, hence few.
 const CHUNK: usize = 16;
 
 impl<M: Copy + Send + Sync + 'static> Cache<M> {
-    /// The live entries, hottest first.
+    /// The live entries, those first that are to leave last.
     ///
     /// The order is each shard's at the moment of the call, shard after shard, major and minor region each for
-    /// itself; the lists are interleaved by rank, so with one shard and no minor region it is the exact order of
-    /// use, and else the nearest to it that can be had without comparing shards.
+    /// itself; the lists are interleaved by rank. With `Policy::Lru`, one shard and no minor region it is the exact order
+    /// of use; with the default policy main's entries come before small's, the newest of each first.
     ///
     /// An entry that is there from the call until its turn is given exactly once. One that leaves or expires
-    /// meanwhile is left out, unless the iterator already held it. One that comes meanwhile is not given, also
-    /// where it replaces one that would have been. Walking counts nothing and moves nothing.
+    /// meanwhile is left out, unless the iterator already held it. One that comes meanwhile is not given, unless in the
+    /// place of one of the same key. Walking counts nothing and moves nothing.
     ///
-    /// The call takes each shard's lock once, for some nanoseconds an entry, and 8 bytes an entry of memory; the
+    /// The call takes each shard's lock once, for some tens of nanoseconds an entry, and 8 bytes an entry of memory; the
     /// iterator then takes a shard's lock for 16 entries at a time. It keeps the cache alive.
     pub fn iter(&self) -> Iter<M> {
         let lists = self.shared.shards.iter().enumerate().flat_map(|(shard, lock)| {
-            let orders = lock.lock().orders();
+            let orders = lock.lock().orders(self.shared.ground());
             orders.map(|order| List { shard, order: order.into_iter(), ready: Vec::new().into_iter() })
         });
         Iter { lists: lists.collect(), turn: 0, cache: self.clone() }
@@ -43,7 +42,8 @@ pub struct Iter<M> {
 
 struct List<M> {
     shard: usize,
-    order: vec::IntoIter<Ticket>,
+    /// Hashes, which outlive an entry's move to another block.
+    order: vec::IntoIter<u64>,
     ready: vec::IntoIter<Hit<M>>,
 }
 
@@ -52,7 +52,8 @@ impl<M: Copy + Send + Sync + 'static> List<M> {
         while self.ready.len() == 0 && self.order.len() > 0 {
             let shard = cache.shared.shards[self.shard].lock();
             let chunk = self.order.by_ref().take(CHUNK);
-            let live: Vec<Hit<M>> = chunk.filter_map(|ticket| shard.redeem(ticket, cache.clock())).collect();
+            let ground = cache.shared.ground();
+            let live: Vec<Hit<M>> = chunk.filter_map(|hash| shard.redeem(hash, ground)).collect();
             self.ready = live.into_iter();
         }
         self.ready.next()
@@ -90,12 +91,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::cache::Policy;
     use crate::clock::Clock;
     use crate::weight::Weight;
 
     fn cache(shards: usize, clock: &Clock) -> Cache<u8> {
         let minor = |&meta: &u8| meta == 1;
-        Cache::builder().capacity(1000).shards(shards).clock(clock.clone()).region(500, minor).build()
+        Cache::builder().capacity(1000).policy(Policy::Lru).shards(shards).clock(clock.clone()).region(500, minor).build()
     }
 
     fn put(cache: &Cache<u8>, key: u32, meta: u8) {
@@ -125,7 +127,7 @@ mod tests {
         assert_eq!(walked.iter().collect::<HashSet<_>>().len(), 800);
         let mut rank = [0_usize; 8];
         let mut ranks = walked.iter().map(|key| {
-            let home = cache.shared.home(cache.shared.hash(&key.to_le_bytes()));
+            let home = cache.shared.home(cache.shared.keys.hash(&key.to_le_bytes()));
             rank[home] += 1;
             rank[home]
         });

@@ -32,37 +32,57 @@
 //! Imports run down only:
 //!
 //! ```text
-//!  7  lib
-//!  6  insert  iter           storing · walking
-//!  5  cache                  the handle, its builder, the other operations
-//!  4  weight                 what an entry is charged, why it is refused
-//!  3  shard                  a table, the order of use and the counters, under one lock
-//!  2  lru                    the order of use
-//!  1  block  budget          one allocation per entry · how much may be held
-//!  0  clock  stats  sync     time · counts and causes · locks and atomics
+//!  8  lib
+//!  7  insert  many  iter               storing · many keys at once · walking
+//!  6  room  compact                    room for an entry · blocks moved together
+//!  5  cache                            the handle, its builder, a get and the other operations
+//!  4  shard                            a table, queues, policy, wheel and counts; all but the table under one lock
+//!  3  queues  s3fifo                   which entry stands where · who comes in and who leaves
+//!  2  table  ring  ghosts  wheel  weight  purse     lines of addresses · a queue · what left lately · what expires when
+//!                                                   · what an entry is charged · units on their way
+//!  1  block  arena  spans  budget      an entry's memory and its handle · where it comes from · how much may be held
+//!  0  pages  prefetch  clock  keys  counters  stats  sync
 //! ```
 //!
-//! Invariants: only `block` is unsafe; only `clock` reads a clock or waits; no thread holds two shards' locks; the
-//! listener runs, and blocks are freed, outside all locks.
+//! Invariants: only `clock` reads a clock or waits; a thread holds one shard's lock at a time, but for who weighs the
+//! whole; the listener runs, and blocks are freed, outside the shards' locks.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
 
+mod arena;
 mod block;
 mod budget;
 mod cache;
 mod clock;
+mod compact;
+mod counters;
+mod ghosts;
 mod insert;
 mod iter;
-mod lru;
+mod keys;
+mod many;
+mod pages;
+mod prefetch;
+mod purse;
+mod queues;
+mod ring;
+mod room;
+mod s3fifo;
 mod shard;
+mod spans;
 mod stats;
 mod sync;
+mod table;
 mod weight;
+mod wheel;
 
 pub use block::Hit;
-pub use budget::Budget;
+pub use budget::{Budget, Full, Reserved};
 pub use cache::{Builder, Cache, Listener, Policy};
 pub use clock::{Clock, Time};
 pub use iter::Iter;
 pub use stats::{Cause, Stats};
 pub use weight::{Refused, Weight};
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("carrot-engine keeps 48-bit addresses in its tables: it needs a 64-bit machine");

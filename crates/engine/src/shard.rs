@@ -1,222 +1,507 @@
-//! One shard: a table from keys to slots, the order of use, and the counters. All of it under one lock.
+//! One shard: a table that is read without its lock, and behind the lock the queues, the policy, the wheel, the counts.
 //!
 //! What leaves is handed out as `Left`, never dropped here: freeing a block and telling the listener are for after
-//! the lock. A shard knows neither capacity nor budget; whoever holds its lock sees to them.
+//! the lock. A shard keeps within its quota, which whoever holds its lock has taken from the budget; it takes none
+//! itself.
+//!
+//! Uses `unsafe` once, to move an entry to another block.
+#![allow(unsafe_code, reason = "moves an entry; see above")]
 
-use hashbrown::HashTable;
-
-use crate::block::Hit;
-use crate::clock::Clock;
-use crate::lru::{Lru, Region, Ticket};
+use crate::arena::Arena;
+use crate::block::{Hit, Lent, Move, free_moved, move_within};
+use crate::clock::{Clock, Time};
+use crate::keys::{Keys, half};
+use crate::prefetch::prefetch;
+use crate::queues::{Queue, Queues, Rank};
+use crate::s3fifo::{S3Fifo, Victim};
 use crate::stats::{Cause, Stats};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::table::{Found, Lines, Table};
+use crate::wheel::Wheel;
 
+/// Expired entries that one insert takes out at most: they are many at once where many were stored at once.
+const EXPIRED_AT_ONCE: usize = 32;
+/// A wheel holds at most twice the hints it has use for, and these.
+const SPARE_HINTS: usize = 64;
+/// The clock is told of expiries a second ahead, so that it need not be told of each.
+const ANNOUNCED_AHEAD: u64 = 1000;
+/// Entries that left between two looks at whether blocks lie sparse.
+const LEFT_BETWEEN_LOOKS: u32 = 512;
+
+/// On cache lines of its own: a neighbour's writers must not slow this one's readers.
+#[repr(align(128))]
 pub(crate) struct Shard<M> {
-    /// Slots of `lru`, by their keys' hashes.
-    table: HashTable<u32>,
-    lru: Lru<M>,
+    pub(crate) table: Table<M>,
+    /// Mirrors the quota, to be read without the lock by those who look for room.
+    quota: AtomicU64,
+    state: Mutex<State<M>>,
+}
+
+/// What is behind the lock.
+pub(crate) struct State<M> {
+    lines: Lines,
+    queues: Queues<M>,
+    order: Order,
+    wheel: Option<Box<Wheel>>,
+    /// Entries that can expire.
+    expiring: usize,
+    /// Up to when the clock knows of expiries, in milliseconds.
+    announced: u64,
+    /// What the entries may weigh: taken from the budget. Invariant: not less than they do, whenever the lock is free.
+    quota: u64,
+    left_since_look: u32,
     /// The shard's part; what belongs to the whole cache stays zero.
     pub(crate) stats: Stats,
+}
+
+/// Which entry leaves for room.
+enum Order {
+    /// The one used longest ago: `main` alone, in the order of use.
+    Lru,
+    S3Fifo(Box<S3Fifo>),
+}
+
+/// What an operation on a shard needs to know of its cache.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) clock: &'a Clock,
+}
+
+/// What an entry needs when it is put in: see `Locked::admit`.
+pub(crate) struct Admitted {
+    queue: Queue,
+    /// The key's older entry, by its address: still in the table, and in no queue.
+    old: Option<u64>,
+    /// What that held of the minor region.
+    pub(crate) minor: u64,
+}
+
+/// What an eviction is to make room for: the weight that comes into small.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Coming {
+    small: u64,
+}
+
+impl Admitted {
+    pub(crate) fn coming(&self, weight: u64) -> Coming {
+        Coming { small: if self.queue == Queue::Small { weight } else { 0 } }
+    }
 }
 
 /// An entry on its way out.
 pub(crate) struct Left<M> {
     pub(crate) hit: Hit<M>,
-    pub(crate) region: Region,
     pub(crate) cause: Cause,
 }
 
-/// What a look-up came to.
-pub(crate) enum Found<M> {
-    Live(Hit<M>),
-    Expired(Left<M>),
-    Nothing,
+impl<M> Shard<M> {
+    /// An empty shard. `foreseen` is how many entries it will hold, if that is known.
+    pub(crate) fn new(is_lru: bool, foreseen: Option<usize>) -> Self {
+        let (table, lines) = Table::new(foreseen);
+        let order = if is_lru { Order::Lru } else { Order::S3Fifo(Box::new(S3Fifo::new())) };
+        let state = State {
+            lines,
+            queues: Queues::new(),
+            order,
+            wheel: None,
+            expiring: 0,
+            announced: 0,
+            quota: 0,
+            left_since_look: 0,
+            stats: Stats::default(),
+        };
+        Self { table, quota: AtomicU64::new(0), state: Mutex::new(state) }
+    }
+
+    pub(crate) fn lock(&self) -> Locked<'_, M> {
+        Locked { shard: self, state: self.state.lock() }
+    }
+
+    /// The quota, a moment ago.
+    pub(crate) fn quota_hint(&self) -> u64 {
+        self.quota.load(Ordering::Relaxed)
+    }
 }
 
-impl<M> Shard<M> {
-    /// What one more entry costs in table and list, at most: a number of 4 bytes and its byte of hash, at a load of
-    /// 7/16 just after the table has doubled, rounded up; and its part of the list.
-    pub(crate) const BYTES_PER_ENTRY: usize = 12 + Lru::<M>::BYTES_PER_ENTRY;
+/// A shard whose lock is held.
+pub(crate) struct Locked<'a, M> {
+    shard: &'a Shard<M>,
+    state: MutexGuard<'a, State<M>>,
+}
 
-    pub(crate) fn new() -> Self {
-        Self { table: HashTable::new(), lru: Lru::new(), stats: Stats::default() }
+impl<'a, M> Locked<'a, M> {
+    fn table(&self) -> &'a Table<M> {
+        &self.shard.table
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lru.len()
+        self.table().len(&self.state.lines)
     }
 
     /// What the entries weigh.
     pub(crate) fn weight(&self) -> u64 {
-        self.lru.weight(Region::Major) + self.lru.weight(Region::Minor)
+        self.state.queues.total()
     }
 
     pub(crate) fn minor_weight(&self) -> u64 {
-        self.lru.weight(Region::Minor)
+        self.state.queues.weight(Queue::Minor)
     }
 
-    /// The entry of a key, which becomes the hottest. Counts a hit or a miss.
-    pub(crate) fn get(&mut self, hash: u64, key: &[u8], clock: &Clock) -> Found<M> {
-        let Some(slot) = self.find(hash, key) else {
-            self.stats.misses += 1;
-            return Found::Nothing;
-        };
-        if is_past(self.lru.hit(slot), clock) {
-            self.stats.misses += 1;
-            return Found::Expired(self.take_slot(slot, Cause::Expired));
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.state.stats
+    }
+
+    pub(crate) fn quota(&self) -> u64 {
+        self.state.quota
+    }
+
+    /// Units come from the budget, or go back: the caller took them or will give them.
+    pub(crate) fn set_quota(&mut self, quota: u64) {
+        debug_assert!(quota >= self.weight(), "entries weigh {} over a quota of {quota}", self.weight());
+        self.state.quota = quota;
+        self.shard.quota.store(quota, Ordering::Relaxed);
+    }
+
+    /// Takes out of the quota what no entry uses, but for `keep`, and gives it.
+    pub(crate) fn take_slack(&mut self, keep: u64) -> u64 {
+        let slack = self.state.quota - self.weight();
+        if slack <= keep {
+            return 0;
         }
-        self.stats.hits += 1;
-        self.lru.touch(slot);
-        Found::Live(self.lru.hit(slot).clone())
+        self.set_quota(self.state.quota - slack);
+        slack
     }
 
-    /// The entry of a key, and nothing changes.
-    pub(crate) fn peek(&self, hash: u64, key: &[u8], clock: &Clock) -> Option<Hit<M>> {
-        let hit = self.lru.hit(self.find(hash, key)?);
-        (!is_past(hit, clock)).then(|| hit.clone())
+    /// The entry of a key, as a reader would find it.
+    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<Hit<M>> {
+        match self.table().find(half(hash), key) {
+            Found::Hit(hit) => Some(hit),
+            // Only who holds this lock moves entries, and has finished.
+            Found::Nothing | Found::Busy => None,
+        }
+    }
+
+    /// What the entry of this key weighs; zero if there is none.
+    pub(crate) fn weight_of(&self, hash: u64, key: &[u8]) -> u64 {
+        self.table().entry(&self.state.lines, half(hash), key).map_or(0, |entry| entry.weight())
+    }
+
+    /// The entry was used: it is the last to leave now. Only an LRU keeps such an order; else the hit itself counts.
+    pub(crate) fn touch(&mut self, hit: &Hit<M>) {
+        let state = &mut *self.state;
+        match state.order {
+            Order::Lru => {
+                state.queues.requeue(hit.address(), Rank::of(hit).queue);
+                state.queues.close_holes(4);
+            }
+            Order::S3Fifo(_) => hit.touch(),
+        }
     }
 
     /// Takes the entry of a key out: removed, or found expired.
-    pub(crate) fn remove(&mut self, hash: u64, key: &[u8], clock: &Clock) -> Option<Left<M>> {
-        let slot = self.find(hash, key)?;
-        let cause = if is_past(self.lru.hit(slot), clock) { Cause::Expired } else { Cause::Removed };
-        Some(self.take_slot(slot, cause))
+    pub(crate) fn remove(&mut self, hash: u64, key: &[u8], ground: Ground<'_>) -> Option<Left<M>> {
+        let entry = self.table().entry(&self.state.lines, half(hash), key)?;
+        let cause = if is_past(&entry, ground.clock) { Cause::Expired } else { Cause::Removed };
+        let address = entry.address();
+        let left = self.take(half(hash), address, cause, ground);
+        self.tidy(ground);
+        Some(left)
     }
 
-    /// Takes the entry of a key out, whether expired or not.
-    pub(crate) fn take(&mut self, hash: u64, key: &[u8], cause: Cause) -> Option<Left<M>> {
-        let slot = self.find(hash, key)?;
-        Some(self.take_slot(slot, cause))
+    /// Takes this very entry out, if it is still the key's and has expired.
+    pub(crate) fn remove_expired(&mut self, hash: u64, hit: &Hit<M>, ground: Ground<'_>) -> Option<Left<M>> {
+        let entry = self.table().entry(&self.state.lines, half(hash), hit.key())?;
+        // It may have been replaced, or moved, since it was found.
+        let address = is_past(&entry, ground.clock).then(|| entry.address())?;
+        let left = self.take(half(hash), address, Cause::Expired, ground);
+        self.tidy(ground);
+        Some(left)
     }
 
-    /// Takes the coldest entry out: a major one, unless there is none.
-    pub(crate) fn evict(&mut self) -> Option<Left<M>> {
-        let slot = self.lru.coldest(Region::Major).or_else(|| self.lru.coldest(Region::Minor))?;
-        Some(self.take_slot(slot, Cause::Evicted))
+    /// Takes out some of what has expired; cheap while nothing has.
+    pub(crate) fn expire(&mut self, ground: Ground<'_>, left: &mut impl Extend<Left<M>>) {
+        let Some(wheel) = &mut self.state.wheel else { return };
+        let now = ground.clock.coarse();
+        if !wheel.is_due(now) {
+            return;
+        }
+        let mut due = Vec::new();
+        wheel.advance(now, EXPIRED_AT_ONCE, &mut |hash, _| due.push(hash));
+        for half in due {
+            let candidates = self.table().candidates(&self.state.lines, half);
+            let expired: Vec<u64> = candidates
+                .filter(|entry| entry.expires().is_some_and(|expires| expires <= now))
+                .map(|entry| entry.address())
+                .collect();
+            for address in expired {
+                let gone = self.take_at(address, Cause::Expired, ground);
+                left.extend([gone]);
+            }
+        }
     }
 
-    /// Takes the coldest minor entry out.
-    pub(crate) fn evict_minor(&mut self) -> Option<Left<M>> {
-        let slot = self.lru.coldest(Region::Minor)?;
-        Some(self.take_slot(slot, Cause::Evicted))
+    /// Puts an entry in the place of the key's older one, which is given; unless there is none, or it weighs less or is
+    /// of the other region.
+    pub(crate) fn replace(&mut self, hash: u64, hit: &Hit<M>, ground: Ground<'_>) -> Option<Left<M>> {
+        let old = self.table().entry(&self.state.lines, half(hash), hit.key())?;
+        if old.is_minor() != hit.is_minor() || old.weight() < hit.weight() {
+            return None;
+        }
+        let old = old.address();
+        let state = &mut *self.state;
+        let old = self.shard.table.replace(&mut state.lines, half(hash), old, hit.clone());
+        state.queues.replace(&old, hit);
+        state.stats.inserts += 1;
+        self.watch(half(hash), hit, ground);
+        self.touch(hit);
+        Some(self.account(old, Cause::Replaced, ground))
     }
 
-    /// Stores an entry as its region's hottest. Its key is not here: who stores takes the old entry out first.
-    pub(crate) fn put(&mut self, hash: u64, hit: Hit<M>, region: Region) {
-        debug_assert!(self.find(hash, hit.key()).is_none(), "the old entry was not taken out");
-        let half = half(hash);
-        let slot = self.lru.push(hit, half, region);
-        let lru = &self.lru;
-        self.table.insert_unique(whole(half), slot, |&slot| whole(lru.hash(slot)));
-        self.stats.inserts += 1;
+    /// Where an entry is to go: where the key's older one was, which is in no queue afterwards, else where the policy
+    /// says. Its own rank is set. `share` is what the shard may hold as a part of its cache.
+    pub(crate) fn admit(&mut self, hash: u64, hit: &Hit<M>, share: u64) -> Admitted {
+        let state = &mut *self.state;
+        if let Some(old) = self.shard.table.entry(&state.lines, half(hash), hit.key()) {
+            let (rank, weight) = (Rank::of(&old), old.weight());
+            hit.set_hits(old.hits());
+            rank.write(hit);
+            hit.touch();
+            let queue = match (hit.is_minor(), &state.order, rank.queue) {
+                (true, ..) => Queue::Minor,
+                (false, Order::S3Fifo(_), Queue::Small) => Queue::Small,
+                (false, ..) => Queue::Main,
+            };
+            state.queues.remove(&old);
+            let minor = if old.is_minor() { weight } else { 0 };
+            return Admitted { queue, old: Some(old.address()), minor };
+        }
+        let queue = match &mut state.order {
+            _ if hit.is_minor() => Queue::Minor,
+            Order::Lru => Queue::Main,
+            Order::S3Fifo(policy) => {
+                let admission = policy.admit(&state.queues, hit, hash, share);
+                state.stats.admissions += u64::from(admission.queue == Queue::Main);
+                state.stats.ghost_hits += u64::from(admission.nearly);
+                admission.queue
+            }
+        };
+        Admitted { queue, old: None, minor: 0 }
     }
 
-    /// Takes everything out, in constant time but for freeing the table; walk the result after the lock.
-    pub(crate) fn clear(&mut self) -> Lru<M> {
-        self.stats.count(Cause::Cleared, self.len() as u64);
-        self.table = HashTable::new();
-        self.lru.take()
+    /// Puts an entry in, where `admit` said; gives the older one, if there was one. There is room for it.
+    pub(crate) fn enter(
+        &mut self,
+        hash: u64,
+        hit: &Hit<M>,
+        admitted: Admitted,
+        ground: Ground<'_>,
+    ) -> Option<Left<M>> {
+        let state = &mut *self.state;
+        state.stats.inserts += 1;
+        state.queues.push(admitted.queue, hit);
+        debug_assert!(state.queues.total() <= state.quota, "there is no room");
+        let half_of = |key: &[u8]| ground.keys.half(key);
+        let table = &self.shard.table;
+        let old = match admitted.old {
+            Some(old) => Some(table.replace(&mut state.lines, half(hash), old, hit.clone())),
+            None => {
+                table.insert(&mut state.lines, half(hash), hit.clone(), &half_of);
+                None
+            }
+        };
+        self.watch(half(hash), hit, ground);
+        old.map(|old| self.account(old, Cause::Replaced, ground))
     }
 
-    /// Each region's order, hottest first.
-    pub(crate) fn orders(&self) -> [Vec<Ticket>; 2] {
-        [Region::Major, Region::Minor].map(|region| self.lru.order(region))
+    /// There was room for all: the policy may arrange them.
+    pub(crate) fn fill(&mut self, share: u64) {
+        let state = &mut *self.state;
+        if let Order::S3Fifo(policy) = &state.order {
+            policy.fill(&mut state.queues, share);
+        }
     }
 
-    /// The entry a ticket was for, unless it is gone or expired.
-    pub(crate) fn redeem(&self, ticket: Ticket, clock: &Clock) -> Option<Hit<M>> {
-        self.lru.redeem(ticket).filter(|hit| !is_past(hit, clock)).cloned()
+    /// Takes the policy's next victim out: a major entry, unless there is none. `coming` is what the room is for.
+    pub(crate) fn evict(&mut self, share: u64, coming: Coming, ground: Ground<'_>) -> Option<Left<M>> {
+        self.evict_major(share, coming, ground).or_else(|| self.evict_minor(ground))
     }
 
-    fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        let (lru, half) = (&self.lru, half(hash));
-        // The slot's half of the hash first: a false match of the table's 7 bits then costs no block.
-        let same = |&slot: &u32| lru.hash(slot) == half && lru.hit(slot).key() == key;
-        self.table.find(whole(half), same).copied()
+    fn evict_major(&mut self, share: u64, coming: Coming, ground: Ground<'_>) -> Option<Left<M>> {
+        let state = &mut *self.state;
+        [Queue::Small, Queue::Main].into_iter().filter_map(|queue| state.queues.soon(queue)).for_each(|address| {
+            prefetch(std::ptr::without_provenance(address as usize));
+        });
+        let address = loop {
+            match &mut state.order {
+                Order::Lru => break state.queues.oldest(Queue::Main)?.address(),
+                Order::S3Fifo(policy) => {
+                    match policy.evict(&mut state.queues, share, coming.small, &|key| ground.keys.hash(key))? {
+                        Victim::Evict { address } => break address,
+                        Victim::Moved { admitted } => state.stats.admissions += u64::from(admitted),
+                    }
+                }
+            }
+        };
+        Some(self.take_at(address, Cause::Evicted, ground))
     }
 
-    fn take_slot(&mut self, slot: u32, cause: Cause) -> Left<M> {
-        let hash = whole(self.lru.hash(slot));
-        let entry = self.table.find_entry(hash, |&other| other == slot);
-        entry.expect("every linked slot is in the table").remove();
-        self.stats.count(cause, 1);
-        let (hit, region) = self.lru.remove(slot);
-        Left { hit, region, cause }
+    /// Takes a minor entry out: the oldest that was not hit since it last had its turn.
+    pub(crate) fn evict_minor(&mut self, ground: Ground<'_>) -> Option<Left<M>> {
+        let queues = &mut self.state.queues;
+        let address = loop {
+            let oldest = queues.oldest(Queue::Minor)?;
+            if oldest.hits() == 0 || queues.len(Queue::Minor) == 1 {
+                break oldest.address();
+            }
+            oldest.set_hits(oldest.hits() - 1);
+            drop(oldest);
+            queues.requeue_oldest(Queue::Minor, Queue::Minor);
+        };
+        Some(self.take_at(address, Cause::Evicted, ground))
+    }
+
+    /// Takes everything out, and gives the memory of the bookkeeping back.
+    pub(crate) fn clear(&mut self, cause: Cause, ground: Ground<'_>) -> Vec<Left<M>> {
+        let hits = self.shard.table.clear(&mut self.state.lines);
+        let state = &mut *self.state;
+        state.stats.count(cause, hits.len() as u64);
+        state.queues.clear();
+        if let Order::S3Fifo(policy) = &mut state.order {
+            policy.clear();
+        }
+        state.wheel = None;
+        if std::mem::take(&mut state.expiring) > 0 {
+            ground.clock.unwatch();
+        }
+        hits.into_iter().map(|hit| Left { hit, cause }).collect()
+    }
+
+    /// The hashes of the entries of each region, those that are to leave last first.
+    pub(crate) fn orders(&self, ground: Ground<'_>) -> [Vec<u64>; 2] {
+        let hashes = |queues: &[Queue]| {
+            let entries = queues.iter().flat_map(|&queue| self.state.queues.newest_first(queue));
+            entries.map(|entry| ground.keys.hash(entry.key())).collect()
+        };
+        [hashes(&[Queue::Main, Queue::Small]), hashes(&[Queue::Minor])]
+    }
+
+    /// The entry with this hash, unless it is gone or expired.
+    pub(crate) fn redeem(&self, hash: u64, ground: Ground<'_>) -> Option<Hit<M>> {
+        let mut candidates = self.table().candidates(&self.state.lines, half(hash));
+        let entry = candidates.find(|entry| ground.keys.hash(entry.key()) == hash)?;
+        (!is_past(&entry, ground.clock)).then(|| (*entry).clone())
+    }
+
+    /// Moves an entry to another block, unless it left meanwhile or somebody else holds it.
+    pub(crate) fn relocate(&mut self, hash: u64, hit: Hit<M>, arena: &Arena) {
+        let state = &mut *self.state;
+        let entry = self.shard.table.entry(&state.lines, half(hash), hit.key());
+        if !entry.is_some_and(|entry| entry.address() == hit.address()) {
+            return;
+        }
+        // SAFETY: under the lock, in the table; the old address is replaced before the old block is freed.
+        unsafe {
+            if let Some(Move { new, old }) = move_within(hit, arena) {
+                state.queues.moved(&new);
+                self.shard.table.moved(&mut state.lines, half(hash), old, new);
+                free_moved(old);
+            }
+        }
+    }
+
+    /// Closes holes, gives memory back, and builds the wheel anew, each where it is worth it. After entries left.
+    pub(crate) fn tidy(&mut self, ground: Ground<'_>) {
+        let state = &mut *self.state;
+        let spare = if matches!(state.order, Order::Lru) { 4 } else { 1 };
+        state.queues.close_holes(spare);
+        self.shard.table.shrink(&mut state.lines, &|key| ground.keys.half(key));
+        if state.wheel.as_ref().is_some_and(|wheel| wheel.len() > 2 * state.expiring + SPARE_HINTS) {
+            self.rebuild_wheel(ground);
+        }
+    }
+
+    /// Whether it is time to look if blocks lie sparse.
+    pub(crate) fn is_time_to_look(&mut self) -> bool {
+        let is_time = self.state.left_since_look >= LEFT_BETWEEN_LOOKS;
+        if is_time {
+            self.state.left_since_look = 0;
+        }
+        is_time
+    }
+
+    /// The most lines that a look-up here goes through.
+    #[cfg(all(test, not(shuttle)))]
+    pub(crate) fn longest_way(&self, keys: &Keys) -> usize {
+        self.table().longest_way(&self.state.lines, &|key| keys.half(key))
+    }
+
+    /// Takes this entry out.
+    fn take_at(&mut self, address: u64, cause: Cause, ground: Ground<'_>) -> Left<M> {
+        let half = {
+            let entry: Lent<'_, M> = self.state.queues.entry(address);
+            ground.keys.half(entry.key())
+        };
+        self.take(half, address, cause, ground)
+    }
+
+    fn take(&mut self, half: u32, address: u64, cause: Cause, ground: Ground<'_>) -> Left<M> {
+        let state = &mut *self.state;
+        state.queues.remove_at(address);
+        let hit = self.shard.table.remove(&mut state.lines, half, address);
+        self.account(hit, cause, ground)
+    }
+
+    /// An entry is out of table and queues.
+    fn account(&mut self, hit: Hit<M>, cause: Cause, ground: Ground<'_>) -> Left<M> {
+        let state = &mut *self.state;
+        state.stats.count(cause, 1);
+        state.left_since_look += 1;
+        if hit.expires().is_some() {
+            state.expiring -= 1;
+            if state.expiring == 0 {
+                ground.clock.unwatch();
+            }
+        }
+        Left { hit, cause }
+    }
+
+    /// An entry comes: the clock and the wheel hear of its expiry, if it has one.
+    fn watch(&mut self, half: u32, hit: &Hit<M>, ground: Ground<'_>) {
+        let Some(expires) = hit.expires() else { return };
+        let state = &mut *self.state;
+        let first = state.expiring == 0;
+        if first || expires.as_millis() > state.announced {
+            state.announced = expires.as_millis().saturating_add(ANNOUNCED_AHEAD);
+            let until = Time::from_millis(state.announced);
+            if first { ground.clock.watch(until) } else { ground.clock.watch_until(until) }
+        }
+        state.expiring += 1;
+        state.wheel.get_or_insert_with(|| Box::new(Wheel::new())).add(half, expires);
+    }
+
+    #[cold]
+    fn rebuild_wheel(&mut self, ground: Ground<'_>) {
+        let state = &mut *self.state;
+        state.wheel = None;
+        if state.expiring == 0 {
+            return;
+        }
+        let mut wheel = Box::new(Wheel::new());
+        for queue in [Queue::Small, Queue::Main, Queue::Minor] {
+            for entry in state.queues.newest_first(queue) {
+                if let Some(expires) = entry.expires() {
+                    wheel.add(ground.keys.half(entry.key()), expires);
+                }
+            }
+        }
+        state.wheel = Some(wheel);
     }
 }
 
-fn is_past<M>(hit: &Hit<M>, clock: &Clock) -> bool {
+pub(crate) fn is_past<M>(hit: &Hit<M>, clock: &Clock) -> bool {
     hit.expires().is_some_and(|expires| clock.is_past(expires))
 }
 
-/// What a slot remembers of a hash: the lower half. The upper one chose the shard, so its bits would tell less.
-fn half(hash: u64) -> u32 {
-    hash as u32
-}
-
-/// A hash for the table: it takes the place from the lower bits and a tag from the top ones.
-fn whole(half: u32) -> u64 {
-    u64::from(half) << 32 | u64::from(half)
-}
-
 #[cfg(all(test, not(shuttle)))]
-mod tests {
-    use super::*;
-    use crate::clock::Time;
-
-    fn put(shard: &mut Shard<()>, hash: u64, key: &[u8]) {
-        shard.put(hash, Hit::new(key, b"v", (), 1, Some(Time::from_millis(10))), Region::Major);
-    }
-
-    #[test]
-    fn keys_of_one_hash_are_told_apart() {
-        let (mut shard, clock) = (Shard::new(), Clock::manual());
-        for key in [b"a", b"b", b"c"] {
-            put(&mut shard, 42, key);
-        }
-        assert!(shard.take(42, b"b", Cause::Removed).is_some());
-        assert!(shard.peek(42, b"b", &clock).is_none());
-        assert_eq!(shard.peek(42, b"a", &clock).unwrap().key(), b"a");
-        assert_eq!(shard.peek(42, b"c", &clock).unwrap().key(), b"c");
-    }
-
-    #[test]
-    fn every_key_is_found_while_the_table_grows_and_shrinks() {
-        let (mut shard, clock) = (Shard::new(), Clock::manual());
-        let hash = |n: u32| u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        for n in 0..5000_u32 {
-            put(&mut shard, hash(n), &n.to_le_bytes());
-        }
-        for n in (0..5000_u32).step_by(2) {
-            assert!(shard.take(hash(n), &n.to_le_bytes(), Cause::Removed).is_some());
-        }
-        for n in 0..5000_u32 {
-            assert_eq!(shard.peek(hash(n), &n.to_le_bytes(), &clock).is_some(), n % 2 == 1);
-        }
-        assert_eq!(shard.len(), 2500);
-    }
-
-    #[test]
-    fn bookkeeping_is_what_is_charged_for_it_at_most() {
-        let mut shard = Shard::new();
-        for n in 0..3000_u64 {
-            put(&mut shard, n.wrapping_mul(0x9E37_79B9_7F4A_7C15), &n.to_le_bytes());
-            let used = shard.table.allocation_size() + shard.lru.allocation_size();
-            // The first few entries pay for what an empty table and slab begin with.
-            assert!(used <= shard.len() * Shard::<()>::BYTES_PER_ENTRY + 128, "{used} at {n}");
-        }
-    }
-
-    #[test]
-    fn major_entries_are_evicted_before_minor_ones() {
-        let mut shard = Shard::new();
-        for (n, region) in [(1, Region::Minor), (2, Region::Major), (3, Region::Major), (4, Region::Minor)] {
-            shard.put(n, Hit::new(&[n as u8], b"", (), 1, None), region);
-        }
-        let mut evicted = Vec::new();
-        while let Some(left) = shard.evict() {
-            evicted.push(left.hit.key()[0]);
-        }
-        assert_eq!(evicted, [2, 3, 1, 4]);
-        assert_eq!(shard.stats.evictions, 4);
-    }
-}
+mod tests;

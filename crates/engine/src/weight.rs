@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use crate::block::Hit;
-use crate::shard::Shard;
+use crate::block::{Charge, Hit, MAX_KEY, MAX_VALUE, taken};
+use crate::wheel::Wheel;
+use crate::{ghosts, ring, table};
 
-/// What a heap adds to a block: a word before it, and room up to the next multiple of 16. So do the common ones.
-const HEAP_WORD: usize = 8;
-const HEAP_STEP: usize = 16;
+/// What an entry takes beside its block, at most: its word in the table, its place in a queue, its share of the ghosts.
+const BOOKKEEPING: usize = table::BYTES_PER_ENTRY + ring::BYTES_PER_ENTRY + ghosts::BYTES_PER_ENTRY;
 
 /// How an entry is weighed. All entries that share a capacity should be weighed alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,33 +17,55 @@ pub enum Weight {
     Entry,
     /// The bytes of its key and its value; an entry without any is charged one.
     Payload,
-    /// The bytes it really takes: its block as the heap rounds it, its place in the table and in the list, each
-    /// counted as if the table and the list had just grown. What those are made of to begin with, some hundred
-    /// bytes a shard, is in nobody's weight.
+    /// The bytes it really takes: its block or its pages, as they are rounded, its places in the table and the queues,
+    /// its share of the ghosts, each counted as if it had just grown. An entry that expires is charged its hint in the
+    /// timing wheel as well. What an empty cache begins with, some hundred bytes a shard, is in nobody's weight.
     Real,
     /// This many units; none is charged as one, since a capacity has to bound the number of entries as well.
     Units(u64),
 }
 
 impl Weight {
-    /// What an entry of these lengths is charged in a `Cache<M>`. Never zero.
+    /// What an entry of these lengths is charged in a `Cache<M>`, if it does not expire. Never zero.
     pub fn units<M>(self, key_len: usize, value_len: usize) -> u64 {
-        let units = match self {
-            Self::Entry => 1,
-            Self::Payload => key_len.saturating_add(value_len) as u64,
-            Self::Real => real::<M>(key_len, value_len) as u64,
-            Self::Units(units) => units,
-        };
-        units.max(1)
+        self.units_of::<M>(key_len, value_len, false)
+    }
+
+    pub(crate) fn units_of<M>(self, key_len: usize, value_len: usize, expires: bool) -> u64 {
+        let charge = self.charge();
+        units::<M>(charge, key_len, value_len, expires)
+    }
+
+    /// As the block says it.
+    pub(crate) fn charge(self) -> Charge {
+        match self {
+            // Told units take eight bytes in the block, and these need none.
+            Self::Entry | Self::Units(0 | 1) => Charge::Entry,
+            Self::Payload => Charge::Payload,
+            Self::Real => Charge::Real,
+            Self::Units(units) => Charge::Units(units),
+        }
     }
 }
 
-fn real<M>(key_len: usize, value_len: usize) -> usize {
-    let block = Hit::<M>::block_bytes(key_len, value_len).saturating_add(HEAP_WORD);
-    block
-        .checked_next_multiple_of(HEAP_STEP)
-        .unwrap_or(usize::MAX)
-        .saturating_add(Shard::<M>::BYTES_PER_ENTRY)
+fn units<M>(charge: Charge, key_len: usize, value_len: usize, expires: bool) -> u64 {
+    match charge {
+        Charge::Entry => 1,
+        Charge::Payload => (key_len.saturating_add(value_len) as u64).max(1),
+        Charge::Real if key_len > MAX_KEY || value_len > MAX_VALUE => u64::MAX,
+        Charge::Real => {
+            let hint = if expires { Wheel::BYTES_PER_HINT } else { 0 };
+            (taken::<M>(key_len, value_len) + BOOKKEEPING + hint) as u64
+        }
+        Charge::Units(units) => units,
+    }
+}
+
+impl<M> Hit<M> {
+    /// What the entry is charged, in the cache's units.
+    pub fn weight(&self) -> u64 {
+        units::<M>(self.charge(), self.key_len(), self.value_len(), self.expires().is_some())
+    }
 }
 
 /// Why an entry was not stored. The cache is as it was, save where a variant says otherwise; above all, an older
@@ -51,15 +73,15 @@ fn real<M>(key_len: usize, value_len: usize) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// It would not fit if the cache, or its region, were empty. Nothing was evicted.
+    /// It is more than an eighth of the capacity, or than its region's limit; or its key is 64 KiB or longer, or its
+    /// value 4 GiB. Nothing was evicted.
     Oversize {
         /// What it would be charged.
         weight: u64,
-        /// The capacity, or the limit of its region.
+        /// The most that one entry may be charged.
         limit: u64,
     },
-    /// Everything that could be evicted was, and other inserts under way hold the rest of the capacity. Can only
-    /// happen to entries that together come near to all of it.
+    /// Everything that could be evicted was, and other inserts or reservations under way hold the rest of the capacity.
     NoRoom,
     /// `keep` said no.
     Unwanted,
@@ -91,15 +113,18 @@ mod tests {
         assert_eq!(Weight::Units(9).units::<()>(3, 1000), 9);
         assert_eq!(Weight::Units(0).units::<()>(3, 1000), 1);
         assert_eq!(Weight::Payload.units::<()>(usize::MAX, 2), u64::MAX);
+        assert_eq!(Weight::Real.units::<()>(1 << 16, 0), u64::MAX);
     }
 
     #[test]
     fn the_real_weight_holds_the_payload_the_header_and_the_bookkeeping() {
         let (bare, full) = (Weight::Real.units::<()>(0, 0), Weight::Real.units::<()>(100, 1000));
-        assert!((1100..=1100 + 16).contains(&(full - bare)));
+        assert!((1100..=1100 + 70).contains(&(full - bare)), "classes of 64 bytes there");
         let meta = Weight::Real.units::<[u64; 4]>(0, 0) - bare;
         assert_eq!(meta, 32);
-        // A header of 32 bytes in a heap's block of 48; twice a slot of 24; 12 in the table.
-        assert_eq!(bare, 48 + 48 + 12);
+        // A header of 24 bytes in a block of 32; 14 in the table, 10 in a queue, 11 for ghosts.
+        assert_eq!(bare, 32 + 14 + 10 + 11);
+        // A block of 32 or 48 for the header and the address, and 25 pages.
+        assert_eq!(Weight::Real.units::<()>(100, 100_000), 32 + 25 * 4096 + 35);
     }
 }

@@ -8,7 +8,7 @@ use crate::clock::Time;
 use crate::weight::Weight;
 
 fn cache(capacity: u64) -> Cache<u32> {
-    Cache::builder().capacity(capacity).clock(Clock::manual()).build()
+    Cache::builder().capacity(capacity).policy(Policy::Lru).clock(Clock::manual()).build()
 }
 
 fn put(cache: &Cache<u32>, key: &[u8], value: &[u8]) -> Hit<u32> {
@@ -181,6 +181,7 @@ fn listened(capacity: u64, clock: &Clock) -> (Arc<Cache<u32>>, Told) {
         let weak = weak.clone();
         Cache::builder()
             .capacity(capacity)
+            .policy(Policy::Lru)
             .clock(clock.clone())
             .listener(Arc::new(move |hit: &Hit<u32>, cause| {
                 notes.lock().unwrap().push((hit.key().to_vec(), cause));
@@ -225,9 +226,12 @@ fn the_listener_is_told_once_of_each_departure_and_may_call_back() {
 
 #[test]
 fn a_small_cache_is_one_shard_and_a_large_one_64() {
-    let shards = |capacity| default_shards(capacity);
-    assert_eq!([0, 2048, 131_071, 131_072, 300_000].map(shards), [1, 1, 1, 2, 4]);
-    assert_eq!([64 * 65_536, u64::MAX].map(shards), [64, 64]);
+    let of_units = |capacity| default_shards(capacity, None);
+    assert_eq!([0, 2048, 131_071, 131_072, 300_000].map(of_units), [1, 1, 1, 2, 4]);
+    assert_eq!([64 * 65_536, u64::MAX].map(of_units), [64, 64]);
+    let of_entries = |entries| default_shards(1_000_000, Some(entries));
+    assert_eq!([0, 256, 511, 512, 100_000].map(of_entries), [1, 1, 1, 2, 64]);
+    assert_eq!(Cache::<()>::builder().entries(2048).build().shared.shards.len(), 8);
     assert_eq!(Cache::<()>::builder().shards(5).build().shared.shards.len(), 8);
     assert_eq!(Cache::<()>::builder().shards(0).build().shared.shards.len(), 1);
     assert_eq!(Cache::<()>::builder().shards(usize::MAX).build().shared.shards.len(), MAX_SHARDS);
@@ -235,7 +239,7 @@ fn a_small_cache_is_one_shard_and_a_large_one_64() {
 
 #[test]
 fn the_hash_is_the_same_for_one_seed_and_drawn_for_each_cache_without() {
-    let hash = |cache: Cache<()>| cache.shared.hash(b"key");
+    let hash = |cache: Cache<()>| cache.shared.keys.hash(b"key");
     let seeded = |seed| hash(Cache::builder().seed(seed).build());
     assert_eq!(seeded(1), seeded(1));
     assert_ne!(seeded(1), seeded(2));

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::budget::Budget;
-use crate::cache::Cache;
+use crate::cache::{Cache, Policy};
 use crate::clock::Clock;
 use crate::weight::{Refused, Weight};
 
@@ -12,6 +12,7 @@ use crate::weight::{Refused, Weight};
 fn cache(capacity: u64, minor: u64) -> Cache<u8> {
     Cache::builder()
         .capacity(capacity)
+        .policy(Policy::Lru)
         .clock(Clock::manual())
         .shards(1)
         .region(minor, |&meta| meta == 1)
@@ -59,17 +60,19 @@ fn a_declined_insert_stores_nothing_evicts_nothing_and_leaves_the_old_entry() {
 
 #[test]
 fn what_is_free_and_the_shards_own_entries_together_are_room_enough_to_ask_keep_first() {
-    let cache = cache(20, 0);
-    store(&cache, "a", 0, 1).unwrap();
-    let refused = cache.insert_if(b"a", b"new", 0, Weight::Units(20), None, || false);
+    let cache = cache(40, 0);
+    for (key, units) in [("a", 5), ("b", 5), ("c", 5), ("d", 5), ("e", 5), ("f", 5), ("g", 5), ("h", 2)] {
+        store(&cache, key, 0, units).unwrap();
+    }
+    let refused = cache.insert_if(b"x", b"new", 0, Weight::Units(5), None, || false);
     assert_eq!(refused.unwrap_err(), Refused::Unwanted);
-    assert_eq!((keys(&cache).as_str(), cache.shared.budget.used()), ("a", 1));
+    assert_eq!((keys(&cache).as_str(), cache.shared.budget.used()), ("h g f e d c b a", 37));
 }
 
 #[test]
 fn an_oversize_entry_is_refused_and_evicts_nothing() {
-    let cache = cache(4, 2);
-    store(&cache, "a", 0, 2).unwrap();
+    let cache = cache(32, 2);
+    store(&cache, "a", 0, 4).unwrap();
     store(&cache, "m", 1, 2).unwrap();
     let asked = |meta, units| {
         cache
@@ -80,8 +83,10 @@ fn an_oversize_entry_is_refused_and_evicts_nothing() {
     assert_eq!(asked(1, 3), Refused::Oversize { weight: 3, limit: 2 });
     assert_eq!(cache.len(), 2);
     assert_eq!(cache.stats().refused, 2);
+    let long = cache.insert_if(&[0; 1 << 16], b"v", 0, Weight::Entry, None, || true);
+    assert_eq!(long.unwrap_err(), Refused::Oversize { weight: 1, limit: 4 });
     store(&cache, "x", 0, 4).unwrap();
-    assert_eq!(keys(&cache), "x");
+    assert_eq!(keys(&cache), "x m a");
 }
 
 #[test]
@@ -97,7 +102,7 @@ fn capacity_0_keeps_nothing_and_neither_does_a_region_of_0() {
 
 #[test]
 fn a_minor_entry_replaces_minor_ones_when_its_region_is_full() {
-    let cache = cache(10, 3);
+    let cache = cache(16, 3);
     for key in ["a", "b", "c"] {
         store(&cache, key, 0, 1).unwrap();
     }
@@ -111,42 +116,51 @@ fn a_minor_entry_replaces_minor_ones_when_its_region_is_full() {
 
 #[test]
 fn when_the_whole_is_full_major_entries_leave_before_minor_ones() {
-    let cache = cache(4, 3);
-    store(&cache, "m", 1, 1).unwrap();
-    store(&cache, "a", 0, 1).unwrap();
-    store(&cache, "b", 0, 2).unwrap();
-    store(&cache, "n", 1, 1).unwrap();
-    assert!(cache.peek(b"a").is_none());
-    store(&cache, "c", 0, 4).unwrap();
-    assert_eq!(keys(&cache), "c");
-    assert_eq!(cache.stats().minor_weight, 0);
+    let cache = cache(8, 3);
+    for key in ["m", "n"] {
+        store(&cache, key, 1, 1).unwrap();
+    }
+    for key in ["a", "b", "c", "d", "e", "f", "g"] {
+        store(&cache, key, 0, 1).unwrap();
+    }
+    assert_eq!(keys(&cache), "g n f m e d c b", "a made room, though m was there before it");
+    store(&cache, "o", 1, 1).unwrap();
+    assert_eq!((keys(&cache).as_str(), cache.stats().minor_weight), ("g o f n e m d c", 3));
 }
 
 #[test]
 fn an_entry_may_change_its_region_and_its_weight_and_is_counted_where_it_is() {
-    let cache = cache(4, 2);
-    store(&cache, "a", 0, 1).unwrap();
+    let cache = cache(24, 2);
+    for key in ["a", "b", "c", "d", "e", "f", "g"] {
+        store(&cache, key, 0, 3).unwrap();
+    }
     store(&cache, "x", 0, 3).unwrap();
     store(&cache, "x", 1, 2).unwrap();
-    assert_eq!((cache.weight(), cache.stats().minor_weight), (3, 2));
+    assert_eq!((cache.weight(), cache.stats().minor_weight), (23, 2));
     store(&cache, "x", 0, 3).unwrap();
-    assert_eq!((cache.weight(), cache.stats().minor_weight), (4, 0));
-    assert_eq!(keys(&cache), "x a", "its own weight was room enough");
+    assert_eq!((cache.weight(), cache.stats().minor_weight), (24, 0));
+    assert_eq!(keys(&cache), "x g f e d c b a", "its own weight was room enough");
 }
 
 #[test]
 fn room_is_made_in_other_shards_when_its_own_has_too_little() {
-    let cache = Cache::builder().capacity(100).shards(16).build();
-    let put =
-        |key: u32, units| cache.insert_if(&key.to_le_bytes(), b"", (), Weight::Units(units), None, || true);
-    for key in 0..100 {
-        put(key, 1).unwrap();
+    for policy in [Policy::Default, Policy::Lru] {
+        let cache = Cache::builder().capacity(1600).policy(policy).shards(16).build();
+        let put = |key: u32, units| {
+            cache.insert_if(&key.to_le_bytes(), b"", (), Weight::Units(units), None, || true).unwrap();
+        };
+        (0..160).for_each(|key| put(key, 10));
+        assert!(cache.weight() > 1500);
+        // Each is twice what a shard's fair part is.
+        for key in 1000..1020 {
+            put(key, 200);
+            assert!(cache.get(&key.to_le_bytes()).is_some(), "what was stored is there");
+            assert!(cache.weight() <= 1600 && cache.shared.budget.used() <= 1600);
+        }
+        assert!(cache.weight() > 1200);
+        (0..1600).for_each(|key| put(key, 1));
+        assert!(cache.weight() > 1500);
     }
-    put(1000, 100).unwrap();
-    assert_eq!((cache.len(), cache.weight()), (1, 100));
-    put(1001, 60).unwrap();
-    put(1002, 60).unwrap();
-    assert_eq!((cache.len(), cache.weight()), (1, 60));
 }
 
 #[test]
@@ -163,38 +177,40 @@ fn a_keep_that_panics_leaves_the_cache_whole() {
 }
 
 fn sharer(budget: &Arc<Budget>) -> Cache<u8> {
-    Cache::builder().budget(Arc::clone(budget)).region(4, |&meta| meta == 1).build()
+    Cache::builder().budget(Arc::clone(budget)).policy(Policy::Lru).region(4, |&meta| meta == 1).build()
 }
 
 #[test]
 fn caches_of_one_budget_never_hold_more_than_it_together() {
-    let budget = Arc::new(Budget::new(10));
+    let budget = Arc::new(Budget::new(24));
     let (one, two) = (sharer(&budget), sharer(&budget));
     for n in 0..30 {
         store(if n % 3 == 0 { &one } else { &two }, &n.to_string(), n % 2, 1 + u64::from(n % 3)).unwrap();
         assert_eq!(one.weight() + two.weight(), budget.used());
-        assert!(budget.used() <= 10);
+        assert!(budget.used() <= 24);
     }
     drop(one);
     assert_eq!(budget.used(), two.weight());
-    store(&two, "x", 0, 10).unwrap();
+    (0..10).for_each(|n| store(&two, &n.to_string(), 0, 3).unwrap());
+    assert_eq!(two.weight(), 24);
     drop(two);
     assert_eq!(budget.used(), 0);
 }
 
 #[test]
 fn a_cache_that_comes_late_to_a_full_budget_gets_its_part_from_the_heaviest() {
-    let budget = Arc::new(Budget::new(12));
+    let budget = Arc::new(Budget::new(96));
     let (early, small, late) = (sharer(&budget), sharer(&budget), sharer(&budget));
-    store(&small, "s", 0, 2).unwrap();
-    for n in 0..10 {
-        store(&early, &n.to_string(), n % 2, 1).unwrap();
+    store(&small, "s", 0, 8).unwrap();
+    store(&small, "t", 0, 8).unwrap();
+    for n in 0..20 {
+        store(&early, &n.to_string(), n % 2, if n % 2 == 0 { 8 } else { 1 }).unwrap();
     }
-    for n in 0..10 {
-        store(&late, &n.to_string(), 0, 1).unwrap();
+    assert!(budget.used() > 88, "full but for less than one of the larger ones");
+    for n in 0..20 {
+        store(&late, &n.to_string(), 0, 8).unwrap();
     }
-    assert_eq!((early.weight(), small.weight(), late.weight()), (6, 2, 4));
-    store(&late, "x", 0, 12).unwrap();
-    assert_eq!((early.weight(), small.weight(), late.weight()), (0, 0, 12));
-    assert_eq!(early.stats().minor_weight, 0);
+    assert_eq!(small.weight(), 16);
+    assert!((24..=32).contains(&late.weight()), "its part but for an entry");
+    assert_eq!(early.weight() + small.weight() + late.weight(), budget.used());
 }

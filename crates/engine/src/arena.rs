@@ -1,0 +1,471 @@
+//! Blocks of one cache: slabs of size classes, in memory that keeps its address and its kind while the cache lives.
+//!
+//! Uses `unsafe` throughout: it is an allocator. Each block begins with a word that counts its handles and is zero while
+//! the block is free; nothing but a block of the same size will ever begin at that address. So a reader without a
+//! lock may look at the word of a block that was freed a moment ago: it sees zero, or another entry's count,
+//! and never a byte of a value. That is what lets readers do without epochs and hazard pointers.
+//!
+//! Slabs after Bonwick (1994): regions of 1 MiB are cut into chunks, a chunk holds blocks of one class for ever, each class
+//! has a lock. An empty chunk's pages go back to the system; its addresses wait for the class to grow again. Classes
+//! are at most 1/8 apart, mostly far less, and an entry is charged its class. What is too large for the largest class
+//! has its text in `spans`.
+//!
+//! An arena outlives its cache while handles are held: `Arena::drop` counts them, and the last one frees it.
+#![allow(unsafe_code, reason = "an allocator; see above")]
+
+use std::ptr::NonNull;
+
+use crate::pages::{Pages, give_back, small_pages};
+use crate::spans::Spans;
+use crate::sync::{AtomicU64, Mutex, Ordering, RawU32};
+
+/// Regions are this large and begin at a multiple of it, so that a block's address tells its region.
+const REGION: usize = 1 << 20;
+/// A chunk's size; what a class grows by.
+const CHUNK: usize = 64 << 10;
+const CHUNKS: usize = REGION / CHUNK;
+/// What a region says of itself, at its start: the first chunk is smaller by that.
+const HEAD: usize = 512;
+/// Every block begins at a multiple of this: four bits of its address are free.
+pub(crate) const ALIGN: usize = 16;
+/// The largest block.
+pub(crate) const MAX_BLOCK: usize = 16 << 10;
+
+/// Block sizes. Up to 512 bytes by 16, then by 1/16 to 1/8, then as many as go into a chunk.
+const CLASS_BYTES: [u16; 91] = class_bytes();
+/// The class of each number of 16-byte steps.
+const CLASS_OF: [u8; MAX_BLOCK / ALIGN + 1] = class_of();
+
+const fn class_bytes() -> [u16; 91] {
+    let mut classes = [0; 91];
+    let mut bytes = 32;
+    let mut at = 0;
+    while bytes <= 4096 {
+        classes[at] = bytes as u16;
+        at += 1;
+        bytes += if bytes < 512 {
+            16
+        } else if bytes < 1024 {
+            32
+        } else if bytes < 2048 {
+            64
+        } else {
+            128
+        };
+    }
+    let mut in_a_chunk = 15;
+    while in_a_chunk >= 4 {
+        classes[at] = (CHUNK / in_a_chunk / ALIGN * ALIGN) as u16;
+        at += 1;
+        in_a_chunk -= 1;
+    }
+    assert!(at == classes.len());
+    classes
+}
+
+const fn class_of() -> [u8; MAX_BLOCK / ALIGN + 1] {
+    let mut table = [0; MAX_BLOCK / ALIGN + 1];
+    let (mut steps, mut class) = (0, 0);
+    while steps <= MAX_BLOCK / ALIGN {
+        while (CLASS_BYTES[class] as usize) < steps * ALIGN {
+            class += 1;
+        }
+        table[steps] = class as u8;
+        steps += 1;
+    }
+    table
+}
+
+/// The bytes that a block of at least this many takes; `bytes` is at most `MAX_BLOCK`.
+pub(crate) const fn block_taken(bytes: usize) -> usize {
+    CLASS_BYTES[CLASS_OF[bytes.div_ceil(ALIGN)] as usize] as usize
+}
+
+/// What runs when a block with a Rust value in it is freed; given the value's address.
+pub(crate) type DropValue = unsafe fn(*mut u8);
+
+/// The memory of one cache. See the file.
+pub(crate) struct Arena(NonNull<Inner>);
+
+/// Behind a pointer that every region knows.
+struct Inner {
+    classes: Box<[Mutex<Class>]>,
+    spans: Mutex<Spans>,
+    regions: Mutex<Regions>,
+    /// Once the cache is gone: the blocks still held, and `CLOSING` while they are counted.
+    orphans: AtomicU64,
+    drop_value: Option<DropValue>,
+}
+
+/// More than there can be blocks.
+const CLOSING: u64 = 1 << 62;
+
+#[derive(Default)]
+struct Regions {
+    all: Vec<Pages>,
+    /// Chunks of the last region that belong to no class yet.
+    unused: usize,
+}
+
+/// Blocks of one size. Chunks are in `partial` if and only if they have room and are not being drained.
+#[derive(Default)]
+struct Class {
+    partial: Vec<NonNull<Chunk>>,
+    /// Empty chunks whose pages went back.
+    released: Vec<NonNull<Chunk>>,
+    live: u64,
+    /// Blocks that were handed out at least once since their chunk was last empty: what is resident.
+    touched: u64,
+    /// The cache is gone.
+    closed: bool,
+}
+
+// SAFETY: the chunks belong to the arena, which outlives its classes, and are touched under the class's lock alone.
+unsafe impl Send for Class {}
+
+/// At the start of a region.
+#[repr(C)]
+struct Region {
+    arena: NonNull<Inner>,
+    chunks: [Chunk; CHUNKS],
+}
+
+/// Under the lock of its class, but for `class`, which is written once, before the chunk's first block is.
+struct Chunk {
+    class: u16,
+    live: u16,
+    /// Blocks ever handed out since it was last empty; those behind were never touched.
+    touched: u16,
+    /// The first free one among the touched, counted from 1; 0: none. The others are linked through their second word.
+    free: u16,
+    /// Its place in the class's `partial`, or `FULL` or `DRAINING`.
+    place: u32,
+}
+
+const FULL: u32 = u32::MAX;
+const DRAINING: u32 = u32::MAX - 1;
+
+// SAFETY: all that can be changed is behind locks and atomics; blocks are what callers make of them.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// An empty arena. `drop_value` is called for blocks freed by `free` that say they hold a value.
+    pub(crate) fn new(drop_value: Option<DropValue>) -> Self {
+        let inner = Box::new(Inner {
+            classes: CLASS_BYTES.iter().map(|_| Mutex::new(Class::default())).collect(),
+            spans: Mutex::new(Spans::default()),
+            regions: Mutex::new(Regions::default()),
+            orphans: AtomicU64::new(0),
+            drop_value,
+        });
+        Self(NonNull::from(Box::leak(inner)))
+    }
+
+    fn inner(&self) -> &Inner {
+        // SAFETY: alive until the arena is dropped and the last block is freed.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// A block of at least `bytes`, at most `MAX_BLOCK`. Its first word is zero and has been since it was last freed;
+    /// what else is in it is anything. It is the caller's until `free`.
+    pub(crate) fn alloc(&self, bytes: usize) -> NonNull<u8> {
+        let number = CLASS_OF[bytes.div_ceil(ALIGN)];
+        let mut class = self.inner().classes[number as usize].lock();
+        let chunk = match class.partial.last() {
+            Some(&chunk) => chunk,
+            None => self.open_chunk(&mut class, number),
+        };
+        class.take_block(chunk, CLASS_BYTES[number as usize] as usize)
+    }
+
+    /// Room for a text of `bytes`; the caller's until the block that it belongs to is freed.
+    pub(crate) fn alloc_span(&self, bytes: usize) -> NonNull<u8> {
+        self.inner().spans.lock().alloc(bytes)
+    }
+
+    /// A chunk with room, which becomes the class's last partial one.
+    #[cold]
+    fn open_chunk(&self, class: &mut Class, number: u8) -> NonNull<Chunk> {
+        let mut chunk = class.released.pop().unwrap_or_else(|| self.new_chunk());
+        // SAFETY: the chunk is this class's, or no class's yet and ours alone.
+        let fields = unsafe { chunk.as_mut() };
+        *fields = Chunk { class: u16::from(number), live: 0, touched: 0, free: 0, place: FULL };
+        class.enlist(chunk);
+        chunk
+    }
+
+    fn new_chunk(&self) -> NonNull<Chunk> {
+        let mut regions = self.inner().regions.lock();
+        if regions.unused == 0 {
+            let pages = Pages::new(REGION, REGION);
+            small_pages(&pages);
+            let region = pages.start().cast::<Region>();
+            let empty = || Chunk { class: 0, live: 0, touched: 0, free: 0, place: FULL };
+            // SAFETY: the region is ours alone, aligned, and larger than its head.
+            unsafe { region.write(Region { arena: self.0, chunks: std::array::from_fn(|_| empty()) }) };
+            regions.all.push(pages);
+            regions.unused = CHUNKS;
+        }
+        regions.unused -= 1;
+        let at = CHUNKS - 1 - regions.unused;
+        let start = regions.all.last().expect("one was just made, if there was none").start();
+        // SAFETY: inside the region's head; no reference to the whole head is made, since other chunks are in use.
+        unsafe { NonNull::new_unchecked(&raw mut (*start.cast::<Region>().as_ptr()).chunks[at]) }
+    }
+
+    /// The class that wastes most, if any wastes more than it should: see `Class::is_sparse`.
+    pub(crate) fn sparse(&self) -> Option<u8> {
+        let waste = |number: usize| {
+            let class = self.inner().classes[number].lock();
+            let bytes = u64::from(CLASS_BYTES[number]);
+            class.is_sparse(bytes).then_some((class.touched - class.live) * bytes)
+        };
+        let sparse = (0..CLASS_BYTES.len()).filter_map(|number| Some((waste(number)?, number)));
+        sparse.max().map(|(_, number)| number as u8)
+    }
+
+    /// Closes the emptiest partial chunk of a class to new blocks, and gives the addresses of all its blocks, held or
+    /// not: who moves the held ones elsewhere empties the chunk. `Drained` opens what is left of it when dropped.
+    pub(crate) fn drain(&self, number: u8) -> Option<Drained<'_>> {
+        let mut class = self.inner().classes[number as usize].lock();
+        // SAFETY: chunks of this class, under its lock.
+        let live = |chunk: &NonNull<Chunk>| unsafe { chunk.as_ref().live };
+        let &chunk = class.partial.iter().min_by_key(|chunk| live(chunk)).filter(|_| class.partial.len() > 1)?;
+        class.delist(chunk, DRAINING);
+        // SAFETY: as above.
+        let touched = unsafe { chunk.as_ref().touched };
+        let bytes = CLASS_BYTES[number as usize] as usize;
+        let blocks = (0..touched).map(|at| block_at(chunk, usize::from(at), bytes)).collect();
+        Some(Drained { arena: self, number, chunk, blocks })
+    }
+
+    /// What is resident of blocks, in bytes, and what of it is in use.
+    #[cfg(all(test, not(shuttle)))]
+    pub(crate) fn resident(&self) -> (u64, u64) {
+        let classes = self.inner().classes.iter().zip(CLASS_BYTES);
+        classes.fold((0, 0), |(resident, used), (class, bytes)| {
+            let class = class.lock();
+            (resident + class.touched * u64::from(bytes), used + class.live * u64::from(bytes))
+        })
+    }
+}
+
+/// The blocks of a chunk that takes no new ones for now.
+pub(crate) struct Drained<'a> {
+    arena: &'a Arena,
+    number: u8,
+    chunk: NonNull<Chunk>,
+    pub(crate) blocks: Vec<NonNull<u8>>,
+}
+
+impl Drop for Drained<'_> {
+    fn drop(&mut self) {
+        let mut class = self.arena.inner().classes[self.number as usize].lock();
+        // SAFETY: a chunk of this class, under its lock.
+        let place = unsafe { self.chunk.as_ref().place };
+        if place == DRAINING {
+            class.enlist_last(self.chunk);
+        }
+    }
+}
+
+/// Frees a block, and the span of its text if it has one; drops the value in it if it has one.
+///
+/// # Safety
+/// `block` came from `Arena::alloc`, `span` from `alloc_span` of the same arena with that length, and `value` lies in
+/// one of them; all are given up by this. The block's first word is zero, and was made so by who freed it, so that all
+/// its other uses happened before.
+pub(crate) unsafe fn free(block: NonNull<u8>, span: Option<(NonNull<u8>, usize)>, value: Option<NonNull<u8>>) {
+    let region = block.as_ptr().map_addr(|address| address & !(REGION - 1)).cast::<Region>();
+    let at = (block.as_ptr().addr() % REGION) / CHUNK;
+    // SAFETY: every block lies in a region, whose head says whose it is; the arena lives while a block of it is held.
+    let (inner, chunk) = unsafe {
+        (region.cast::<NonNull<Inner>>().read().as_ref(), NonNull::new_unchecked(&raw mut (*region).chunks[at]))
+    };
+    if let (Some(value), Some(drop_value)) = (value, inner.drop_value) {
+        // SAFETY: by the caller; the value is dropped once, here.
+        unsafe { drop_value(value.as_ptr()) };
+    }
+    if let Some((start, bytes)) = span {
+        // SAFETY: by the caller.
+        unsafe { inner.spans.lock().free(start, bytes) };
+    }
+    // SAFETY: written before the chunk's first block was handed out, and not since.
+    let number = unsafe { (&raw const (*chunk.as_ptr()).class).read() };
+    let bytes = CLASS_BYTES[number as usize] as usize;
+    let closed = {
+        let mut class = inner.classes[number as usize].lock();
+        class.give_block(chunk, block, bytes);
+        class.closed
+    };
+    if closed {
+        // SAFETY: this block is counted among the orphans, and is no longer in use.
+        unsafe { fewer_orphans(NonNull::from(inner), 1) };
+    }
+}
+
+/// The blocks that are still held are counted; with the last of them the memory goes.
+impl Drop for Arena {
+    fn drop(&mut self) {
+        let inner = self.inner();
+        inner.orphans.store(CLOSING, Ordering::SeqCst);
+        for class in &inner.classes {
+            let mut class = class.lock();
+            class.closed = true;
+            inner.orphans.fetch_add(class.live, Ordering::SeqCst);
+        }
+        // SAFETY: the cache is gone, and takes this with it.
+        unsafe { fewer_orphans(self.0, CLOSING) };
+    }
+}
+
+/// # Safety
+/// The arena is closed; `count` was counted in and is given up by this.
+unsafe fn fewer_orphans(inner: NonNull<Inner>, count: u64) {
+    // SAFETY: what is given up here kept it alive until now.
+    let before = unsafe { inner.as_ref() }.orphans.fetch_sub(count, Ordering::SeqCst);
+    if before == count {
+        // SAFETY: nobody else is counted, so nobody else can reach it; it was leaked from a box by `new`.
+        drop(unsafe { Box::from_raw(inner.as_ptr()) });
+    }
+}
+
+impl Class {
+    /// More than a sixteenth of what is resident is not in use, and more than is worth the trouble.
+    fn is_sparse(&self, bytes: u64) -> bool {
+        let waste = (self.touched - self.live) * bytes;
+        waste > (self.touched * bytes / 16).max(2 * CHUNK as u64) && self.partial.len() > 1
+    }
+
+    fn take_block(&mut self, mut chunk: NonNull<Chunk>, bytes: usize) -> NonNull<u8> {
+        // SAFETY: a chunk of this class, under its lock.
+        let fields = unsafe { chunk.as_mut() };
+        let at = match fields.free {
+            0 => {
+                fields.touched += 1;
+                self.touched += 1;
+                let fresh = block_at(chunk, usize::from(fields.touched - 1), bytes);
+                // SAFETY: the block is ours; any bits are a value of the atomic. It may be anything if the heap had this
+                // memory before us. No reader knows the block as one that ever lived, or else it is zero already.
+                unsafe { fresh.cast::<RawU32>().as_ref() }.store(0, Ordering::Relaxed);
+                fields.touched - 1
+            }
+            free => {
+                // SAFETY: the block is free, so its second word is ours.
+                fields.free = unsafe { next_free(block_at(chunk, usize::from(free - 1), bytes)).read() };
+                free - 1
+            }
+        };
+        fields.live += 1;
+        self.live += 1;
+        if fields.free == 0 && usize::from(fields.touched) == blocks_in(chunk, bytes) {
+            self.delist(chunk, FULL);
+        }
+        block_at(chunk, usize::from(at), bytes)
+    }
+
+    fn give_block(&mut self, mut chunk: NonNull<Chunk>, block: NonNull<u8>, bytes: usize) {
+        let at = (block.as_ptr().addr() - first_block(chunk).as_ptr().addr()) / bytes;
+        // SAFETY: a chunk of this class, under its lock.
+        let fields = unsafe { chunk.as_mut() };
+        // So that what is read after it was freed is not by chance what it was. The first word stays.
+        #[cfg(debug_assertions)]
+        // SAFETY: the block is free and as long as its class.
+        unsafe {
+            block.add(4).write_bytes(0xDB, bytes - 4);
+        }
+        // SAFETY: the block is free, so its second word is ours.
+        unsafe { next_free(block).write(fields.free) };
+        fields.free = at as u16 + 1;
+        fields.live -= 1;
+        self.live -= 1;
+        let (live, place) = (fields.live, fields.place);
+        if live == 0 && (place == DRAINING || self.partial.len() > usize::from(place != FULL)) {
+            self.release(chunk, bytes);
+        } else if place == FULL {
+            self.enlist(chunk);
+        }
+    }
+
+    /// An empty chunk's pages go back, and it waits to be opened again.
+    fn release(&mut self, mut chunk: NonNull<Chunk>, bytes: usize) {
+        // SAFETY: a chunk of this class, under its lock.
+        let place = unsafe { chunk.as_ref().place };
+        if place != DRAINING && place != FULL {
+            self.delist(chunk, FULL);
+        }
+        // SAFETY: as above.
+        let fields = unsafe { chunk.as_mut() };
+        self.touched -= u64::from(fields.touched);
+        let used = usize::from(fields.touched) * bytes;
+        (fields.touched, fields.free, fields.place) = (0, 0, FULL);
+        // SAFETY: all its blocks are free: their first words are zero, and nothing else in them matters to anyone.
+        unsafe { give_back(first_block(chunk), used) };
+        self.released.push(chunk);
+    }
+
+    fn enlist(&mut self, mut chunk: NonNull<Chunk>) {
+        // SAFETY: a chunk of this class, under its lock.
+        unsafe { chunk.as_mut() }.place = self.partial.len() as u32;
+        self.partial.push(chunk);
+    }
+
+    /// As `enlist`, but so that all others are filled first.
+    fn enlist_last(&mut self, chunk: NonNull<Chunk>) {
+        self.enlist(chunk);
+        let last = self.partial.len() - 1;
+        self.partial.swap(0, last);
+        for at in [0, last] {
+            let mut chunk = self.partial[at];
+            // SAFETY: as above.
+            unsafe { chunk.as_mut() }.place = at as u32;
+        }
+    }
+
+    fn delist(&mut self, mut chunk: NonNull<Chunk>, place: u32) {
+        // SAFETY: chunks of this class, under its lock.
+        let at = std::mem::replace(unsafe { &mut chunk.as_mut().place }, place) as usize;
+        self.partial.swap_remove(at);
+        if let Some(&(mut moved)) = self.partial.get(at) {
+            // SAFETY: as above.
+            unsafe { moved.as_mut() }.place = at as u32;
+        }
+    }
+}
+
+/// Where a free block keeps the number of the next one.
+fn next_free(block: NonNull<u8>) -> NonNull<u16> {
+    // SAFETY: a block is longer than that.
+    unsafe { block.add(4) }.cast()
+}
+
+/// The chunk's number in its region, and the region's start, with the provenance of the whole region.
+fn located(chunk: NonNull<Chunk>) -> (usize, *mut u8) {
+    let region = chunk.as_ptr().map_addr(|address| address & !(REGION - 1)).cast::<u8>();
+    let head = std::mem::offset_of!(Region, chunks);
+    ((chunk.as_ptr().addr() - region.addr() - head) / size_of::<Chunk>(), region)
+}
+
+fn first_block(chunk: NonNull<Chunk>) -> NonNull<u8> {
+    let (at, region) = located(chunk);
+    // SAFETY: a chunk lies inside its region; the first begins behind the region's head.
+    unsafe { NonNull::new_unchecked(region.add(at * CHUNK + if at == 0 { HEAD } else { 0 })) }
+}
+
+fn blocks_in(chunk: NonNull<Chunk>, bytes: usize) -> usize {
+    let (at, _) = located(chunk);
+    (CHUNK - if at == 0 { HEAD } else { 0 }) / bytes
+}
+
+fn block_at(chunk: NonNull<Chunk>, at: usize, bytes: usize) -> NonNull<u8> {
+    // SAFETY: callers number the blocks of the chunk.
+    unsafe { first_block(chunk).add(at * bytes) }
+}
+
+const _: () = assert!(size_of::<Region>() <= HEAD && HEAD.is_multiple_of(ALIGN));
+const _: () = assert!(CHUNK / 32 < u16::MAX as usize && MAX_BLOCK <= u16::MAX as usize);
+
+#[cfg(all(test, not(shuttle)))]
+mod tests;

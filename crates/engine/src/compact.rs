@@ -1,0 +1,27 @@
+//! Compaction: entries of a chunk that is mostly empty are moved to fuller ones, and its pages go back.
+//!
+//! Blocks of one size may lie sparse after many of them left, as when the sizes of values change with the time of day.
+//! Nothing that is in use is moved: an entry that anybody holds stays where it is until another time.
+//!
+//! Uses `unsafe` to look at blocks by their addresses.
+#![allow(unsafe_code, reason = "looks at blocks; see above")]
+
+use crate::block::try_hold;
+use crate::cache::Shared;
+
+impl<M> Shared<M> {
+    /// Empties one chunk, if there is a class of blocks that lies sparse. Takes the lock of a shard for each entry, for the
+    /// time of a copy; no lock is held at the call.
+    #[cold]
+    pub(crate) fn compact(&self) {
+        let Some(drained) = self.arena.sparse().and_then(|class| self.arena.drain(class)) else { return };
+        for &block in &drained.blocks {
+            // SAFETY: a block of this cache's arena, hence of `M`.
+            let held = unsafe { try_hold::<M>(block.as_ptr().expose_provenance() as u64) };
+            if let Some(hit) = held {
+                let hash = self.keys.hash(hit.key());
+                self.shard(hash).lock().relocate(hash, hit, &self.arena);
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Units on their way from the budget into a shard's quota, or from one shard's quota into another's.
+
+use crate::budget::Quota;
+
+/// What a cache may take from: its own capacity, where it has one inside a shared budget, and the budget.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) own: Option<&'a Quota>,
+    pub(crate) budget: &'a Quota,
+}
+
+impl Source<'_> {
+    /// Takes all of `units`, or nothing.
+    fn try_take(&self, units: u64) -> bool {
+        if self.own.is_some_and(|own| !own.try_take(units)) {
+            return false;
+        }
+        let taken = self.budget.try_take(units);
+        if !taken && let Some(own) = self.own {
+            own.give(units);
+        }
+        taken
+    }
+
+    /// Takes units that were freed for this cache by another sharer, and are taken from the budget still: as many as its
+    /// own capacity allows. The rest is given to the budget.
+    fn adopt(&self, units: u64) -> u64 {
+        let adopted = self.own.map_or(units, |own| if own.try_take(units) { units } else { 0 });
+        self.budget.give(units - adopted);
+        adopted
+    }
+
+    pub(crate) fn give(&self, units: u64) {
+        if units > 0 {
+            self.budget.give(units);
+            self.own.iter().for_each(|own| own.give(units));
+        }
+    }
+}
+
+/// Units that are taken and belong to no shard. What is left is given back when it is dropped, so that no return and no
+/// panic loses any.
+pub(crate) struct Purse<'a> {
+    source: Source<'a>,
+    units: u64,
+}
+
+impl<'a> Purse<'a> {
+    pub(crate) fn new(source: Source<'a>) -> Self {
+        Self { source, units: 0 }
+    }
+
+    pub(crate) fn units(&self) -> u64 {
+        self.units
+    }
+
+    /// Takes all of `units` from what is free, or nothing.
+    pub(crate) fn try_take(&mut self, units: u64) -> bool {
+        let taken = self.source.try_take(units);
+        self.units += if taken { units } else { 0 };
+        taken
+    }
+
+    /// Holds units that came out of a shard's quota.
+    pub(crate) fn absorb(&mut self, units: u64) {
+        self.units += units;
+    }
+
+    /// Holds units that another sharer freed.
+    pub(crate) fn adopt(&mut self, units: u64) {
+        self.units += self.source.adopt(units);
+    }
+
+    /// All that is held goes into a shard's quota.
+    pub(crate) fn spend(&mut self) -> u64 {
+        std::mem::take(&mut self.units)
+    }
+}
+
+impl Drop for Purse<'_> {
+    fn drop(&mut self) {
+        self.source.give(self.units);
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purse_takes_from_both_or_from_neither_and_gives_back_what_it_did_not_spend() {
+        let (own, budget) = (Quota::new(10), Quota::new(8));
+        let source = Source { own: Some(&own), budget: &budget };
+        let mut purse = Purse::new(source);
+        assert!(!purse.try_take(9), "the budget has no more than 8");
+        assert!(purse.try_take(6));
+        assert_eq!((own.used(), budget.used(), purse.units()), (6, 6, 6));
+        assert_eq!(purse.spend(), 6);
+        assert!(purse.try_take(2));
+        drop(purse);
+        assert_eq!((own.used(), budget.used()), (6, 6));
+    }
+
+    #[test]
+    fn what_another_sharer_freed_is_kept_only_within_the_own_capacity() {
+        let (own, budget) = (Quota::new(5), Quota::new(100));
+        assert!(budget.try_take(10));
+        let mut purse = Purse::new(Source { own: Some(&own), budget: &budget });
+        purse.adopt(4);
+        purse.adopt(3);
+        assert_eq!((purse.units(), own.used(), budget.used()), (4, 4, 7));
+    }
+}
