@@ -3,7 +3,7 @@
 //! Room is reserved before anything is stored and given back after it left, so that the sum over all entries is
 //! within the capacity at every instant and not only between calls. A budget knows its sharers weakly, to ask the
 //! heaviest of them for room; it never keeps a cache alive, takes no shard's lock, and never holds its own lock
-//! while it asks.
+//! while it asks. What is in no cache yet, a value on its way, takes its units by `Budget::reserve`.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -42,6 +42,13 @@ impl Quota {
         false
     }
 
+    /// Takes what is free of `units`, and gives how much that was.
+    fn take_free(&self, units: u64) -> u64 {
+        let free = |used: u64| units.min(self.limit.saturating_sub(used));
+        let taken = |used| Some(used + free(used));
+        self.used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, taken).map_or(0, free)
+    }
+
     pub(crate) fn give(&self, units: u64) {
         let before = self.used.fetch_sub(units, Ordering::AcqRel);
         debug_assert!(before >= units, "{units} units given back of {before}");
@@ -70,6 +77,12 @@ impl<'a> Room<'a> {
         }
         self.held = self.need;
         0
+    }
+
+    /// Takes of what is free as much as is missing, and gives what is missing then.
+    fn lacking_after_free(&mut self) -> u64 {
+        self.held += self.quota.take_free(self.need.saturating_sub(self.held));
+        self.need.saturating_sub(self.held)
     }
 
     /// Whether `more`, on top of what is held and what is free, is enough. Takes what is free as far as it needs to,
@@ -142,6 +155,46 @@ impl Budget {
         self.quota.used()
     }
 
+    /// Takes units for something that is in no cache, until what is given back is dropped.
+    ///
+    /// From what is free, else sharers evict, the heaviest first; what entries cannot make room for evicts none of
+    /// them. Not to be called where an insert asks `keep`: that holds a lock which an eviction takes.
+    ///
+    /// # Errors
+    /// When even that is not enough. Nothing is taken then.
+    pub fn reserve(self: &Arc<Self>, units: u64) -> Result<Reserved, Full> {
+        self.take(units)?;
+        Ok(Reserved { budget: Arc::clone(self), units })
+    }
+
+    fn take(&self, units: u64) -> Result<(), Full> {
+        if self.quota.try_take(units) {
+            return Ok(());
+        }
+        let full = || Full { units, capacity: self.capacity() };
+        if units > self.obtainable() {
+            return Err(full());
+        }
+        let mut room = Room::new(&self.quota, units);
+        let lack = room.lacking_after_free();
+        if lack > 0 {
+            room.absorb(self.ask_others(std::ptr::null(), lack));
+        }
+        // Others may have taken or left room meanwhile.
+        if room.lacking_after_free() > 0 {
+            return Err(full());
+        }
+        room.spend();
+        Ok(())
+    }
+
+    /// What is free now or held by entries.
+    fn obtainable(&self) -> u64 {
+        // Read in turn: what moves between two of these may be missed, and is worth little unless all but nothing is left.
+        let held: u64 = self.others(std::ptr::null()).iter().map(|sharer| sharer.weight()).sum();
+        held.saturating_add(self.capacity().saturating_sub(self.used()))
+    }
+
     pub(crate) fn quota(&self) -> &Quota {
         &self.quota
     }
@@ -185,6 +238,67 @@ impl Budget {
         live.filter(|sharer| Arc::as_ptr(sharer).cast::<()>() != asker).collect()
     }
 }
+
+/// Units of a budget that belong to no cache: see `Budget::reserve`. They are given back when it is dropped.
+pub struct Reserved {
+    budget: Arc<Budget>,
+    units: u64,
+}
+
+impl Reserved {
+    /// What it holds.
+    pub fn units(&self) -> u64 {
+        self.units
+    }
+
+    /// Takes so many units more, as `Budget::reserve` does.
+    ///
+    /// # Errors
+    /// When they cannot be had; what it holds it keeps.
+    pub fn grow(&mut self, more: u64) -> Result<(), Full> {
+        self.budget.take(more)?;
+        // Within the capacity, as all that is taken is.
+        self.units += more;
+        Ok(())
+    }
+
+    /// Gives back all but `units`; nothing if it holds no more than that.
+    pub fn shrink_to(&mut self, units: u64) {
+        let surplus = self.units.saturating_sub(units);
+        self.units -= surplus;
+        self.budget.quota.give(surplus);
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+impl fmt::Debug for Reserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reserved({} of {:?})", self.units, self.budget)
+    }
+}
+
+/// A budget has no room, whatever its caches evict. Nothing was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Full {
+    /// What was asked for.
+    pub units: u64,
+    /// The budget's capacity.
+    pub capacity: u64,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no room for {} units in a budget of {}", self.units, self.capacity)
+    }
+}
+
+impl std::error::Error for Full {}
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -307,5 +421,79 @@ mod tests {
         budget.leave();
         assert!(budget.equal_part().is_none());
         assert!(budget.sharers.lock().is_empty());
+    }
+
+    /// A budget of 100 with a cache of each weight.
+    fn shared_by(weights: &[u64]) -> (Arc<Budget>, Vec<Arc<Fake>>) {
+        let budget = Arc::new(Budget::new(100));
+        let caches: Vec<Arc<Fake>> =
+            weights.iter().map(|held| Arc::new(Fake { held: AtomicU64::new(*held) })).collect();
+        for cache in &caches {
+            assert!(budget.quota.try_take(cache.weight()));
+            let weak: Weak<Fake> = Arc::downgrade(cache);
+            budget.join(weak);
+        }
+        (budget, caches)
+    }
+
+    #[test]
+    fn what_is_reserved_comes_from_what_is_free_and_then_from_the_heaviest() {
+        let (budget, caches) = shared_by(&[20, 70]);
+        let weights = || caches.iter().map(|cache| cache.weight()).collect::<Vec<_>>();
+        let mut first = budget.reserve(4).unwrap();
+        assert_eq!((weights(), budget.used()), (vec![20, 70], 94));
+        first.grow(10).unwrap();
+        assert_eq!((first.units(), weights(), budget.used()), (14, vec![20, 66], 100));
+        let second = budget.reserve(80).unwrap();
+        assert_eq!((weights(), budget.used()), (vec![6, 0], 100));
+        first.shrink_to(20);
+        first.shrink_to(9);
+        assert_eq!((first.units(), budget.used()), (9, 95));
+        drop(second);
+        drop(first);
+        assert_eq!(budget.used(), 6);
+    }
+
+    #[test]
+    fn what_cannot_be_had_evicts_nothing_and_leaves_what_is_held() {
+        let (budget, caches) = shared_by(&[50]);
+        let mut held = budget.reserve(30).unwrap();
+        for units in [71, 100, 101, u64::MAX] {
+            assert_eq!(budget.reserve(units).unwrap_err(), Full { units, capacity: 100 });
+            assert_eq!(held.grow(units).unwrap_err().units, units);
+        }
+        assert_eq!((held.units(), caches[0].weight(), budget.used()), (30, 50, 80));
+        held.grow(70).unwrap();
+        assert_eq!((held.units(), caches[0].weight(), budget.used()), (100, 0, 100));
+        assert_eq!(budget.reserve(1).unwrap_err().to_string(), "no room for 1 units in a budget of 100");
+        assert_eq!(budget.reserve(0).unwrap().units(), 0);
+    }
+
+    #[test]
+    fn threads_that_reserve_never_pass_the_capacity_and_lose_nothing() {
+        let (budget, caches) = shared_by(&[60, 40]);
+        let threads: Vec<_> = (0..4_u64)
+            .map(|thread| {
+                let budget = Arc::clone(&budget);
+                std::thread::spawn(move || {
+                    for round in 0..5000 {
+                        let Ok(mut held) = budget.reserve(thread * 7 + round % 20) else { continue };
+                        let grown = held.grow(round % 11).is_ok();
+                        held.shrink_to(held.units() / 2);
+                        assert!(budget.used() <= 100, "{grown}");
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(budget.used(), caches.iter().map(|cache| cache.weight()).sum::<u64>());
+    }
+
+    #[test]
+    fn what_is_reserved_may_go_to_another_thread() {
+        fn is_free<T: Send + Sync>() {}
+        is_free::<Reserved>();
     }
 }

@@ -44,7 +44,8 @@ pub enum Policy {
 
 /// Settings of a cache that is to be; see `Cache::builder`.
 pub struct Builder<M> {
-    budget: Arc<Budget>,
+    capacity: Option<u64>,
+    budget: Option<Arc<Budget>>,
     policy: Policy,
     clock: Option<Clock>,
     seed: Option<u64>,
@@ -55,14 +56,16 @@ pub struct Builder<M> {
 }
 
 impl<M: Copy + Send + Sync + 'static> Builder<M> {
-    /// The most that the entries may weigh together. 0, the default, keeps nothing.
-    pub fn capacity(self, units: u64) -> Self {
-        self.budget(Arc::new(Budget::new(units)))
+    /// The most that the entries may weigh together. 0 keeps nothing, and so does neither this nor a budget.
+    pub fn capacity(mut self, units: u64) -> Self {
+        self.capacity = Some(units);
+        self
     }
 
-    /// A capacity that other caches use as well, in place of one of its own.
+    /// A capacity that other caches use as well. Beside one of its own both hold: this cache's entries weigh at most
+    /// its capacity, those of all sharers together at most the budget's.
     pub fn budget(mut self, budget: Arc<Budget>) -> Self {
-        self.budget = budget;
+        self.budget = Some(budget);
         self
     }
 
@@ -115,11 +118,17 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
     pub fn build(self) -> Cache<M> {
         // One arm now: here the engine's next policy is chosen, and nothing above has to know.
         let Policy::Lru = self.policy;
-        let shards = self.shards.unwrap_or_else(|| default_shards(self.budget.capacity()));
+        let (own, budget) = match (self.capacity, self.budget) {
+            (own, Some(budget)) => (own.map(Quota::new), budget),
+            (capacity, None) => (None, Arc::new(Budget::new(capacity.unwrap_or(0)))),
+        };
+        let capacity = most(own.as_ref(), &budget);
+        let shards = self.shards.unwrap_or_else(|| default_shards(capacity));
         let shared = Arc::new(Shared {
             shards: (0..shards).map(|_| Mutex::new(Shard::new())).collect(),
             hasher: hasher(self.seed),
-            budget: self.budget,
+            budget,
+            own,
             weight: AtomicU64::new(0),
             minor: Quota::new(self.minor_limit),
             is_minor: self.is_minor,
@@ -133,6 +142,11 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         shared.budget.join(Arc::downgrade(&sharer));
         Cache { shared }
     }
+}
+
+/// The most that the entries of a cache may weigh.
+fn most(own: Option<&Quota>, budget: &Budget) -> u64 {
+    own.map_or(u64::MAX, Quota::limit).min(budget.capacity())
 }
 
 fn default_shards(capacity: u64) -> usize {
@@ -169,6 +183,8 @@ pub(crate) struct Shared<M> {
     pub(crate) shards: Box<[Mutex<Shard<M>>]>,
     hasher: SeedableRandomState,
     pub(crate) budget: Arc<Budget>,
+    /// Its own capacity, beside that of a shared budget.
+    pub(crate) own: Option<Quota>,
     /// What this cache's entries weigh; written under their shard's lock. With the other sharers' never more than
     /// the budget has taken: added after the room was taken, subtracted before it is given back.
     pub(crate) weight: AtomicU64,
@@ -187,7 +203,8 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     /// Settings to build a cache from; only a capacity or a budget is needed.
     pub fn builder() -> Builder<M> {
         Builder {
-            budget: Arc::new(Budget::new(0)),
+            capacity: None,
+            budget: None,
             policy: Policy::default(),
             clock: None,
             seed: None,
@@ -275,9 +292,10 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         self.shared.weight.load(Ordering::Acquire)
     }
 
-    /// The most that the entries may weigh; of a shared budget, those of all sharers together.
+    /// The most that the entries may weigh: its own capacity or the budget's, whichever is less. Of a budget alone,
+    /// those of all sharers together.
     pub fn capacity(&self) -> u64 {
-        self.shared.budget.capacity()
+        self.shared.capacity()
     }
 
     /// The clock that expiries are measured by.
@@ -316,6 +334,10 @@ impl<M> Shared<M> {
         (hash >> 32) as usize & (self.shards.len() - 1)
     }
 
+    pub(crate) fn capacity(&self) -> u64 {
+        most(self.own.as_ref(), &self.budget)
+    }
+
     pub(crate) fn region(&self, meta: &M) -> Region {
         if (self.is_minor)(meta) { Region::Minor } else { Region::Major }
     }
@@ -347,7 +369,14 @@ impl<M> Shared<M> {
     pub(crate) fn release(&self, left: &Left<M>) {
         self.discount(left);
         self.release_minor(left);
+        self.release_own(left);
         self.budget.quota().give(left.hit.weight());
+    }
+
+    pub(crate) fn release_own(&self, left: &Left<M>) {
+        if let Some(own) = &self.own {
+            own.give(left.hit.weight());
+        }
     }
 
     pub(crate) fn release_minor(&self, left: &Left<M>) {
@@ -361,6 +390,9 @@ impl<M> Shared<M> {
         let (weight, minor_weight) = (shard.weight(), shard.minor_weight());
         self.weight.fetch_sub(weight, Ordering::AcqRel);
         self.minor.give(minor_weight);
+        if let Some(own) = &self.own {
+            own.give(weight);
+        }
         self.budget.quota().give(weight);
         shard.clear()
     }

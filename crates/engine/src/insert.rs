@@ -56,10 +56,19 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     }
 }
 
-/// The room one insert needs: of the whole, and of the minor region if it belongs there.
+/// The room one insert needs: of the whole, of the cache's own capacity if it has one beside that, and of the minor
+/// region if it belongs there.
 struct Rooms<'a> {
     whole: Room<'a>,
+    own: Option<Room<'a>>,
     minor: Room<'a>,
+}
+
+impl Rooms<'_> {
+    /// Whether the cache's own capacity is what lacks room.
+    fn lacks_own(&mut self) -> bool {
+        self.own.as_mut().is_some_and(|own| own.lacking() > 0)
+    }
 }
 
 impl<M> Shared<M> {
@@ -73,8 +82,8 @@ impl<M> Shared<M> {
 
     fn check_size(&self, key: &[u8], weight: u64, region: Region) -> Result<(), Refused> {
         let limit = match region {
-            Region::Major => self.budget.capacity(),
-            Region::Minor => self.budget.capacity().min(self.minor.limit()),
+            Region::Major => self.capacity(),
+            Region::Minor => self.capacity().min(self.minor.limit()),
         };
         // A block counts its key in 32 bits.
         if weight > limit || u32::try_from(key.len()).is_err() {
@@ -95,6 +104,7 @@ impl<M> Shared<M> {
         let home = self.home(hash);
         let mut rooms = Rooms {
             whole: Room::new(self.budget.quota(), weight),
+            own: self.own.as_ref().map(|own| Room::new(own, weight)),
             minor: Room::new(&self.minor, if region == Region::Minor { weight } else { 0 }),
         };
         let mut shard = self.shards[home].lock();
@@ -110,8 +120,12 @@ impl<M> Shared<M> {
             self.reuse(old, &mut rooms, left);
         }
         self.evict_minor(&mut shard, &mut rooms, left);
+        self.evict_own(&mut shard, &mut rooms, left);
         self.evict_any(&mut shard, &mut rooms, left);
         rooms.minor.spend();
+        if let Some(own) = &mut rooms.own {
+            own.spend();
+        }
         rooms.whole.spend();
         self.weight.fetch_add(weight, Ordering::AcqRel);
         if let Some(expires) = hit.expires() {
@@ -123,10 +137,12 @@ impl<M> Shared<M> {
 
     /// Whether the room is there, if this shard gives all it has. What else it takes to that is taken.
     ///
-    /// What the minor list gives counts for the whole as well, so the two demands do not add up.
+    /// What the minor list gives counts for the whole as well, so the demands do not add up.
     fn suffices(&self, shard: &Shard<M>, rooms: &mut Rooms<'_>, weight: u64) -> bool {
-        let own = if self.is_under_part(weight) { 0 } else { shard.weight() };
-        rooms.minor.suffices_with(shard.minor_weight()) && rooms.whole.suffices_with(own)
+        let given = if self.is_under_part(weight) { 0 } else { shard.weight() };
+        rooms.minor.suffices_with(shard.minor_weight())
+            && rooms.own.as_mut().is_none_or(|own| own.suffices_with(shard.weight()))
+            && rooms.whole.suffices_with(given)
     }
 
     /// Whether this cache, with a new entry, is still within its equal part of a shared budget: then others evict.
@@ -148,6 +164,12 @@ impl<M> Shared<M> {
             self.evict_minor(&mut self.shards[shard].lock(), rooms, left);
         }
         if rooms.minor.lacking() > 0 {
+            return Err(Refused::NoRoom);
+        }
+        for shard in self.shards_from(home) {
+            self.evict_own(&mut self.shards[shard].lock(), rooms, left);
+        }
+        if rooms.lacks_own() {
             return Err(Refused::NoRoom);
         }
         if self.is_under_part(weight) {
@@ -181,6 +203,14 @@ impl<M> Shared<M> {
         }
     }
 
+    fn evict_own(&self, shard: &mut Shard<M>, rooms: &mut Rooms<'_>, left: &mut Vec<Left<M>>) {
+        while rooms.lacks_own()
+            && let Some(evicted) = shard.evict()
+        {
+            self.reuse(evicted, rooms, left);
+        }
+    }
+
     fn evict_any(&self, shard: &mut Shard<M>, rooms: &mut Rooms<'_>, left: &mut Vec<Left<M>>) {
         while rooms.whole.lacking() > 0
             && let Some(evicted) = shard.evict()
@@ -193,6 +223,9 @@ impl<M> Shared<M> {
     fn reuse(&self, gone: Left<M>, rooms: &mut Rooms<'_>, left: &mut Vec<Left<M>>) {
         self.discount(&gone);
         rooms.whole.absorb(gone.hit.weight());
+        if let Some(own) = &mut rooms.own {
+            own.absorb(gone.hit.weight());
+        }
         if gone.region == Region::Minor {
             rooms.minor.absorb(gone.hit.weight());
         }
@@ -218,6 +251,7 @@ impl<M: Send + Sync> Sharer for Shared<M> {
                 {
                     self.discount(&gone);
                     self.release_minor(&gone);
+                    self.release_own(&gone);
                     got += gone.hit.weight();
                     left.push(gone);
                 }

@@ -60,7 +60,7 @@ mod sync;
 mod weight;
 
 pub use block::Hit;
-pub use budget::Budget;
+pub use budget::{Budget, Full, Reserved};
 pub use cache::{Builder, Cache, Listener, Policy};
 pub use clock::{Clock, Time};
 pub use iter::Iter;
