@@ -192,6 +192,13 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_there_is_no_room_for_is_busy() {
+        let refusal = Refusal::of_write(&WriteError::Busy { limit: "memory of 1MiB is reached".into() });
+        let told = r#"{"error":"busy","message":"busy: memory of 1MiB is reached"}"#;
+        assert_eq!((refusal.status.as_u16(), refusal.json().as_str(), refusal.counted), (503, told, None));
+    }
+
+    #[test]
     fn what_a_stranger_sent_is_escaped_and_cut() {
         let refusal = Refusal::no_such_group(&format!("a\u{1b}\"{}", "x".repeat(5000)));
         assert!(refusal.message.starts_with("no such group: a\\u{1b}\\\""), "{}", refusal.message);

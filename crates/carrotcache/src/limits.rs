@@ -21,7 +21,8 @@ pub struct Limits {
     /// Requests from peers under way at once; past it the answer is busy.
     pub in_flight: usize,
     /// What the bodies of those requests may hold together until they are done; past it the answer is busy. One body
-    /// with the largest value has room whatever this says. They are charged to [`Limits::memory`] as well.
+    /// with the largest value has room whatever this says. They are charged to [`Limits::memory`] as well, and take a
+    /// quarter of it at most.
     pub bodies: ByteSize,
     /// Connections this node keeps to one peer, each with one request at a time.
     pub connections_per_peer: usize,

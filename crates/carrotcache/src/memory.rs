@@ -17,6 +17,10 @@ use crate::units::ByteSize;
 
 /// What a node may hold, in all its groups and on the way to them. Cheap to clone; all clones are the same memory, of
 /// one node or of several. The default is none: each group has its own capacity, and nothing else is charged.
+///
+/// What is in the user's own hands is never charged: a [`Value`](crate::Value) that is held after its entry has left,
+/// and the bytes that are given to [`Group::set`](crate::Group::set). A value that no group keeps is charged until the
+/// last of those who got it lets go of it.
 #[derive(Clone, Default)]
 pub struct Memory(Option<Arc<Budget>>);
 

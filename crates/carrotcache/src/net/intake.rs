@@ -3,12 +3,17 @@
 //! A value is held whole until it is where it belongs, and thousands of connections may bring one each: their sum is
 //! bounded here, and who would exceed it is told to come again. Counted as bytes come and not as they are announced, so
 //! that whoever announces much and sends nothing keeps nobody out. Charged to the node's memory as well, if that has a
-//! size: so bodies take room from entries, up to their bound. Owned by the port; never waits, and holds no byte itself.
+//! size: bodies take room from entries then, but no more than a part, lest slow senders keep loads from having any.
+//! Owned by the port; never waits, and holds no byte itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::memory::{Charge, Memory, MemoryFull};
 use crate::stats::Refusal;
+
+/// A port's bodies take at most a quarter of the memory: there are two such ports, and the rest is for what is kept and
+/// for loads.
+const SHARE: u64 = 4;
 
 /// The bytes that are held, and how many may be.
 ///
@@ -60,9 +65,13 @@ impl Intake {
         Self { held: AtomicU64::new(0), most, memory: Memory::default() }
     }
 
-    /// The same room, with what is held charged to this memory.
+    /// The same room, with what is held charged to this memory, where that has a size. It is at most a quarter of it then,
+    /// save that the bound leaves room for one body of `largest` bytes.
     #[must_use]
-    pub fn charged_to(mut self, memory: Memory) -> Self {
+    pub fn charged_to(mut self, memory: Memory, largest: u64) -> Self {
+        if let Some(size) = memory.snapshot() {
+            self.most = self.most.min((size.capacity_bytes / SHARE).max(largest));
+        }
         self.memory = memory;
         self
     }
@@ -113,7 +122,7 @@ mod tests {
     fn shares_are_charged_to_the_memory_and_end_with_it() {
         let memory = Memory::new(ByteSize::bytes(8));
         let used = || memory.snapshot().unwrap().used_bytes;
-        let intake = Intake::new(10).charged_to(memory.clone());
+        let intake = Intake::new(10).charged_to(memory.clone(), 20);
         let (mut first, mut second) = (intake.share(), intake.share());
         first.grow(6).unwrap();
         let refused = second.grow(3).unwrap_err();
@@ -130,6 +139,16 @@ mod tests {
         second.grow(6).unwrap();
         drop(second);
         assert_eq!(used(), 0);
+    }
+
+    #[test]
+    fn bodies_leave_most_of_the_memory_to_others() {
+        let most = |memory: Memory, largest| Intake::new(1000).charged_to(memory, largest).most;
+        let memory = |bytes| Memory::new(ByteSize::bytes(bytes));
+        assert_eq!(most(memory(8000), 10), 1000);
+        assert_eq!(most(memory(400), 10), 100);
+        assert_eq!(most(memory(400), 300), 300);
+        assert_eq!(most(Memory::default(), 10), 1000);
     }
 
     #[test]

@@ -57,7 +57,8 @@ pub(crate) fn serve(listener: Listener, answer: Answer, terms: Terms) -> Serving
         dialect,
         // More permits than a semaphore holds are as good as all it holds.
         in_flight: Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS)),
-        bodies: Intake::new(limits.bodies.as_u64().max(body_max(&limits))).charged_to(limits.memory.clone()),
+        bodies: Intake::new(limits.bodies.as_u64().max(body_max(&limits)))
+            .charged_to(limits.memory.clone(), body_max(&limits)),
         limits,
         stats,
         dropped_ttl,
