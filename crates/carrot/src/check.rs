@@ -77,7 +77,16 @@ fn warnings(configured: &Configured) -> Vec<String> {
             Some(format!("{place}: {said}"))
         })
     });
-    configured.exposed.iter().cloned().chain(dropped).collect()
+    configured.exposed.iter().cloned().chain(little_memory(configured)).chain(dropped).collect()
+}
+
+/// A value is there twice while it is stored: as it came, and as it is kept.
+fn little_memory(configured: &Configured) -> Option<String> {
+    let Settings { node, limits, .. } = &configured.settings;
+    let memory = node.memory.filter(|memory| memory.as_u64() / 2 < limits.value.as_u64())?;
+    let place = configured.sources.place(&Setting::of("node.memory"))?;
+    let value = limits.value;
+    Some(format!("{place}: values of more than half of {memory} are not kept, and limits.value is {value}"))
 }
 
 /// What of a group is lost on peers that take a value without its time: by which key, and what becomes of it.
@@ -211,6 +220,16 @@ name = 'sessions'
             "memory   130MiB of 256MiB",
         ];
         assert_eq!(read(text).0, expected);
+    }
+
+    #[test]
+    fn a_memory_that_the_largest_values_do_not_fit_is_warned_of() {
+        let text =
+            |memory: &str| format!("[node]\nmemory = '{memory}'\n[[group]]\nname = 'a'\ncapacity = '1MiB'\n");
+        let warning = "carrot.toml:2:10: node.memory: values of more than half of 15MiB are not kept, \
+                       and limits.value is 8MiB";
+        assert_eq!(read(&text("15MiB")).1, [warning]);
+        assert_eq!(read(&text("16MiB")).1, [""; 0]);
     }
 
     #[test]

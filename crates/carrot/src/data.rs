@@ -75,6 +75,7 @@ impl DataFront {
         let served =
             |group: Group| (group.name().to_string(), Served { group, hit_seconds: Histogram::default() });
         let intake = Intake::new(value_max.as_u64().saturating_mul(VALUES_AT_ONCE));
+        let intake = intake.charged_to(cluster.memory().clone(), value_max.as_u64());
         Arc::new(Self { cluster, groups: groups.into_iter().map(served).collect(), gate, value_max, intake })
     }
 

@@ -68,6 +68,18 @@ impl Collector for Page {
         sheet.gauge("carrot_capacity", Some(&Unit::Bytes), "What entries may be charged", |group| {
             group.capacity_bytes
         })?;
+        if let Some(memory) = self.stats.memory {
+            sheet.node_bytes(
+                "carrot_memory",
+                "What entries and values on their way are charged",
+                memory.used_bytes,
+            )?;
+            sheet.node_bytes(
+                "carrot_memory_capacity",
+                "What they may be charged together",
+                memory.capacity_bytes,
+            )?;
+        }
         sheet.gauge("carrot_flights", None, "Flights under way", |group| group.flights)?;
         sheet.gauge("carrot_waiters", None, "Callers waiting for a flight", |group| group.waiters)?;
         sheet.times("carrot_hit", "How long the data front took to answer from memory", |group| {
@@ -118,6 +130,11 @@ impl<'g> Sheet<'_, 'g> {
 
     fn node_count(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
         add_counter(self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?, count)
+    }
+
+    fn node_bytes(&mut self, name: &str, help: &str, bytes: u64) -> fmt::Result {
+        let unit = Some(&Unit::Bytes);
+        self.encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(&bytes)
     }
 
     fn counts(
@@ -252,6 +269,19 @@ mod tests {
             .unwrap()
             .parse()
             .unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_memory_that_groups_share_is_on_the_page_where_there_is_one() {
+        let page = |cluster: &Cluster| encode(cluster.stats(), HashMap::new(), Vec::new()).unwrap();
+        let cluster = Cluster::local().memory(carrotcache::ByteSize::mib(1)).start().await.unwrap();
+        let charge = cluster.memory().charge();
+        charge.grow(1000).unwrap();
+        let with = page(&cluster);
+        assert!((number(&with, "carrot_memory_bytes") - 1000.0).abs() < f64::EPSILON);
+        assert!((number(&with, "carrot_memory_capacity_bytes") - f64::from(1 << 20)).abs() < f64::EPSILON);
+        assert!((number(&with, r#"carrot_refusals_total{cause="memory"}"#)).abs() < f64::EPSILON);
+        assert!(!page(&Cluster::local().start().await.unwrap()).contains("carrot_memory"));
     }
 
     #[tokio::test]

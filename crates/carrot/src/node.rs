@@ -12,7 +12,10 @@ use std::time::Duration;
 use carrotcache::net::dialect::Dialect;
 use carrotcache::net::listen::{ListenLimits, Listener, Serving};
 use carrotcache::placement::PlacementKind;
-use carrotcache::{ByteSize, Cluster, Group, GroupName, Hot, Limits, OpenError, Policy, StartError};
+use carrotcache::{
+    BoxError, BoxFuture, ByteSize, Charge, Cluster, Group, GroupName, Hot, Key, Limits, Loaded, Loader,
+    OpenError, Policy, StartError,
+};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -256,18 +259,29 @@ fn open_group(cluster: &Cluster, plan: &GroupPlan, first: &Arc<FirstAnswer>) -> 
     if let Some(ttl) = plan.ttl {
         group = group.ttl(ttl);
     }
-    let (origin, first) = (plan.origin.clone(), first.clone());
-    if plan.slowed.is_zero() {
-        return group.open(move |key| {
-            let (origin, first) = (origin.clone(), first.clone());
-            async move { first.heed(origin.load(key).await) }
-        });
+    let (origin, first) = (Slow::new(plan.origin.clone(), plan.slowed), first.clone());
+    group.open(FromOrigin { origin, first })
+}
+
+/// The loader of a group.
+struct FromOrigin {
+    origin: Slow,
+    first: Arc<FirstAnswer>,
+}
+
+impl Loader for FromOrigin {
+    fn load(&self, key: Key) -> BoxFuture<'static, Result<Option<Loaded>, BoxError>> {
+        self.load_charged(key, &Charge::default())
     }
-    let slow = Slow::new(origin, plan.slowed);
-    group.open(move |key| {
-        let (slow, first) = (slow.clone(), first.clone());
-        async move { first.heed(slow.load(key).await) }
-    })
+
+    fn load_charged(
+        &self,
+        key: Key,
+        charge: &Charge,
+    ) -> BoxFuture<'static, Result<Option<Loaded>, BoxError>> {
+        let (origin, first, charge) = (self.origin.clone(), self.first.clone(), charge.clone());
+        Box::pin(async move { Ok(first.heed(origin.load_charged(key, &charge).await)?) })
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use carrotcache::Limits;
+use carrotcache::{ByteSize, Limits, Memory};
 
 use crate::config::sources::Sources;
 use crate::node::{GroupPlan, NodePlan};
@@ -20,7 +20,7 @@ use crate::settings::{GroupSettings, LimitSettings, Settings};
 /// An origin that could never be asked, with the place where it was said.
 pub fn plan(settings: Settings, sources: &Sources) -> anyhow::Result<NodePlan> {
     let Settings { node, cluster, limits, groups } = settings;
-    let limits = limits_of(limits);
+    let limits = limits_of(limits, node.memory);
     let groups = groups.into_iter().enumerate().map(|(at, group)| {
         // Where the file has it: of several origins, which one.
         let place = sources.place(&Setting::at("group.origin", at));
@@ -45,8 +45,9 @@ pub fn plan(settings: Settings, sources: &Sources) -> anyhow::Result<NodePlan> {
     })
 }
 
-fn limits_of(settings: LimitSettings) -> Limits {
+fn limits_of(settings: LimitSettings, memory: Option<ByteSize>) -> Limits {
     let mut limits = Limits::default();
+    limits.memory = memory.map(Memory::new).unwrap_or_default();
     limits.key = settings.key;
     limits.value = settings.value;
     limits.connections = settings.connections.get() as usize;

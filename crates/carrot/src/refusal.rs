@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use carrotcache::net::intake::Full;
+use carrotcache::net::intake::NoRoom;
 use carrotcache::{GetError, KeyError, Refusal as Cause, WriteError, with_causes};
 use http::StatusCode;
 use serde_json::json;
@@ -62,10 +62,10 @@ impl Refusal {
     }
 
     /// Too many values are on their way in; no group has seen this one.
-    pub fn full(full: Full) -> Self {
+    pub fn full(full: NoRoom) -> Self {
         let message = format!("busy: {full}");
         let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
-        Self { counted: Some(Cause::InFlight), ..refusal }
+        Self { counted: Some(full.cause()), ..refusal }
     }
 
     fn too_large(why: impl Into<String>) -> Self {
@@ -108,6 +108,7 @@ impl Refusal {
             WriteError::TooLarge { .. } => Self::too_large(message),
             WriteError::Unconfirmed { members, .. } => Self::unconfirmed(members, message),
             WriteError::Refused { owner, .. } => Self::unconfirmed(std::slice::from_ref(owner), message),
+            WriteError::Busy { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message),
             WriteError::Unsupported { .. } => Self::new(StatusCode::NOT_IMPLEMENTED, "unsupported", message),
             _ => Self::new(StatusCode::BAD_GATEWAY, "load_failed", message),
         }
@@ -188,6 +189,13 @@ mod tests {
             refusal.json(),
             r#"{"error":"unconfirmed","members":["http://b:1","http://c:1"],"message":"http://b:1, http://c:1 did not confirm: cannot connect: refused"}"#
         );
+    }
+
+    #[test]
+    fn a_write_that_there_is_no_room_for_is_busy() {
+        let refusal = Refusal::of_write(&WriteError::Busy { limit: "memory of 1MiB is reached".into() });
+        let told = r#"{"error":"busy","message":"busy: memory of 1MiB is reached"}"#;
+        assert_eq!((refusal.status.as_u16(), refusal.json().as_str(), refusal.counted), (503, told, None));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct NodeSettings {
     pub admin: SocketAddr,
     /// How long a stop waits for answers in flight.
     pub drain: Duration,
-    /// Memory for all groups together; `None`: what they add up to.
+    /// Memory for all groups together and for values on their way to them; `None`: each group has its capacity.
     pub memory: Option<ByteSize>,
     /// What clients and operators have to know; `None`: nothing.
     pub password: Option<Secret>,

@@ -35,6 +35,10 @@ pub fn json(cluster: &Cluster, fronts: &Fronts) -> String {
         "placement": cluster.placement().to_string(),
         "view": format!("{:016x}", cluster.view_hash()),
         "groups": stats.groups.iter().map(|group| group_of(group, &fronts.hit_seconds)).collect::<Vec<_>>(),
+        "memory": stats.memory.map(|memory| json!({
+            "used_bytes": memory.used_bytes,
+            "capacity_bytes": memory.capacity_bytes,
+        })),
         "peers": cluster.peers().iter().map(peer).collect::<Vec<_>>(),
         "refusals": counts(&stats.refusals, Refusal::as_str),
         "view_mismatches": stats.view_mismatches,
@@ -146,6 +150,7 @@ mod tests {
             ("/placement", json!("slots")),
             ("/view_mismatches", json!(0)),
             ("/refusals/malformed", json!(1)),
+            ("/memory", json!(null)),
             ("/peers", json!([{ "member": "local", "self": true, "share": 1.0 }])),
             (
                 "/listeners",

@@ -15,6 +15,7 @@ use crate::fault::Faults;
 use crate::group::Surroundings;
 use crate::limits::Limits;
 use crate::listed::{self, Spelling};
+use crate::memory::Memory;
 use crate::message::{Reply, Request};
 #[cfg(feature = "http")]
 use crate::net::{
@@ -45,6 +46,7 @@ pub struct ClusterBuilder {
     peers: Vec<String>,
     placement: Option<PlacementKind>,
     limits: Limits,
+    memory: Option<Memory>,
     clock: Clock,
     drain: Duration,
 }
@@ -119,6 +121,11 @@ impl Cluster {
     /// The members that this node counts, itself included if it is listed.
     pub fn members(&self) -> Vec<Member> {
         self.running.node.around.views.current().members().to_vec()
+    }
+
+    /// What the groups of this node share, if that was set; for a front of a program that takes values in.
+    pub fn memory(&self) -> &Memory {
+        &self.running.node.around.limits.memory
     }
 
     /// What this node counted so far. Costs a few microseconds a group.
@@ -216,6 +223,7 @@ impl ClusterBuilder {
             peers: Vec::new(),
             placement: None,
             limits: Limits::default(),
+            memory: None,
             clock: Clock::system(),
             drain: Duration::from_secs(10),
         }
@@ -264,6 +272,16 @@ impl ClusterBuilder {
         self
     }
 
+    /// The memory that all groups of this node share, a size or a [`Memory`] of the caller's. Each group keeps within
+    /// its own capacity as well; where those add up to more, whoever needs room takes it from the heaviest. Values on
+    /// their way are charged too, and past it the answer is busy: a load, a fetch or a write is refused, nothing is
+    /// stored, and [`Refusal::Memory`] counts it. A value that is stored is there twice for a moment, as it came and as
+    /// it is kept, so let the memory be several times the largest value. Default: [`Limits::memory`], which has none.
+    pub fn memory(mut self, memory: impl Into<Memory>) -> Self {
+        self.memory = Some(memory.into());
+        self
+    }
+
     /// A clock of the caller's, for tests that own time.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -284,7 +302,10 @@ impl ClusterBuilder {
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running.
-    pub async fn start(self) -> Result<Cluster, StartError> {
+    pub async fn start(mut self) -> Result<Cluster, StartError> {
+        if let Some(memory) = self.memory.take() {
+            self.limits.memory = memory;
+        }
         if self.limits.key.as_u64() > Limits::KEY_MAX.as_u64() {
             return Err(StartError::Settings("a key may be at most 16KiB: it travels in a request's target"));
         }

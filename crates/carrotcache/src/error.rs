@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::memory::MemoryFull;
 use crate::placement::TooManyMembers;
 use crate::units::{BadGroupName, GroupName, Key};
 
@@ -77,7 +78,8 @@ pub enum GetError {
         /// `Limits::value`, in bytes.
         limit: u64,
     },
-    /// A limit of this node, or of the owner, is reached. Nothing was started for this call.
+    /// A limit of this node, or of the owner, is reached. Nothing was started for this call; or, of the limit on memory, a
+    /// value came that there was no room for, and nothing was stored.
     #[error("busy: {limit}")]
     Busy {
         /// The limit that was reached, by its name and number.
@@ -203,6 +205,13 @@ pub enum WriteError {
         /// What it answered.
         answer: Arc<str>,
     },
+    /// The node's memory has no room for what would be sent to the owner. Nothing was sent; this node's own copy is
+    /// gone.
+    #[error("busy: {limit}")]
+    Busy {
+        /// The limit that was reached, by its name and number.
+        limit: Arc<str>,
+    },
     /// The owner's dialect has no such verb. Nothing was sent; this node's own copy is gone.
     #[error("owner {owner} speaks a dialect without set and remove")]
     Unsupported {
@@ -228,6 +237,9 @@ pub enum PeerError {
     /// This node has as many requests in flight to that peer as it allows itself. Nothing was sent.
     #[error("{0} requests in flight to that peer")]
     Busy(usize),
+    /// This node's memory has no room for the reply, or for what would be sent.
+    #[error(transparent)]
+    Memory(#[from] MemoryFull),
     /// The peer failed a moment ago and is left alone for now. Nothing was sent.
     #[error("peer failed {failures} times, next try in {wait:?}")]
     Resting {
@@ -246,7 +258,7 @@ impl PeerError {
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Broken(_) | Self::Resting { .. } => true,
-            Self::Timeout(_) | Self::Busy(_) => false,
+            Self::Timeout(_) | Self::Busy(_) | Self::Memory(_) => false,
         }
     }
 }

@@ -88,6 +88,7 @@ impl Group {
                 Fetched::Unreachable
             }
             Err(busy @ PeerError::Busy(_)) => Fetched::Landed(Err(busy_with(member, &busy))),
+            Err(PeerError::Memory(full)) => Fetched::Landed(Err(shared.origin.busy(full))),
             Err(_) => Fetched::Landed(Err(self.late(member, key, shared.settings.fetch_deadline()))),
         }
     }
@@ -165,6 +166,7 @@ impl Group {
             Ok(refusal) => Err(self.refused(owner, &key, refusal)),
             Err(PeerError::Timeout(waited)) => Err(self.late(owner, &key, waited)),
             Err(busy @ PeerError::Busy(_)) => Err(busy_with(owner, &busy)),
+            Err(PeerError::Memory(full)) => Err(shared.origin.busy(full)),
             // Nobody who can be reached holds it.
             Err(_) => Err(GetError::NotCached { key }),
         }
@@ -217,7 +219,7 @@ fn outcome_of(answer: &Result<Reply, PeerError>, limit: ByteSize) -> FetchOutcom
         Ok(Reply::NoGroup) => FetchOutcome::NoGroup,
         Ok(Reply::LoadFailed(_)) => FetchOutcome::LoadFailed,
         Ok(Reply::TooLarge(_)) => FetchOutcome::TooLarge,
-        Ok(Reply::Busy(_)) | Err(PeerError::Busy(_)) => FetchOutcome::Busy,
+        Ok(Reply::Busy(_)) | Err(PeerError::Busy(_) | PeerError::Memory(_)) => FetchOutcome::Busy,
         Ok(Reply::Deadline) | Err(PeerError::Timeout(_)) => FetchOutcome::Deadline,
         Err(PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Resting { .. }) => {
             FetchOutcome::Unreachable

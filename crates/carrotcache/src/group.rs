@@ -138,7 +138,13 @@ impl Group {
         };
         let shared = Shared {
             seed: GroupHash::of(name.as_str()),
-            store: Store::new(settings.capacity, settings.policy, around.clock.clone(), stats.clone()),
+            store: Store::new(
+                settings.capacity,
+                settings.policy,
+                &around.limits.memory,
+                around.clock.clone(),
+                stats.clone(),
+            ),
             fetches: flights(),
             loads: flights(),
             origin: Origin {
@@ -148,6 +154,7 @@ impl Group {
                 max_loads: settings.max_loads,
                 deadline: settings.load_deadline,
                 value_max: around.limits.value,
+                memory: around.limits.memory.clone(),
                 stats: stats.clone(),
                 faults: around.faults,
             },

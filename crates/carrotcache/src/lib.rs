@@ -89,7 +89,7 @@
 //! - No global is set or read: no allocator, no tracing subscriber, no registry of groups. Many clusters live in one
 //!   process, each on the tokio runtime that [`start`](ClusterBuilder::start) was called on.
 //! - Nothing grows without a bound: [`Limits`] and [`GroupBuilder`] name them all, and [`Stats`] counts what was
-//!   refused.
+//!   refused. With a [`Memory`] one number bounds all groups of a node and the values on their way to them.
 //! - Bytes from a peer or an origin never cause a panic; a panic of a loader is an error to its callers.
 //! - No hit copies a value: a [`Value`] is a handle on the cache's own memory.
 //! - No promise is made of copies that other nodes mirror: after a `set` or a `remove` they live on for at most
@@ -115,6 +115,7 @@ mod limits;
 mod listed;
 mod load;
 mod loader;
+mod memory;
 mod message;
 #[cfg(feature = "http")]
 pub mod net;
@@ -159,6 +160,7 @@ pub use crate::value::Value;
 pub use crate::clock::Clock;
 pub use crate::hot::Hot;
 pub use crate::limits::Limits;
+pub use crate::memory::{Charge, Memory, MemoryFull, MemorySnapshot};
 pub use crate::policy::Policy;
 pub use crate::units::{BadGroupName, BadUnit, ByteSize, GroupName, Key, Span};
 pub use crate::view::Member;

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use crate::memory::Memory;
 use crate::units::ByteSize;
 
 /// What a node allows itself and its peers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
+    /// What all groups of the node may hold together, values on their way included, past which the answer is busy.
+    /// Default: none, so that each group has its own capacity and values on their way are bounded by the limits below.
+    pub memory: Memory,
     /// The longest key. At most 16 KiB, since keys travel in a request's target.
     pub key: ByteSize,
     /// The largest value that is served, stored, or taken from a peer.
@@ -17,7 +21,8 @@ pub struct Limits {
     /// Requests from peers under way at once; past it the answer is busy.
     pub in_flight: usize,
     /// What the bodies of those requests may hold together until they are done; past it the answer is busy. One body
-    /// with the largest value has room whatever this says.
+    /// with the largest value has room whatever this says. They are charged to [`Limits::memory`] as well, and take a
+    /// quarter of it at most.
     pub bodies: ByteSize,
     /// Connections this node keeps to one peer, each with one request at a time.
     pub connections_per_peer: usize,
@@ -41,6 +46,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            memory: Memory::default(),
             key: ByteSize::kib(4),
             value: ByteSize::mib(8),
             connections: 10_000,

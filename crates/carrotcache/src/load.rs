@@ -17,6 +17,7 @@ use crate::clock::{self, Elapsed};
 use crate::error::{BoxError, GetError};
 use crate::fault::{Fault, Faults};
 use crate::loader::{Loaded, Loader};
+use crate::memory::{Charge, Memory, MemoryFull};
 use crate::stats::{GroupStats, LoadOutcome, Refusal};
 use crate::units::{ByteSize, GroupName, Key};
 
@@ -30,6 +31,8 @@ pub(crate) struct Origin {
     pub(crate) deadline: Duration,
     /// The largest value that is taken.
     pub(crate) value_max: ByteSize,
+    /// What values are charged to until they are kept or answered.
+    pub(crate) memory: Memory,
     pub(crate) stats: Arc<GroupStats>,
     pub(crate) faults: Faults,
 }
@@ -40,9 +43,11 @@ impl Origin {
         let deadline = clock::after(clock::now(), self.deadline);
         let _permit = self.permit().await?;
         let began = clock::now();
-        let ended = clock::timeout_at(deadline, caught(|| self.loader.load(key.clone()))).await;
+        let charge = self.memory.charge();
+        let loading = caught(|| self.loader.load_charged(key.clone(), &charge));
+        let ended = clock::timeout_at(deadline, loading).await;
         self.stats.load_seconds.observe(clock::now() - began);
-        let (outcome, loaded) = self.judge(key, ended);
+        let (outcome, loaded) = self.judge(key, ended, charge);
         self.stats.loads.add(outcome);
         loaded
     }
@@ -63,22 +68,44 @@ impl Origin {
     }
 
     /// What became of a load: how it counts, and what its waiters get.
-    fn judge(&self, key: &Key, ended: Ended) -> (LoadOutcome, Result<Loaded<Bytes>, GetError>) {
+    fn judge(
+        &self,
+        key: &Key,
+        ended: Ended,
+        charge: Charge,
+    ) -> (LoadOutcome, Result<Loaded<Bytes>, GetError>) {
         match ended {
             Ok(Ok(Ok(Some(loaded)))) => match self.check_size(key, loaded.value.len()) {
-                Ok(()) => (LoadOutcome::Found, Ok(loaded)),
+                // Whatever the loader has charged, from here on it is the value.
+                Ok(()) => match charge.cover(loaded.value.len() as u64) {
+                    Ok(()) => {
+                        let value = charge.around(loaded.value);
+                        (LoadOutcome::Found, Ok(Loaded { value, ..loaded }))
+                    }
+                    Err(full) => (LoadOutcome::Busy, Err(self.busy(full))),
+                },
                 Err(error) => (LoadOutcome::TooLarge, Err(error)),
             },
             Ok(Ok(Ok(None))) => (
                 LoadOutcome::NotFound,
                 Err(GetError::NotFound { group: self.group.clone(), key: key.clone() }),
             ),
-            Ok(Ok(Err(error))) => (LoadOutcome::Failed, Err(GetError::load(&self.group, key, error))),
+            // It failed for want of room: whatever it calls that, nothing is wrong with the origin.
+            Ok(Ok(Err(error))) => match charge.refused() {
+                Some(full) => (LoadOutcome::Busy, Err(self.busy(full))),
+                None => (LoadOutcome::Failed, Err(GetError::load(&self.group, key, error))),
+            },
             Ok(Err(panic)) => (LoadOutcome::Panicked, Err(GetError::load(&self.group, key, panic.into()))),
             Err(Elapsed) => {
                 (LoadOutcome::Deadline, Err(GetError::late(&self.group, key, None, self.deadline)))
             }
         }
+    }
+
+    /// The node's memory has no room for a value on its way.
+    pub(crate) fn busy(&self, full: MemoryFull) -> GetError {
+        self.stats.refusals.add(Refusal::Memory);
+        GetError::Busy { limit: full.to_string().into() }
     }
 
     /// Whether a value of this length is taken, from the origin or from a peer.

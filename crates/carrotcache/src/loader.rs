@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::error::BoxError;
+use crate::memory::Charge;
 use crate::peers::BoxFuture;
 use crate::units::Key;
 
@@ -72,6 +73,20 @@ impl From<&'static [u8]> for Loaded<Bytes> {
 pub trait Loader: Send + Sync + 'static {
     /// The value of `key`, or `None` where the origin has none.
     fn load(&self, key: Key) -> BoxFuture<'static, Result<Option<Loaded>, BoxError>>;
+
+    /// As [`load`](Self::load), for a loader that reads a value piece by piece: it grows `charge` by each piece before it
+    /// takes that in, so that the value is charged to the node's memory from its first byte. Where `charge` is refused,
+    /// it fails with whatever it likes, and the load's callers are told that the node is busy.
+    ///
+    /// This is what the library calls. By default it is `load`, whose value is charged when it is there, whole.
+    fn load_charged(
+        &self,
+        key: Key,
+        charge: &Charge,
+    ) -> BoxFuture<'static, Result<Option<Loaded>, BoxError>> {
+        let _ = charge;
+        self.load(key)
+    }
 }
 
 impl<F, Fut, T, E> Loader for F

@@ -135,7 +135,7 @@ impl Node {
     pub(crate) fn stats(&self) -> Stats {
         let mut groups: Vec<_> = self.groups.load().values().map(Group::stats).collect();
         groups.sort_by(|a, b| a.group.cmp(&b.group));
-        self.around.stats.snapshot(groups)
+        Stats { memory: self.around.limits.memory.snapshot(), ..self.around.stats.snapshot(groups) }
     }
 
     /// The members, and what is known of each. Walks the table of the view.

@@ -31,7 +31,7 @@ pub struct Coded<C>(C);
 
 impl<C> GroupBuilder<C> {
     /// The memory this group may take on this node, keys, values and bookkeeping together. Default 64 MiB; 0 keeps
-    /// nothing.
+    /// nothing. Where the node has a memory for all its groups, that bounds them together.
     pub fn capacity(mut self, capacity: ByteSize) -> Self {
         self.settings.capacity = capacity;
         self

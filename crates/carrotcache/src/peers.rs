@@ -285,8 +285,9 @@ impl Health {
         let Some(peer) = known.get_mut(authority) else { return };
         peer.is_probed = false;
         match answer {
-            // Nothing was sent: there are no words for it, or our pool is full.
-            Ok(Reply::Unsupported) | Err(PeerError::Busy(_) | PeerError::Resting { .. }) => {
+            // Nothing was sent: there are no words for it, or our pool or our memory is full.
+            Ok(Reply::Unsupported)
+            | Err(PeerError::Busy(_) | PeerError::Memory(_) | PeerError::Resting { .. }) => {
                 peer.breaker.on_silence(self.clock.elapsed());
             }
             Ok(_) => peer.replied(authority),
@@ -335,7 +336,9 @@ impl Trial<'_> {
             Err(error @ (PeerError::Connect(_) | PeerError::Broken(_))) => {
                 gone(&self.authority, error, peer.breaker.on_failure(now));
             }
-            Err(PeerError::Timeout(_) | PeerError::Busy(_) | PeerError::Resting { .. }) => {
+            Err(
+                PeerError::Timeout(_) | PeerError::Busy(_) | PeerError::Memory(_) | PeerError::Resting { .. },
+            ) => {
                 peer.breaker.on_silence(now);
             }
         }

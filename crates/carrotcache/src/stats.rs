@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::memory::MemorySnapshot;
 use crate::units::GroupName;
 
 /// Makes an enum of labels: its names as metrics and logs write them, all of them, and each one's number.
@@ -92,7 +93,8 @@ labels! {
         Deadline = "deadline",
         /// With a value over the node's limit.
         TooLarge = "too_large",
-        /// Not begun: as many loads as the group may have were running.
+        /// Not begun, since as many loads as the group may have were running; or its value was dropped, since the
+        /// node's memory had no room for it.
         Busy = "busy",
     }
 }
@@ -142,6 +144,8 @@ labels! {
         Unauthorized = "unauthorized",
         /// A value that memory has no room for: heavier than the capacity, or than the mirrors' share of it.
         Room = "room",
+        /// A value on its way, from an origin, a peer or a client or to a peer, that the node's memory has no room for.
+        Memory = "memory",
         /// Anything, while the node leaves.
         Leaving = "leaving",
     }
@@ -431,7 +435,12 @@ impl Default for NodeStats {
 impl NodeStats {
     /// The numbers now, with those of the groups.
     pub(crate) fn snapshot(&self, groups: Vec<GroupSnapshot>) -> Stats {
-        Stats { groups, refusals: self.refusals.snapshot(), view_mismatches: self.view_mismatches.get() }
+        Stats {
+            groups,
+            memory: None,
+            refusals: self.refusals.snapshot(),
+            view_mismatches: self.view_mismatches.get(),
+        }
     }
 }
 
@@ -441,6 +450,8 @@ impl NodeStats {
 pub struct Stats {
     /// Each group's.
     pub groups: Vec<GroupSnapshot>,
+    /// Gauges: what is charged to the memory that the groups share, and what may be; `None` where there is none.
+    pub memory: Option<MemorySnapshot>,
     /// Requests that were refused before a group was found for them.
     pub refusals: Counts<Refusal>,
     /// Replies of peers whose list of members is not this node's.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use carrot_engine::{Cache, Cause, Hit, Refused, Time, Weight};
 
 use crate::clock::Clock;
+use crate::memory::Memory;
 use crate::message::Holding;
 use crate::policy::Policy;
 use crate::stats::{EvictionCause, GroupStats, Refusal, Region};
@@ -62,11 +63,22 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(capacity: ByteSize, policy: Policy, clock: Clock, stats: Arc<GroupStats>) -> Self {
+    /// A store of its own capacity, within the node's memory if that has a size.
+    pub(crate) fn new(
+        capacity: ByteSize,
+        policy: Policy,
+        memory: &Memory,
+        clock: Clock,
+        stats: Arc<GroupStats>,
+    ) -> Self {
         let capacity = capacity.as_u64();
         let told = stats.clone();
-        let cache = Cache::builder()
-            .capacity(capacity)
+        let builder = Cache::builder().capacity(capacity);
+        let builder = match memory.budget() {
+            Some(budget) => builder.budget(budget),
+            None => builder,
+        };
+        let cache = builder
             .policy(match policy {
                 Policy::Default => carrot_engine::Policy::Default,
                 Policy::Lru => carrot_engine::Policy::Lru,

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::clock;
-use crate::error::WriteError;
+use crate::error::{PeerError, WriteError};
 use crate::group::Group;
 use crate::loader::Loaded;
 use crate::message::{Reply, Request};
@@ -144,6 +144,10 @@ impl Group {
                     self.explain(owner);
                 }
                 Err(WriteError::Refused { owner: owner_name, answer: refusal.to_string().into() })
+            }
+            Err(PeerError::Memory(full)) => {
+                self.shared.stats.refusals.add(Refusal::Memory);
+                Err(WriteError::Busy { limit: full.to_string().into() })
             }
             Err(lost) => Err(Missed { member: owner_name, cause: Arc::new(lost) }.into()),
         }

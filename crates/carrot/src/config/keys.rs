@@ -126,7 +126,7 @@ pub struct NodePart {
     #[arg(long, env = "CARROT_ADMIN", value_name = "ADDR")]
     #[serde(deserialize_with = "word")]
     pub admin: Option<Address>,
-    /// Memory for all groups together [default: what they add up to]
+    /// Memory for all groups together and for values on their way [default: a capacity for each group]
     #[arg(long, env = "CARROT_MEMORY", value_name = "SIZE")]
     #[serde(deserialize_with = "word")]
     pub memory: Option<SomeSize>,

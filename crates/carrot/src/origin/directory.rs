@@ -21,7 +21,7 @@ use bytes::Bytes;
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, OpenOptions};
-use carrotcache::{ByteSize, Key};
+use carrotcache::{ByteSize, Charge, Key};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
@@ -46,16 +46,23 @@ impl Directory {
         Self { root, reads: Arc::new(Semaphore::new(READS)), loads: AtomicU64::new(0) }
     }
 
-    /// The content of the file that `key` names; `None` where it names none that may be read.
+    /// The content of the file that `key` names; `None` where it names none that may be read. Charged by its length before
+    /// it is read.
     ///
     /// Dropping the future abandons the answer; a read under way ends by itself.
     ///
     /// # Errors
     /// When the root cannot be opened, or the file is too large or cannot be read.
-    pub async fn load(&self, key: &Key) -> Result<Option<Bytes>, OriginError> {
+    pub async fn load_charged(&self, key: &Key, charge: &Charge) -> Result<Option<Bytes>, OriginError> {
         self.loads.fetch_add(1, Ordering::Relaxed);
-        let key = key.clone();
-        self.on_a_thread(move |root| root.read(key.as_bytes())).await
+        let (key, charge) = (key.clone(), charge.clone());
+        self.on_a_thread(move |root| root.read_charged(key.as_bytes(), &charge)).await
+    }
+
+    /// The same, charged to nobody.
+    #[cfg(test)]
+    pub async fn load(&self, key: &Key) -> Result<Option<Bytes>, OriginError> {
+        self.load_charged(key, &Charge::default()).await
     }
 
     /// Whether the root can be opened.
@@ -105,16 +112,27 @@ impl Root {
         })
     }
 
-    fn read(&self, key: &[u8]) -> Result<Option<Bytes>, OriginError> {
+    fn read_charged(&self, key: &[u8], charge: &Charge) -> Result<Option<Bytes>, OriginError> {
         // First, so that no key is "not found" in a directory that is not there.
         let root = self.open()?;
         let Some(names) = names(key) else { return Ok(None) };
         match find(root, &names) {
-            Ok(Some((file, length))) => content(file, length, self.limit).map(Some),
+            Ok(Some((file, length))) => {
+                // As long as it is now; one that grows meanwhile is charged whole when the group has it.
+                charge.grow(length.min(self.limit))?;
+                content(file, length, self.limit).map(Some)
+            }
             Ok(None) => Ok(None),
             Err(failure) if names_nothing(&failure) => Ok(None),
             Err(failure) => Err(OriginError::File(failure)),
         }
+    }
+}
+
+#[cfg(test)]
+impl Root {
+    fn read(&self, key: &[u8]) -> Result<Option<Bytes>, OriginError> {
+        self.read_charged(key, &Charge::default())
     }
 }
 

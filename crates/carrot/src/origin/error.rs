@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use carrotcache::ByteSize;
+use carrotcache::{ByteSize, MemoryFull};
 use http::StatusCode;
 use http::header::HeaderName;
 use http::uri::InvalidUri;
@@ -252,6 +252,9 @@ pub enum OriginError {
         /// The largest value that is taken.
         limit: u64,
     },
+    /// The node's memory has no room for the value. The rest of it was not read.
+    #[error("there is no room for the value")]
+    Memory(#[from] MemoryFull),
     /// The origin is closing.
     #[error("the origin is closing")]
     Closing,

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use carrotcache::{ByteSize, Key, Loaded};
+use carrotcache::{ByteSize, Charge, Key, Loaded};
 use http::header::LOCATION;
 use http::response::Parts;
 use http::uri::PathAndQuery;
@@ -138,21 +138,27 @@ impl Http {
         Ok(Self { template, pool, bounds })
     }
 
-    /// The value of `key`: the body of a response. `None` for 404 and 410.
+    /// The value of `key`: the body of a response. `None` for 404 and 410. Charged as it comes in.
     ///
     /// Dropping the future closes the connection that it uses.
     ///
     /// # Errors
     /// See [`OriginError`]; which timeout it was, where it was one. The server may have been at work.
-    pub async fn load(&self, key: &Key) -> Result<Option<Loaded>, OriginError> {
+    pub async fn load_charged(&self, key: &Key, charge: &Charge) -> Result<Option<Loaded>, OriginError> {
         let Some(target) = self.template.target(key)? else {
             // So that no key is "not found" at a server that is not there: that would count as its first answer.
             self.pool.keep(self.pool.connection().await?);
             return Ok(None);
         };
         let waited = self.bounds.deadline;
-        let followed = tokio::time::timeout(waited, self.follow(target)).await;
+        let followed = tokio::time::timeout(waited, self.follow(target, charge)).await;
         followed.unwrap_or(Err(OriginError::Overdue { waited }))
+    }
+
+    /// The same, charged to nobody.
+    #[cfg(test)]
+    pub async fn load(&self, key: &Key) -> Result<Option<Loaded>, OriginError> {
+        self.load_charged(key, &Charge::default()).await
     }
 
     /// Whether the server can be reached: connects to it, by its name, at an address that may be asked, and with its
@@ -175,11 +181,11 @@ impl Http {
         self.pool.requests()
     }
 
-    async fn follow(&self, mut target: PathAndQuery) -> Result<Option<Loaded>, OriginError> {
+    async fn follow(&self, mut target: PathAndQuery, charge: &Charge) -> Result<Option<Loaded>, OriginError> {
         // The shortest that any response on the way says: where the value is to be found may be said for a moment only.
         let mut shortest = None;
         for _ in 0..=REDIRECTS {
-            let (step, lifetime) = self.ask(&target).await?;
+            let (step, lifetime) = self.ask(&target, charge).await?;
             shortest = shortest.into_iter().chain(lifetime).min();
             match step {
                 Step::Done(value) => return Ok(value.map(|value| self.loaded(value, shortest))),
@@ -190,10 +196,14 @@ impl Http {
     }
 
     /// What one response comes to, and for how long it may be kept, if it says so.
-    async fn ask(&self, target: &PathAndQuery) -> Result<(Step, Option<Duration>), OriginError> {
+    async fn ask(
+        &self,
+        target: &PathAndQuery,
+        charge: &Charge,
+    ) -> Result<(Step, Option<Duration>), OriginError> {
         let (response, connection) = self.pool.get(target).await?;
         let (head, body) = response.into_parts();
-        let mut answer = Answer::new(body);
+        let mut answer = Answer::new(body, charge.clone());
         let step = self.judge(target, &head, &mut answer).await;
         // Otherwise it is dropped, and closed: nobody reads what may still come.
         if answer.is_over() {

@@ -17,7 +17,7 @@ pub mod url;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use carrotcache::{ByteSize, Key, Loaded};
+use carrotcache::{ByteSize, Charge, Key, Loaded};
 
 use crate::origin::directory::Directory;
 use crate::origin::error::{OpenError, OriginError};
@@ -105,19 +105,19 @@ impl Origin {
         })
     }
 
-    /// The value of `key`, or `None` where the origin has none.
+    /// The value of `key`, or `None` where the origin has none; charged as it is read, before it is taken in.
     ///
     /// Dropping the future abandons the answer; what is under way ends at its deadline at the latest.
     ///
     /// # Errors
-    /// See [`OriginError`]. A table never fails.
-    pub async fn load(&self, key: Key) -> Result<Option<Loaded>, OriginError> {
+    /// See [`OriginError`]. A table never fails: what it has is in memory already.
+    pub async fn load_charged(&self, key: Key, charge: &Charge) -> Result<Option<Loaded>, OriginError> {
         match self {
             Self::Nothing => Ok(None),
             Self::Table(table) => Ok(table.load(&key).map(Loaded::new)),
-            Self::Sqlite(sqlite) => Ok(sqlite.load(key).await?.map(Loaded::new)),
-            Self::Http(http) => http.load(&key).await,
-            Self::Directory(directory) => Ok(directory.load(&key).await?.map(Loaded::new)),
+            Self::Sqlite(sqlite) => Ok(sqlite.load_charged(key, charge).await?.map(Loaded::new)),
+            Self::Http(http) => http.load_charged(&key, charge).await,
+            Self::Directory(directory) => Ok(directory.load_charged(&key, charge).await?.map(Loaded::new)),
         }
     }
 

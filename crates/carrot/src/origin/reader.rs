@@ -14,7 +14,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use carrotcache::Key;
+use carrotcache::{Charge, Key, MemoryFull};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
 
@@ -87,12 +87,14 @@ impl Reader {
     pub fn load(
         &mut self,
         key: &Key,
+        charge: &Charge,
         deadline: Instant,
         caller: Weak<()>,
     ) -> Result<Option<Bytes>, OriginError> {
         self.probe(deadline, caller)?;
         let Some(open) = &self.open else { return Err(OriginError::Closing) };
-        ask(&open.connection, &self.question.query, key).map_err(|fault| self.failed(fault))
+        let asked = ask(&open.connection, &self.question.query, key, charge);
+        Ok(asked.map_err(|fault| self.failed(fault))??)
     }
 
     fn failed(&mut self, fault: rusqlite::Error) -> OriginError {
@@ -177,7 +179,12 @@ fn check_shape(statement: &Statement<'_>) -> Result<(), OpenError> {
     }
 }
 
-fn ask(connection: &Connection, query: &str, key: &Key) -> rusqlite::Result<Option<Bytes>> {
+fn ask(
+    connection: &Connection,
+    query: &str,
+    key: &Key,
+    charge: &Charge,
+) -> rusqlite::Result<Result<Option<Bytes>, MemoryFull>> {
     let mut statement = connection.prepare_cached(query)?;
     match key.to_str() {
         Ok(text) => statement.raw_bind_parameter(1, text)?,
@@ -185,18 +192,21 @@ fn ask(connection: &Connection, query: &str, key: &Key) -> rusqlite::Result<Opti
     }
     // Dropping the rows resets the statement, which ends its read transaction.
     let mut rows = statement.raw_query();
-    let Some(row) = rows.next()? else { return Ok(None) };
-    Ok(bytes_of(row.get_ref(0)?))
+    let Some(row) = rows.next()? else { return Ok(Ok(None)) };
+    Ok(bytes_of(row.get_ref(0)?, charge))
 }
 
-fn bytes_of(value: ValueRef<'_>) -> Option<Bytes> {
-    match value {
+fn bytes_of(value: ValueRef<'_>, charge: &Charge) -> Result<Option<Bytes>, MemoryFull> {
+    Ok(match value {
         ValueRef::Null => None,
         ValueRef::Integer(number) => Some(Bytes::from(number.to_string())),
         // The shortest text that reads back as the same number, with a point or an exponent: 1.0, not 1.
         ValueRef::Real(number) => Some(Bytes::from(format!("{number:?}"))),
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(Bytes::copy_from_slice(bytes)),
-    }
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            charge.grow(bytes.len() as u64)?;
+            Some(Bytes::copy_from_slice(bytes))
+        }
+    })
 }
 
 /// Which file has a name: two names of one file are equal, two files in turn under one name are not.

@@ -1,11 +1,12 @@
 //! An origin made slower, so that a demonstration can show what a cache is for.
 //!
-//! Wraps any origin and is shared by the nodes that load from it. Not for production, and never on by itself.
+//! Wraps any origin and is shared by the nodes that load from it. Not for production: without a delay, as it is unless
+//! a demonstration asks for one, it adds nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use carrotcache::{Key, Loaded};
+use carrotcache::{Charge, Key, Loaded};
 
 use crate::origin::Origin;
 use crate::origin::error::OriginError;
@@ -27,9 +28,17 @@ impl Slow {
     ///
     /// # Errors
     /// Those of the origin.
+    pub async fn load_charged(&self, key: Key, charge: &Charge) -> Result<Option<Loaded>, OriginError> {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+        self.origin.load_charged(key, charge).await
+    }
+
+    /// The same, charged to nobody.
+    #[cfg(test)]
     pub async fn load(&self, key: Key) -> Result<Option<Loaded>, OriginError> {
-        tokio::time::sleep(self.delay).await;
-        self.origin.load(key).await
+        self.load_charged(key, &Charge::default()).await
     }
 }
 

@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use carrotcache::Key;
+use carrotcache::{Charge, Key};
 use tokio::sync::oneshot;
 
 use crate::origin::alarm::{Alarm, Bell};
@@ -107,16 +107,24 @@ impl Sqlite {
         Ok(sqlite)
     }
 
-    /// The value of `key`, or `None` where the query gives no row, or NULL.
+    /// The value of `key`, or `None` where the query gives no row, or NULL. Charged by its length before it is copied out of
+    /// SQLite, which holds one row for each thread.
     ///
     /// Dropping the future abandons the load: one that still waits is not begun, one that runs is ended.
     ///
     /// # Errors
     /// See [`OriginError`]. The deadline is kept by the thread that runs the query, so a file system that hangs
     /// can hold the answer back longer: whoever calls has to have a deadline too, as a group does.
-    pub async fn load(&self, key: Key) -> Result<Option<Bytes>, OriginError> {
+    pub async fn load_charged(&self, key: Key, charge: &Charge) -> Result<Option<Bytes>, OriginError> {
         self.loads.fetch_add(1, Ordering::Relaxed);
-        self.on_a_thread(move |reader, deadline, caller| reader.load(&key, deadline, caller)).await
+        let charge = charge.clone();
+        self.on_a_thread(move |reader, deadline, caller| reader.load(&key, &charge, deadline, caller)).await
+    }
+
+    /// The same, charged to nobody.
+    #[cfg(test)]
+    pub async fn load(&self, key: Key) -> Result<Option<Bytes>, OriginError> {
+        self.load_charged(key, &Charge::default()).await
     }
 
     /// Whether it could be asked now: the file is open and the query prepared. Waits and ends as a load does.

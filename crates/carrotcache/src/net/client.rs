@@ -29,6 +29,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::clock;
 use crate::error::PeerError;
 use crate::limits::Limits;
+use crate::memory::Charge;
 use crate::message::{Reply, Request};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
 use crate::net::reply::{self, Asked, TEXT_LIMIT, Verb};
@@ -100,6 +101,11 @@ impl Transport for HttpTransport {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Reply, PeerError>> {
         Box::pin(async move {
+            // What is sent is a copy, made before there is a connection for it.
+            let _sent = match &what {
+                Request::Set { value, .. } => self.limits.memory.charge_of(value.len() as u64)?,
+                _ => Charge::default(),
+            };
             let Some(call) = Call::new(self.row, what) else { return Ok(Reply::Unsupported) };
             let allowed = deadline.saturating_duration_since(clock::now());
             let pool = self.pool(to);
@@ -333,17 +339,19 @@ impl Pool {
             }
             Err(error) => return Err(broken(&chain(&error)).into()),
         };
-        let (head, body, is_whole) = self.receive(response).await?;
+        let (head, body, is_whole) = self.receive(response, call.verb).await?;
         if is_whole {
             self.keep(Kept { is_fresh: false, ..kept });
         }
         Ok((head, body))
     }
 
-    /// The reply, and whether it was read to its end: of a refusal the beginning is enough.
+    /// The reply, and whether it was read to its end: of a refusal the beginning is enough. A value is charged to the
+    /// node's memory as it comes in, for as long as it is held.
     async fn receive(
         &self,
         response: Response<Incoming>,
+        verb: Verb,
     ) -> Result<(response::Parts, Bytes, bool), PeerError> {
         let (head, mut body) = response.into_parts();
         let carries_value = head.status == StatusCode::OK;
@@ -355,12 +363,18 @@ impl Pool {
         if carries_value && body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
             return Err(over());
         }
+        let charge = if carries_value { self.limits.memory.charge() } else { Charge::default() };
         let mut taken = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| broken(&chain(&error)))?.into_data().unwrap_or_default();
+            charge.grow(frame.len() as u64).map_err(|full| match verb {
+                // The peer may have done it.
+                Verb::Set | Verb::Remove => broken(&full.to_string()),
+                _ => PeerError::Memory(full),
+            })?;
             if taken.is_empty() && body.is_end_stream() && frame.len() <= limit {
                 // All in one piece, as small values come: no copy.
-                return Ok((head, frame, true));
+                return Ok((head, charge.around(frame), true));
             }
             let room = limit - taken.len();
             taken.extend_from_slice(&frame[..frame.len().min(room)]);
@@ -368,7 +382,7 @@ impl Pool {
                 return if carries_value { Err(over()) } else { Ok((head, taken.freeze(), false)) };
             }
         }
-        Ok((head, taken.freeze(), true))
+        Ok((head, charge.around(taken.freeze()), true))
     }
 
     fn value_limit(&self) -> usize {

@@ -17,9 +17,10 @@ use tokio::sync::Semaphore;
 use crate::clock;
 use crate::dropped_ttl::DroppedTtl;
 use crate::limits::Limits;
+use crate::memory::Charge;
 use crate::message::{Found, Reply, Request};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
-use crate::net::intake::{Intake, Share};
+use crate::net::intake::{Intake, NoRoom, Share};
 use crate::net::listen::{Listener, Serving};
 use crate::net::reply::{self, Subject};
 use crate::net::target::{NO_ENTRY, Route, route};
@@ -56,7 +57,8 @@ pub(crate) fn serve(listener: Listener, answer: Answer, terms: Terms) -> Serving
         dialect,
         // More permits than a semaphore holds are as good as all it holds.
         in_flight: Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS)),
-        bodies: Intake::new(limits.bodies.as_u64().max(body_max(&limits))),
+        bodies: Intake::new(limits.bodies.as_u64().max(body_max(&limits)))
+            .charged_to(limits.memory.clone(), body_max(&limits)),
         limits,
         stats,
         dropped_ttl,
@@ -122,8 +124,20 @@ impl PeerPort {
                 let call = Call { row, group, key };
                 let answer = self.entry(&call, verb, &head, body).await;
                 self.mind_ttl(row, &answer);
-                reply::encode(row, about(&call.group, &call.key), answer)
+                self.encode(row, about(&call.group, &call.key), answer)
             }
+        }
+    }
+
+    /// The response with what was answered. A value in it is a copy, which is charged until the peer has taken it.
+    fn encode(&self, row: &Row, about: Subject<'_>, answer: Reply) -> Response<Bytes> {
+        let charge = match &answer {
+            Reply::Found(found) => self.limits.memory.charge_of(length(&found.value)),
+            _ => Ok(Charge::default()),
+        };
+        match charge {
+            Ok(charge) => reply::encode(row, about, answer).map(|body| charge.around(body)),
+            Err(full) => reply::encode(row, about, self.busy_with(full.into())),
         }
     }
 
@@ -282,7 +296,7 @@ impl PeerPort {
         if total > limit {
             return Err(self.value_too_large(total));
         }
-        room.map(|()| taken.freeze()).map_err(|full| self.busy_with(full.to_string()))
+        room.map(|()| taken.freeze()).map_err(|full| self.busy_with(full))
     }
 
     async fn next_frame(&self, body: &mut Incoming) -> Result<Option<Bytes>, Reply> {
@@ -302,12 +316,13 @@ impl PeerPort {
     }
 
     fn busy(&self) -> Reply {
-        self.busy_with(format!("{} requests from peers in flight", self.limits.in_flight))
+        self.stats.refusals.add(Refusal::InFlight);
+        Reply::Busy(format!("{} requests from peers in flight", self.limits.in_flight).into())
     }
 
-    fn busy_with(&self, limit: String) -> Reply {
-        self.stats.refusals.add(Refusal::InFlight);
-        Reply::Busy(limit.into())
+    fn busy_with(&self, full: NoRoom) -> Reply {
+        self.stats.refusals.add(full.cause());
+        Reply::Busy(full.to_string().into())
     }
 
     fn malformed(&self, why: &str) -> Reply {

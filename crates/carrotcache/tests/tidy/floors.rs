@@ -34,6 +34,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "hot",
                 "limits",
                 "listed",
+                "memory",
                 "message",
                 "placement",
                 "placement::md5",

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use carrotcache::ByteSize;
+use carrotcache::{ByteSize, Charge};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
 use http_body_util::BodyExt;
@@ -26,12 +26,14 @@ const SAID_MAX: usize = 200;
 pub struct Answer {
     body: Incoming,
     is_over: bool,
+    /// What its value is charged to.
+    charge: Charge,
 }
 
 impl Answer {
     /// A body of which nothing has been read.
-    pub fn new(body: Incoming) -> Self {
-        Self { is_over: body.is_end_stream(), body }
+    pub fn new(body: Incoming, charge: Charge) -> Self {
+        Self { is_over: body.is_end_stream(), body, charge }
     }
 
     /// Whether it was read to its end, so that the connection can take another request.
@@ -39,10 +41,10 @@ impl Answer {
         self.is_over
     }
 
-    /// All of it, where it is a value that can be kept.
+    /// All of it, where it is a value that can be kept; charged piece by piece.
     ///
     /// # Errors
-    /// When it is coded, over `limit`, without a marked end, or ends before that.
+    /// When it is coded, over `limit`, without a marked end, or ends before that; or when there is no room for it.
     pub async fn value(&mut self, headers: &HeaderMap, limit: ByteSize) -> Result<Bytes, OriginError> {
         check_coding(headers)?;
         if !is_end_marked(headers) {
@@ -58,6 +60,7 @@ impl Answer {
             if piece.len() > most - taken.len() {
                 return Err(over());
             }
+            self.charge.grow(piece.len() as u64)?;
             if taken.is_empty() && self.body.is_end_stream() {
                 // All in one piece, as small values come: no copy.
                 self.is_over = true;
