@@ -5,7 +5,7 @@
 //! go and room made elsewhere (`room`), before `keep` is asked; that room is then held, and cannot be lost to another
 //! insert.
 
-use crate::block::{Hit, MAX_KEY, MAX_VALUE, Parts};
+use crate::block::{Charge, Hit, MAX_KEY, MAX_VALUE, Parts};
 use crate::budget::Room;
 use crate::cache::{Cache, Shared};
 use crate::clock::Time;
@@ -81,9 +81,13 @@ impl<M> Shared<M> {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// By its real weight, an entry is an eighth of the capacity if its value is: what comes on top of that is ours.
     fn check_size(&self, parts: &Parts<'_, M>, weight: u64) -> Result<(), Refused> {
-        let limit = if parts.minor { self.largest().min(self.minor.limit()) } else { self.largest() };
-        if weight > limit || parts.key.len() > MAX_KEY || parts.value.len() > MAX_VALUE {
+        let largest = self.largest();
+        let size = if parts.charge == Charge::Real { parts.value.len() as u64 } else { weight };
+        let limit = if parts.minor { largest.min(self.minor.limit()) } else { largest };
+        let fits = size <= largest && weight <= self.capacity && (!parts.minor || weight <= self.minor.limit());
+        if !fits || parts.key.len() > MAX_KEY || parts.value.len() > MAX_VALUE {
             return Err(Refused::Oversize { weight, limit });
         }
         Ok(())
