@@ -14,7 +14,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
         "engine",
         &[
             &["block", "clock", "stats", "sync"],
-            &["lru"],
+            &["lru", "wheel"],
             &["budget", "shard", "weight"],
             &["cache", "insert", "iter"],
             // lib.rs.
