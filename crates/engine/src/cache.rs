@@ -4,12 +4,12 @@
 //! cache, not to the shard: the shards' entries are charged to one budget. What all shards write on a hit is
 //! nothing; what they write when an entry comes or goes are the counters in `Shared`.
 //!
-//! Order of locks: a thread holds at most one shard's lock, and under it at most the clock's. Entries leave through
+//! Order of locks: a thread holds at most one shard's lock, and under it at most the clock's or one of the flights'. Entries leave through
 //! a list that is settled after the lock: there the listener is told and the blocks are freed.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
@@ -17,6 +17,7 @@ use foldhash::quality::SeedableRandomState;
 use crate::block::Hit;
 use crate::budget::{Budget, Quota, Sharer};
 use crate::clock::Clock;
+use crate::flight::Flights;
 use crate::lru::{Lru, Region};
 use crate::shard::{Found, Left, Shard};
 use crate::stats::{Cause, Stats};
@@ -128,6 +129,7 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
             refused: AtomicU64::new(0),
             unwanted: AtomicU64::new(0),
             turn: AtomicU64::new(0),
+            flights: OnceLock::new(),
         });
         let sharer: Arc<dyn Sharer> = shared.clone();
         shared.budget.join(Arc::downgrade(&sharer));
@@ -181,6 +183,9 @@ pub(crate) struct Shared<M> {
     pub(crate) unwanted: AtomicU64,
     /// Where the next eviction for another sharer begins, so that no shard bears them all.
     pub(crate) turn: AtomicU64,
+    /// The loads under way; there from the first `get_with` on. The standard library's also under shuttle: making
+    /// the table has nothing to interleave.
+    pub(crate) flights: OnceLock<Box<Flights<Hit<M>>>>,
 }
 
 impl<M: Copy + Send + Sync + 'static> Cache<M> {
@@ -239,6 +244,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         let hash = shared.hash(key);
         let left = {
             let mut shard = shared.shards[shared.home(hash)].lock();
+            shared.detach(hash, key);
             let left = shard.remove(hash, key, &shared.clock)?;
             shared.release(&left);
             left
@@ -253,7 +259,11 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     pub fn clear(&self) {
         let shared = &*self.shared;
         for shard in &shared.shards {
-            let entries = shared.empty(&mut shard.lock());
+            let entries = {
+                let mut shard = shard.lock();
+                shared.detach_all();
+                shared.empty(&mut shard)
+            };
             let left =
                 entries.into_entries().map(|(hit, region)| Left { hit, region, cause: Cause::Cleared });
             shared.settle(left.collect());
@@ -318,6 +328,20 @@ impl<M> Shared<M> {
 
     pub(crate) fn region(&self, meta: &M) -> Region {
         if (self.is_minor)(meta) { Region::Minor } else { Region::Major }
+    }
+
+    /// What is being loaded for this key is not to be kept. Under the key's shard's lock, which he who loads takes
+    /// after he announced it: so no load that began before is missed.
+    pub(crate) fn detach(&self, hash: u64, key: &[u8]) {
+        if let Some(flights) = self.flights.get() {
+            flights.detach(hash, key);
+        }
+    }
+
+    fn detach_all(&self) {
+        if let Some(flights) = self.flights.get() {
+            flights.detach_all();
+        }
     }
 
     fn look_up(

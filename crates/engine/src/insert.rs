@@ -22,7 +22,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     /// `keep` is asked once, under the lock of the key's shard and just before the entry is stored: a `remove` of
     /// this key comes wholly before it or wholly after. So a caller who notes a remove where `keep` looks, before
     /// calling `remove`, never has it undone by a late insert. `keep` must not call this cache; if it panics,
-    /// nothing was stored.
+    /// nothing was stored. What a `get_with` is just loading for this key is then older, and not kept.
     ///
     /// The entry is served until just before `expires`, a moment of this cache's clock. Where it goes, major or
     /// minor region, is decided by `meta`. Costs one allocation and the copy, both outside the lock, also where
@@ -41,17 +41,39 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         keep: impl FnOnce() -> bool,
     ) -> Result<Hit<M>, Refused> {
         let shared = &*self.shared;
-        let region = shared.region(&meta);
+        shared.insert(key, value, meta, weight, expires, || {
+            let keeps = keep();
+            if keeps && shared.flights.get().is_some() {
+                // What a load of this key brings from now on is older than this.
+                shared.detach(shared.hash(key), key);
+            }
+            keeps
+        })
+    }
+}
+
+impl<M: Copy + Send + Sync + 'static> Shared<M> {
+    /// As `insert_if`, and loads of the key that are under way are not told.
+    pub(crate) fn insert(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        meta: M,
+        weight: Weight,
+        expires: Option<Time>,
+        keep: impl FnOnce() -> bool,
+    ) -> Result<Hit<M>, Refused> {
+        let region = self.region(&meta);
         let weight = weight.units::<M>(key.len(), value.len());
         let mut left = Vec::new();
-        let outcome = shared.check_size(key, weight, region).and_then(|()| {
+        let outcome = self.check_size(key, weight, region).and_then(|()| {
             let hit = Hit::new(key, value, meta, weight, expires);
-            shared.store(hit, region, keep, &mut left)
+            self.store(hit, region, keep, &mut left)
         });
         if let Err(refused) = &outcome {
-            shared.count_refusal(*refused);
+            self.count_refusal(*refused);
         }
-        shared.settle(left);
+        self.settle(left);
         outcome
     }
 }

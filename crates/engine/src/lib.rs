@@ -33,12 +33,13 @@
 //!
 //! ```text
 //!  7  lib
-//!  6  insert  iter           storing · walking
+//!  6  insert  iter  loading  storing · walking · loading what is missing
 //!  5  cache                  the handle, its builder, the other operations
 //!  4  weight                 what an entry is charged, why it is refused
 //!  3  shard                  a table, the order of use and the counters, under one lock
 //!  2  lru                    the order of use
-//!  1  block  budget  wheel   one allocation per entry · how much may be held · what has expired
+//!  1  block  budget          one allocation per entry · how much may be held
+//!     flight  wheel          loads under way · what has expired
 //!  0  clock  stats  sync     time · counts and causes · locks and atomics
 //! ```
 //!
@@ -51,8 +52,10 @@ mod block;
 mod budget;
 mod cache;
 mod clock;
+mod flight;
 mod insert;
 mod iter;
+mod loading;
 mod lru;
 mod shard;
 mod stats;
@@ -66,5 +69,6 @@ pub use budget::Budget;
 pub use cache::{Builder, Cache, Listener, Policy};
 pub use clock::{Clock, Time};
 pub use iter::Iter;
+pub use loading::{Load, LoadError};
 pub use stats::{Cause, Stats};
 pub use weight::{Refused, Weight};
