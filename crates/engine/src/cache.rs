@@ -5,19 +5,20 @@
 //! own handles and hits, and the thread's own counter. What changes a shard takes its lock. Capacity belongs to the
 //! whole cache: shards hold quotas of it, and pass them on where they are needed (`room`).
 //!
-//! Order of locks: a thread holds one shard's lock at a time, and under it those of the arena and the clock; only who
+//! Order of locks: a thread holds one shard's lock at a time, and under it those of the arena, the clock and the flights; only who
 //! weighs the whole takes the shards' all, in their order. Entries leave through a list that is settled after the
 //! lock: there the listener is told and the blocks are freed.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::arena::{Arena, DropValue};
 use crate::block::Hit;
 use crate::budget::{Budget, Quota};
 use crate::clock::Clock;
 use crate::counters::Counters;
+use crate::flight::Flights;
 use crate::keys::{Keys, half};
 use crate::purse::Source;
 use crate::shard::{Ground, Left, Locked, Shard, is_past};
@@ -172,6 +173,7 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
             refused: AtomicU64::new(0),
             unwanted: AtomicU64::new(0),
             turn: AtomicU64::new(0),
+            flights: OnceLock::new(),
         });
         shared.join();
         Cache { shared }
@@ -218,6 +220,9 @@ pub(crate) struct Shared<M> {
     pub(crate) unwanted: AtomicU64,
     /// Where the next eviction for another sharer begins, so that no shard bears them all.
     pub(crate) turn: AtomicU64,
+    /// The loads under way; there from the first `get_with` on. The standard library's also under shuttle: making
+    /// the table has nothing to interleave.
+    pub(crate) flights: OnceLock<Box<Flights<Hit<M>>>>,
 }
 
 impl<M: Copy + Send + Sync + 'static> Cache<M> {
@@ -257,6 +262,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         let hash = shared.keys.hash(key);
         let left = {
             let mut shard = shared.shard(hash).lock();
+            shared.detach(hash, key);
             let left = shard.remove(hash, key, shared.ground())?;
             shared.release(&mut shard, &left);
             left
@@ -271,7 +277,11 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     pub fn clear(&self) {
         let shared = &*self.shared;
         for shard in &shared.shards {
-            let left = shared.empty(&mut shard.lock());
+            let left = {
+                let mut shard = shard.lock();
+                shared.detach_all();
+                shared.empty(&mut shard)
+            };
             shared.settle(left);
         }
     }
@@ -396,6 +406,20 @@ impl<M> Shared<M> {
             left.inspect(|left| self.release(&mut shard, left))
         };
         self.settle(left);
+    }
+
+    /// What is being loaded for this key is not to be kept. Under the key's shard's lock, which he who loads takes
+    /// after he announced it: so no load that began before is missed.
+    pub(crate) fn detach(&self, hash: u64, key: &[u8]) {
+        if let Some(flights) = self.flights.get() {
+            flights.detach(hash, key);
+        }
+    }
+
+    fn detach_all(&self) {
+        if let Some(flights) = self.flights.get() {
+            flights.detach_all();
+        }
     }
 
     /// An entry left for good: what it held is free again.

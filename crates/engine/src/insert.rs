@@ -24,7 +24,8 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     /// `keep` is asked once, under the lock of the key's shard and just before the entry is stored: a `remove` of
     /// this key comes wholly before it or wholly after. So a caller who notes a remove where `keep` looks, before
     /// calling `remove`, never has it undone by a late insert. `keep` must not call this cache, nor reserve of its
-    /// budget; if it panics, nothing was stored.
+    /// budget; if it panics, nothing was stored. What a `get_with` is just loading for this key is then older, and not
+    /// kept.
     ///
     /// The entry is served until just before `expires`, a moment of this cache's clock. Where it goes, major or
     /// minor region, is decided by `meta`. Costs one block and the copy, both outside the lock, also where `keep` then
@@ -42,32 +43,54 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         expires: Option<Time>,
         keep: impl FnOnce() -> bool,
     ) -> Result<Hit<M>, Refused> {
-        let minor = self.shared.is_minor(&meta);
+        let shared = &*self.shared;
+        shared.insert(key, value, meta, weight, expires, || {
+            let keeps = keep();
+            if keeps && shared.flights.get().is_some() {
+                // What a load of this key brings from now on is older than this.
+                shared.detach(shared.keys.hash(key), key);
+            }
+            keeps
+        })
+    }
+}
+
+impl<M: Copy + Send + Sync + 'static> Shared<M> {
+    /// As `insert_if`, and loads of the key that are under way are not told.
+    pub(crate) fn insert(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        meta: M,
+        weight: Weight,
+        expires: Option<Time>,
+        keep: impl FnOnce() -> bool,
+    ) -> Result<Hit<M>, Refused> {
+        let minor = self.is_minor(&meta);
         let charge = weight.charge();
         let parts = Parts { key, value, meta, charge, expires, minor, is_value: false };
         let units = weight.units_of::<M>(key.len(), value.len(), expires.is_some());
-        self.store(&parts, units, keep)
+        self.insert_parts(&parts, units, keep)
     }
 
-    /// As `insert_if`, of an entry whose weight is known.
-    pub(crate) fn store(
+    /// As `insert`, of an entry whose weight is known.
+    pub(crate) fn insert_parts(
         &self,
         parts: &Parts<'_, M>,
         weight: u64,
         keep: impl FnOnce() -> bool,
     ) -> Result<Hit<M>, Refused> {
-        let shared = &*self.shared;
         let mut left = Vec::new();
-        let outcome = shared.check_size(parts, weight).and_then(|()| {
-            let hit = Hit::new_in(&shared.arena, parts);
+        let outcome = self.check_size(parts, weight).and_then(|()| {
+            let hit = Hit::new_in(&self.arena, parts);
             debug_assert_eq!(hit.weight(), weight);
-            shared.store(&hit, keep, &mut left)?;
+            self.store(&hit, keep, &mut left)?;
             Ok(hit)
         });
         if let Err(refused) = &outcome {
-            shared.count_refusal(*refused);
+            self.count_refusal(*refused);
         }
-        shared.settle(left);
+        self.settle(left);
         outcome
     }
 }

@@ -33,7 +33,7 @@
 //!
 //! ```text
 //!  8  lib
-//!  7  insert  many  iter               storing · many keys at once · walking
+//!  7  insert  loading  many  iter      storing · loading what is missing · many keys at once · walking
 //!  6  room  compact                    room for an entry · blocks moved together
 //!  5  cache                            the handle, its builder, a get and the other operations
 //!  4  shard                            a table, queues, policy, wheel and counts; all but the table under one lock
@@ -41,6 +41,7 @@
 //!  2  table  ring  ghosts  wheel  weight  purse     lines of addresses · a queue · what left lately · what expires when
 //!                                                   · what an entry is charged · units on their way
 //!  1  block  arena  spans  budget      an entry's memory and its handle · where it comes from · how much may be held
+//!     flight                           loads under way
 //!  0  pages  prefetch  clock  keys  counters  stats  sync
 //! ```
 //!
@@ -56,10 +57,12 @@ mod cache;
 mod clock;
 mod compact;
 mod counters;
+mod flight;
 mod ghosts;
 mod insert;
 mod iter;
 mod keys;
+mod loading;
 mod many;
 mod pages;
 mod prefetch;
@@ -81,6 +84,7 @@ pub use budget::{Budget, Full, Reserved};
 pub use cache::{Builder, Cache, Listener, Policy};
 pub use clock::{Clock, Time};
 pub use iter::Iter;
+pub use loading::{Load, LoadError};
 pub use stats::{Cause, Stats};
 pub use weight::{Refused, Weight};
 

@@ -1,4 +1,4 @@
-//! Locks and atomics: the standard library's, or shuttle's when a test explores interleavings.
+//! Locks, atomics and waiting threads: the standard library's, or shuttle's when a test explores interleavings.
 //!
 //! The only file that says `cfg(shuttle)` outside the tests. `RUSTFLAGS="--cfg shuttle"` on the crate's own unit
 //! tests swaps the types below, so that shuttle schedules the product's own files and not a model of them. The
@@ -12,12 +12,16 @@ use std::sync::PoisonError;
 
 #[cfg(not(all(test, shuttle)))]
 use std::sync as imp;
+#[cfg(not(all(test, shuttle)))]
+pub(crate) use std::thread;
 
 #[cfg(all(test, shuttle))]
 use shuttle::sync as imp;
+#[cfg(all(test, shuttle))]
+pub(crate) use shuttle::thread;
 
 pub(crate) use imp::MutexGuard;
-pub(crate) use imp::atomic::{AtomicU64, Ordering};
+pub(crate) use imp::atomic::{AtomicBool, AtomicU64, Ordering};
 #[cfg(not(all(test, shuttle)))]
 pub(crate) use std::sync::atomic::{AtomicU8 as RawU8, AtomicU32 as RawU32, AtomicU64 as RawU64, fence};
 

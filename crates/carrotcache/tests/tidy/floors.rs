@@ -14,9 +14,9 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
         "engine",
         &[
             &["block", "clock", "stats", "sync"],
-            &["lru"],
+            &["flight", "lru", "wheel"],
             &["budget", "shard", "weight"],
-            &["cache", "insert", "iter"],
+            &["cache", "insert", "iter", "loading"],
             // lib.rs.
             &[""],
         ],

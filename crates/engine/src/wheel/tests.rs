@@ -55,6 +55,7 @@ fn what_lies_at_the_edge_of_a_level_comes_neither_early_nor_late() {
                 assert!(given(&mut wheel, at, 9).is_empty());
                 wheel.add(7, Time::from_millis(at + span));
                 assert!(given(&mut wheel, at + span - 1, 9).is_empty(), "{span} after {at}");
+                assert!(!wheel.is_due(Time::from_millis(at + span - 1)), "nothing is left to do");
                 assert_eq!(given(&mut wheel, at + span + TICK - 1, 9), [at + span], "after {at}");
             }
         }
