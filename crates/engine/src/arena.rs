@@ -232,7 +232,8 @@ impl Arena {
         let mut class = self.inner().classes[number as usize].lock();
         // SAFETY: chunks of this class, under its lock.
         let live = |chunk: &NonNull<Chunk>| unsafe { chunk.as_ref().live };
-        let &chunk = class.partial.iter().min_by_key(|chunk| live(chunk)).filter(|_| class.partial.len() > 1)?;
+        let &chunk =
+            class.partial.iter().min_by_key(|chunk| live(chunk)).filter(|_| class.partial.len() > 1)?;
         class.delist(chunk, DRAINING);
         // SAFETY: as above.
         let touched = unsafe { chunk.as_ref().touched };
@@ -277,12 +278,19 @@ impl Drop for Drained<'_> {
 /// `block` came from `Arena::alloc`, `span` from `alloc_span` of the same arena with that length, and `value` lies in
 /// one of them; all are given up by this. The block's first word is zero, and was made so by who freed it, so that all
 /// its other uses happened before.
-pub(crate) unsafe fn free(block: NonNull<u8>, span: Option<(NonNull<u8>, usize)>, value: Option<NonNull<u8>>) {
+pub(crate) unsafe fn free(
+    block: NonNull<u8>,
+    span: Option<(NonNull<u8>, usize)>,
+    value: Option<NonNull<u8>>,
+) {
     let region = block.as_ptr().map_addr(|address| address & !(REGION - 1)).cast::<Region>();
     let at = (block.as_ptr().addr() % REGION) / CHUNK;
     // SAFETY: every block lies in a region, whose head says whose it is; the arena lives while a block of it is held.
     let (inner, chunk) = unsafe {
-        (region.cast::<NonNull<Inner>>().read().as_ref(), NonNull::new_unchecked(&raw mut (*region).chunks[at]))
+        (
+            region.cast::<NonNull<Inner>>().read().as_ref(),
+            NonNull::new_unchecked(&raw mut (*region).chunks[at]),
+        )
     };
     if let (Some(value), Some(drop_value)) = (value, inner.drop_value) {
         // SAFETY: by the caller; the value is dropped once, here.

@@ -302,7 +302,8 @@ impl<M> Hit<M> {
     fn value_start(&self) -> NonNull<u8> {
         let text = self.text();
         let key_end = text.as_ptr().addr() + self.key_len();
-        let padding = if self.header().stamp & VALUE == 0 { 0 } else { key_end.next_multiple_of(ALIGN) - key_end };
+        let padding =
+            if self.header().stamp & VALUE == 0 { 0 } else { key_end.next_multiple_of(ALIGN) - key_end };
         // SAFETY: behind the key, and up to the next multiple of `ALIGN` where a Rust value follows, as `write` put it.
         unsafe { text.add(self.key_len() + padding) }
     }
@@ -367,7 +368,13 @@ impl<M> Shape<M> {
         let inline = before + value_at(before) + value_len;
         if inline <= MAX_BLOCK || flags & HEAP != 0 {
             let text_bytes = inline - before;
-            return Self { flags, value_at: value_at(before), text_bytes, block_bytes: inline, of: PhantomData };
+            return Self {
+                flags,
+                value_at: value_at(before),
+                text_bytes,
+                block_bytes: inline,
+                of: PhantomData,
+            };
         }
         let text_bytes = value_at(0) + value_len;
         Self {

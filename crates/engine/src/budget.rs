@@ -42,10 +42,10 @@ impl Quota {
         false
     }
 
-    /// Takes what is free of `units`, and gives how much that was.
-    fn take_free(&self, units: u64) -> u64 {
+    /// Takes what is free of `units`, and gives how much that was. Writes nothing where nothing is free.
+    pub(crate) fn take_free(&self, units: u64) -> u64 {
         let free = |used: u64| units.min(self.limit.saturating_sub(used));
-        let taken = |used| Some(used + free(used));
+        let taken = |used| (free(used) > 0).then(|| used + free(used));
         self.used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, taken).map_or(0, free)
     }
 

@@ -179,7 +179,15 @@ impl Ghosts {
 
     /// Remembers an evicted key. `reach` is the weight of evictions that its queue's ghosts go back; `residents` is how
     /// many entries the shard holds.
-    pub(crate) fn put(&mut self, hash: u64, from: From, count: u8, weight: u64, reach: u64, residents: usize) {
+    pub(crate) fn put(
+        &mut self,
+        hash: u64,
+        from: From,
+        count: u8,
+        weight: u64,
+        reach: u64,
+        residents: usize,
+    ) {
         self.make_room(residents);
         let (stamp, turned) = self.ages[from as usize].add(weight, reach.max(1));
         if turned {
@@ -211,7 +219,8 @@ impl Ghosts {
 
     /// A free place in the emptier of two lines; else that of the ghost which is oldest, for its queue.
     fn room_in(&self, lines: [usize; 2]) -> (usize, usize) {
-        let free = lines.map(|line| self.lines[line].iter().filter(|&&word| !self.is_alive(Word(word))).count());
+        let free =
+            lines.map(|line| self.lines[line].iter().filter(|&&word| !self.is_alive(Word(word))).count());
         if free == [0, 0] {
             let words = lines.into_iter().flat_map(|line| (0..WORDS).map(move |slot| (line, slot)));
             let age = |&(line, slot): &(usize, usize)| {

@@ -109,7 +109,8 @@ impl<M> Shared<M> {
         let largest = self.largest();
         let size = if parts.charge == Charge::Real { parts.value.len() as u64 } else { weight };
         let limit = if parts.minor { largest.min(self.minor.limit()) } else { largest };
-        let fits = size <= largest && weight <= self.capacity && (!parts.minor || weight <= self.minor.limit());
+        let fits =
+            size <= largest && weight <= self.capacity && (!parts.minor || weight <= self.minor.limit());
         if !fits || parts.key.len() > MAX_KEY || parts.value.len() > MAX_VALUE {
             return Err(Refused::Oversize { weight, limit });
         }

@@ -97,7 +97,13 @@ mod tests {
 
     fn cache(shards: usize, clock: &Clock) -> Cache<u8> {
         let minor = |&meta: &u8| meta == 1;
-        Cache::builder().capacity(1000).policy(Policy::Lru).shards(shards).clock(clock.clone()).region(500, minor).build()
+        Cache::builder()
+            .capacity(1000)
+            .policy(Policy::Lru)
+            .shards(shards)
+            .clock(clock.clone())
+            .region(500, minor)
+            .build()
     }
 
     fn put(cache: &Cache<u8>, key: u32, meta: u8) {

@@ -26,7 +26,8 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// `bytes` of memory at a multiple of `align`, a power of two. Never zero bytes.
     pub(crate) fn new(bytes: usize, align: usize) -> Self {
-        let layout = Layout::from_size_align(bytes.max(1), align).expect("a size that fits the address space");
+        let layout =
+            Layout::from_size_align(bytes.max(1), align).expect("a size that fits the address space");
         // SAFETY: the layout is not empty.
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
         Self { start, layout }
@@ -102,7 +103,11 @@ mod tests {
         unsafe {
             pages.start().write_bytes(7, pages.len());
             give_back(pages.start().add(100), 3 * PAGE);
-            assert_eq!((pages.start().read(), pages.start().add(PAGE - 1).read()), (7, 7), "not a whole page");
+            assert_eq!(
+                (pages.start().read(), pages.start().add(PAGE - 1).read()),
+                (7, 7),
+                "not a whole page"
+            );
             assert_eq!(pages.start().add(3 * PAGE + 200).read(), 7);
             let inside = pages.start().add(PAGE);
             assert!(matches!(inside.read(), 0 | 7));

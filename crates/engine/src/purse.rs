@@ -10,15 +10,12 @@ pub(crate) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Takes all of `units`, or nothing.
-    fn try_take(&self, units: u64) -> bool {
-        if self.own.is_some_and(|own| !own.try_take(units)) {
-            return false;
-        }
-        let taken = self.budget.try_take(units);
-        if !taken && let Some(own) = self.own {
-            own.give(units);
-        }
+    /// Takes what is free of `units`.
+    fn take_free(&self, units: u64) -> u64 {
+        let Some(own) = self.own else { return self.budget.take_free(units) };
+        let within = own.take_free(units);
+        let taken = self.budget.take_free(within);
+        own.give(within - taken);
         taken
     }
 
@@ -54,11 +51,11 @@ impl<'a> Purse<'a> {
         self.units
     }
 
-    /// Takes all of `units` from what is free, or nothing.
-    pub(crate) fn try_take(&mut self, units: u64) -> bool {
-        let taken = self.source.try_take(units);
-        self.units += if taken { units } else { 0 };
-        taken
+    /// Takes what is free of `units`, and says whether that is all.
+    pub(crate) fn take_free(&mut self, units: u64) -> bool {
+        let taken = self.source.take_free(units);
+        self.units += taken;
+        taken == units
     }
 
     /// Holds units that came out of a shard's quota.
@@ -88,17 +85,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_purse_takes_from_both_or_from_neither_and_gives_back_what_it_did_not_spend() {
+    fn a_purse_takes_the_same_from_both_and_gives_back_what_it_did_not_spend() {
         let (own, budget) = (Quota::new(10), Quota::new(8));
         let source = Source { own: Some(&own), budget: &budget };
         let mut purse = Purse::new(source);
-        assert!(!purse.try_take(9), "the budget has no more than 8");
-        assert!(purse.try_take(6));
-        assert_eq!((own.used(), budget.used(), purse.units()), (6, 6, 6));
-        assert_eq!(purse.spend(), 6);
-        assert!(purse.try_take(2));
+        assert!(purse.take_free(6));
+        assert!(!purse.take_free(3), "the budget has no more than 8");
+        assert_eq!((own.used(), budget.used(), purse.units()), (8, 8, 8));
+        assert_eq!(purse.spend(), 8);
+        own.give(4);
+        budget.give(4);
+        assert!(purse.take_free(2));
         drop(purse);
-        assert_eq!((own.used(), budget.used()), (6, 6));
+        assert_eq!((own.used(), budget.used()), (4, 4));
     }
 
     #[test]

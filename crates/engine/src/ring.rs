@@ -186,7 +186,10 @@ mod tests {
         ring.close(|address, place| told.push((address, place)));
         assert!(!ring.is_holed(1));
         assert!(told.iter().all(|&(address, place)| ring.at(place) == address));
-        assert_eq!(told.iter().map(|told| told.0).collect::<Vec<_>>(), (2..=1000).step_by(2).collect::<Vec<_>>());
+        assert_eq!(
+            told.iter().map(|told| told.0).collect::<Vec<_>>(),
+            (2..=1000).step_by(2).collect::<Vec<_>>()
+        );
         ring.set(told[3].1, 7777);
         assert!(ring.newest_first().any(|address| address == 7777));
     }

@@ -59,9 +59,11 @@ impl<M> Shared<M> {
     ) -> Fit {
         let after = (shard.weight() - old).saturating_add(weight);
         let has = shard.quota() + purse.units();
-        if after <= has || purse.try_take(after - has) {
+        if after <= has || purse.take_free(after - has) {
             return Fit::Free;
         }
+        // What was free is held, be it too little: so much less has to be evicted.
+        let has = shard.quota() + purse.units();
         if weight <= has && !(patient && self.is_poor(after)) {
             return Fit::Evict;
         }
@@ -87,7 +89,8 @@ impl<M> Shared<M> {
         self.take_from_rich(home, wants, purse, left);
         if purse.units() < wants {
             let lack = wants - purse.units();
-            if !purse.try_take(lack) && (purse.units() < needs || self.is_poor_sharer()) {
+            if !purse.take_free(lack) && (purse.units() < needs || self.is_poor_sharer()) {
+                let lack = wants - purse.units();
                 purse.adopt(self.budget.ask_others(std::ptr::from_ref(self).cast(), lack));
             }
         }
@@ -98,7 +101,8 @@ impl<M> Shared<M> {
         }
         if purse.units() < needs {
             let lack = needs - purse.units();
-            if !purse.try_take(lack) {
+            if !purse.take_free(lack) {
+                let lack = needs - purse.units();
                 purse.adopt(self.budget.ask_others(std::ptr::from_ref(self).cast(), lack));
             }
         }
@@ -196,7 +200,12 @@ impl<M> Shared<M> {
     }
 
     /// Evicts minor entries of a shard until the region has the room.
-    pub(crate) fn evict_minor(&self, shard: &mut Locked<'_, M>, room: &mut Room<'_>, left: &mut Vec<Left<M>>) {
+    pub(crate) fn evict_minor(
+        &self,
+        shard: &mut Locked<'_, M>,
+        room: &mut Room<'_>,
+        left: &mut Vec<Left<M>>,
+    ) {
         while room.lacking() > 0
             && let Some(gone) = shard.evict_minor(self.ground())
         {

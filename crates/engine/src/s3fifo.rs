@@ -74,7 +74,13 @@ impl S3Fifo {
     }
 
     /// Decides where a new entry goes, whose key has this hash; gives it its rank.
-    pub(crate) fn admit<M>(&mut self, queues: &Queues<M>, entry: &Hit<M>, hash: u64, share: u64) -> Admission {
+    pub(crate) fn admit<M>(
+        &mut self,
+        queues: &Queues<M>,
+        entry: &Hit<M>,
+        hash: u64,
+        share: u64,
+    ) -> Admission {
         let weight = entry.weight();
         self.inserted = self.inserted.saturating_add(weight);
         if self.inserted >= share.saturating_mul(EPOCH) {

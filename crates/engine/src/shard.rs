@@ -329,14 +329,18 @@ impl<'a, M> Locked<'a, M> {
 
     fn evict_major(&mut self, share: u64, coming: Coming, ground: Ground<'_>) -> Option<Left<M>> {
         let state = &mut *self.state;
-        [Queue::Small, Queue::Main].into_iter().filter_map(|queue| state.queues.soon(queue)).for_each(|address| {
-            prefetch(std::ptr::without_provenance(address as usize));
-        });
+        [Queue::Small, Queue::Main].into_iter().filter_map(|queue| state.queues.soon(queue)).for_each(
+            |address| {
+                prefetch(std::ptr::without_provenance(address as usize));
+            },
+        );
         let address = loop {
             match &mut state.order {
                 Order::Lru => break state.queues.oldest(Queue::Main)?.address(),
                 Order::S3Fifo(policy) => {
-                    match policy.evict(&mut state.queues, share, coming.small, &|key| ground.keys.hash(key))? {
+                    match policy
+                        .evict(&mut state.queues, share, coming.small, &|key| ground.keys.hash(key))?
+                    {
                         Victim::Evict { address } => break address,
                         Victim::Moved { admitted } => state.stats.admissions += u64::from(admitted),
                     }
@@ -346,12 +350,13 @@ impl<'a, M> Locked<'a, M> {
         Some(self.take_at(address, Cause::Evicted, ground))
     }
 
-    /// Takes a minor entry out: the oldest that was not hit since it last had its turn.
+    /// Takes a minor entry out: the one used longest ago, or with the default policy, as CLOCK does, the oldest that was
+    /// not hit since it last had its turn.
     pub(crate) fn evict_minor(&mut self, ground: Ground<'_>) -> Option<Left<M>> {
-        let queues = &mut self.state.queues;
+        let State { queues, order, .. } = &mut *self.state;
         let address = loop {
             let oldest = queues.oldest(Queue::Minor)?;
-            if oldest.hits() == 0 || queues.len(Queue::Minor) == 1 {
+            if matches!(order, Order::Lru) || oldest.hits() == 0 {
                 break oldest.address();
             }
             oldest.set_hits(oldest.hits() - 1);

@@ -87,7 +87,10 @@ impl View {
     fn of(packed: u64) -> Self {
         let size = packed >> 48;
         let address = (packed & ADDRESS & !GENERATION) as usize;
-        Self { lines: ptr::with_exposed_provenance(address), count: ((size & 0x7FF) as usize) << (size >> 11) }
+        Self {
+            lines: ptr::with_exposed_provenance(address),
+            count: ((size & 0x7FF) as usize) << (size >> 11),
+        }
     }
 
     fn pack(self, generation: u64) -> u64 {

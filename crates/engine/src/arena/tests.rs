@@ -35,7 +35,10 @@ fn every_size_has_a_class_that_is_at_most_an_eighth_larger_up_to_4_kib_and_a_qua
         let taken = block_taken(bytes);
         assert!(taken >= bytes && taken.is_multiple_of(ALIGN));
         let waste = taken - bytes;
-        assert!(waste < 32 || waste <= if bytes <= 4096 { bytes / 8 } else { bytes / 4 + 16 }, "{bytes} takes {taken}");
+        assert!(
+            waste < 32 || waste <= if bytes <= 4096 { bytes / 8 } else { bytes / 4 + 16 },
+            "{bytes} takes {taken}"
+        );
     }
     assert_eq!([32, 33, 144, 512, 513, MAX_BLOCK].map(block_taken), [32, 48, 144, 512, 544, MAX_BLOCK]);
 }
