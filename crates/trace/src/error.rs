@@ -79,7 +79,7 @@ pub enum Fault {
         columns: usize,
     },
     /// A line that has more columns than the first, or fewer.
-    #[error("{found} columns, and {expected} in the first line")]
+    #[error("the first line has {expected} columns, this one {found}")]
     Columns {
         /// How many it has.
         found: usize,

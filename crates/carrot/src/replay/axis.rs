@@ -113,7 +113,10 @@ mod tests {
     fn marks_are_round_and_few() {
         assert_eq!(marks(&[76, 76_349], Weigh::Entries), ["100", "1000", "10k"]);
         assert_eq!(marks(&[7, 120], Weigh::Entries), ["10", "20", "50", "100"]);
-        assert_eq!(marks(&[300 << 10, 300 << 20], Weigh::Real), ["1 MiB", "32 MiB"]);
+        assert_eq!(
+            marks(&[300 << 10, 300 << 20], Weigh::Real),
+            ["256 KiB", "1 MiB", "4 MiB", "16 MiB", "64 MiB", "256 MiB"]
+        );
         assert_eq!(
             marks(&[1 << 20, 16 << 20], Weigh::Payload),
             ["1 MiB", "2 MiB", "4 MiB", "8 MiB", "16 MiB"]

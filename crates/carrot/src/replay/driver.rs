@@ -145,10 +145,16 @@ mod tests {
     fn entries_weigh_as_they_are_told_to() {
         // Of two entries, b leaves for c, and a for b.
         assert_eq!(hits(TEXT, Weigh::Entries, &[0, 1, 2, 3]), [(0, 0), (0, 0), (1, 10), (3, 40)]);
-        assert_eq!(hits(TEXT, Weigh::Payload, &[60, 59, 30]), [(3, 40), (1, 10), (1, 10)]);
-        let whole = Weigh::Real.of_all(&trace(TEXT));
-        assert!(whole > 60 + 3 * 32, "{whole}");
-        assert_eq!(hits(TEXT, Weigh::Real, &[whole, whole - 1]), [(3, 40), (1, 10)]);
+        // Each has to be a small part of the capacity, so many of them share it.
+        let many: String = (0..100).chain(0..100).map(|key| format!("{key:03},{}\n", key + 1)).collect();
+        let whole = |weigh: Weigh| weigh.of_all(&trace(&many));
+        assert_eq!((whole(Weigh::Entries), whole(Weigh::Payload)), (100, 5050));
+        assert!(whole(Weigh::Real) >= 5050 + 100 * (3 + 16), "{}", whole(Weigh::Real));
+        for weigh in [Weigh::Entries, Weigh::Payload, Weigh::Real] {
+            assert_eq!(hits(&many, weigh, &[whole(weigh)]), [(100, 5050)]);
+            // A scan that does not fit finds nothing in the order of use.
+            assert_eq!(hits(&many, weigh, &[whole(weigh) * 9 / 10]), [(0, 0)]);
+        }
     }
 
     #[test]

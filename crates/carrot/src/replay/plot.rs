@@ -152,7 +152,7 @@ fn panel_of<B: DrawingBackend>(
     chart
         .configure_mesh()
         .light_line_style(WHITE)
-        .bold_line_style(RGBColor(225, 225, 225).stroke_width(scale))
+        .bold_line_style(RGBColor(225, 225, 225).stroke_width(1))
         .axis_style(RGBColor(90, 90, 90).stroke_width(scale))
         .label_style(text(12))
         .axis_desc_style(text(13))
@@ -199,8 +199,8 @@ struct Look {
 }
 
 impl Line {
-    /// Blue and vermilion of Okabe and Ito, whom most of the colour-blind can tell apart. The first is thinner and above,
-    /// so that both are seen where they are one.
+    /// Blue and orange of Okabe and Ito, which the colour-blind can tell apart too. Blue is thinner and above, so that both
+    /// are seen where they are one.
     fn look(&self) -> Look {
         match self.policy {
             Policy::Default => Look { color: RGBColor(0, 114, 178), width: 2, radius: 3 },
