@@ -10,7 +10,7 @@ use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use crate::replay::weigh::Weigh;
 
 /// The most marks that can be read beside each other.
-const MARKS: usize = 6;
+const MARKS: usize = 5;
 
 /// An axis; places on that of capacities are their decimal logarithms.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,7 +90,7 @@ fn of_bytes(range: &Range<f64>) -> Vec<f64> {
         places.filter(|place| range.contains(place)).collect::<Vec<_>>()
     };
     // 10: the steps from B to KiB to MiB.
-    let fitting = [1, 2, 5, 10].into_iter().map(of_step).find(|marks| marks.len() <= MARKS);
+    let fitting = [1, 2, 3, 4, 5, 10].into_iter().map(of_step).find(|marks| marks.len() <= MARKS);
     fitting.unwrap_or_else(|| thinned(of_step(10)))
 }
 
@@ -113,10 +113,7 @@ mod tests {
     fn marks_are_round_and_few() {
         assert_eq!(marks(&[76, 76_349], Weigh::Entries), ["100", "1000", "10k"]);
         assert_eq!(marks(&[7, 120], Weigh::Entries), ["10", "20", "50", "100"]);
-        assert_eq!(
-            marks(&[300 << 10, 300 << 20], Weigh::Real),
-            ["256 KiB", "1 MiB", "4 MiB", "16 MiB", "64 MiB", "256 MiB"]
-        );
+        assert_eq!(marks(&[300 << 10, 300 << 20], Weigh::Real), ["256 KiB", "2 MiB", "16 MiB", "128 MiB"]);
         assert_eq!(
             marks(&[1 << 20, 16 << 20], Weigh::Payload),
             ["1 MiB", "2 MiB", "4 MiB", "8 MiB", "16 MiB"]

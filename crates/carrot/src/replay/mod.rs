@@ -66,13 +66,8 @@ pub struct ReplayArgs {
     /// Files of requests, in order
     #[arg(value_name = "TRACE", required = true)]
     traces: Vec<PathBuf>,
-    /// Capacities to try: entries, sizes, or parts of the trace
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        default_value = "0.1%,0.2%,0.5%,1%,2%,5%,10%,20%,50%,100%"
-    )]
+    /// Capacities to try: entries, sizes, or parts of what all keys weigh; by default ten parts, from 0.1% to 100%
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     capacity: Vec<Capacity>,
     /// Policies to try
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "default,lru")]

@@ -24,7 +24,7 @@ use crate::replay::policy::Policy;
 use crate::table::fit;
 
 /// A panel, in an SVG's dots; one that stands alone is larger.
-const PANEL: (u32, u32) = (460, 340);
+const PANEL: (u32, u32) = (400, 330);
 const ALONE: (u32, u32) = (720, 440);
 /// The most panels in a row.
 const ACROSS: usize = 3;
@@ -144,18 +144,18 @@ fn panel_of<B: DrawingBackend>(
     let title = format!("{}: {} requests, {keys} keys", fit(&curves.trace, NAME), count(curves.requests));
     let mut chart = ChartBuilder::on(panel)
         .margin(10 * scale)
-        .margin_right(18 * scale)
-        .caption(title, text(15))
-        .x_label_area_size(44 * scale)
-        .y_label_area_size(58 * scale)
+        .margin_right(20 * scale)
+        .caption(title, text(17))
+        .x_label_area_size(48 * scale)
+        .y_label_area_size(68 * scale)
         .build_cartesian_2d(axis, Axis::of_ratios())?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
         .bold_line_style(RGBColor(225, 225, 225).stroke_width(1))
         .axis_style(RGBColor(90, 90, 90).stroke_width(scale))
-        .label_style(text(12))
-        .axis_desc_style(text(13))
+        .label_style(text(15))
+        .axis_desc_style(text(16))
         .x_desc(format!("capacity ({})", curves.weigh.measure()))
         .y_desc("miss ratio")
         .x_label_formatter(&|place| curves.weigh.amount(capacity_at(*place)))
@@ -177,7 +177,7 @@ fn panel_of<B: DrawingBackend>(
         .position(SeriesLabelPosition::LowerLeft)
         .margin(8 * scale)
         .legend_area_size(30 * scale)
-        .label_font(text(13))
+        .label_font(text(16))
         .background_style(WHITE.mix(0.85))
         .border_style(BLACK.mix(0.25))
         .draw()?;

@@ -113,6 +113,8 @@ fn the_table_says_what_is_missed_and_hit_by_capacity_and_policy() {
     // Without a capacity it is a whole curve, each point once.
     let lines = replay(&[&trace]).lines().count();
     assert_eq!(lines, 2 + 2);
+    assert_eq!(replay(&[&trace, "--json"]).lines().count(), 2 + 2 * 2);
+    assert_eq!(replay(&[&trace, "--json", "--capacity", "0.1%,1%"]).lines().count(), 2 + 2 * 2);
     let said = replay(&[&trace, "--weigh", "real", "--capacity", "64MiB"]);
     assert!(
         said.starts_with("items: 6 requests, 3 keys that take ") && said.contains("\n  64 MiB  "),
