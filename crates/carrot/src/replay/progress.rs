@@ -10,7 +10,7 @@ use crate::line::in_one_line;
 /// While a file is read.
 const READING: &str = "reading {msg} [{bar:30}] {bytes} of {total_bytes}";
 /// While requests are replayed.
-const REPLAYING: &str = "replaying [{bar:40}] {percent}% of {human_len} requests, {per_sec}, {eta} left";
+const REPLAYING: &str = "replaying [{bar:40}] {percent}% of {human_len} requests, {eta} left";
 
 /// A bar, or none.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ impl Progress {
 
     /// Begins to read a file.
     pub fn reading(&self, file: &Path) {
-        self.begin(READING, 0);
-        self.0.set_message(in_one_line(&file.display().to_string()));
+        let name = file.file_name().unwrap_or(file.as_os_str());
+        self.begin(READING, 1, in_one_line(&name.to_string_lossy()));
     }
 
     /// So far in the file.
@@ -38,7 +38,7 @@ impl Progress {
 
     /// Begins to replay so many requests, over all cells.
     pub fn replaying(&self, requests: u64) {
-        self.begin(REPLAYING, requests);
+        self.begin(REPLAYING, requests, String::new());
     }
 
     /// So many more are done.
@@ -51,12 +51,13 @@ impl Progress {
         self.0.finish_and_clear();
     }
 
-    fn begin(&self, style: &str, length: u64) {
-        self.0.reset();
-        self.0.set_length(length);
-        // One that is not understood is shown plainly.
+    fn begin(&self, style: &str, length: u64, message: String) {
+        // Each of these may draw, so what is drawn is set up before its numbers are.
         if let Ok(style) = ProgressStyle::with_template(style) {
             self.0.set_style(style.progress_chars("=> "));
         }
+        self.0.set_message(message);
+        self.0.set_length(length);
+        self.0.reset();
     }
 }
