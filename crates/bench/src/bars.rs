@@ -83,7 +83,7 @@ fn draw(svg: &mut String, panel: &Panel, left: f64) {
     });
     let (least, most) =
         ends.fold((0.0, 0.0), |(least, most), end| (f64::min(least, end), f64::max(most, end)));
-    let scale = LENGTH / f64::max(most - least, f64::MIN_POSITIVE);
+    let scale = LENGTH / if most > least { most - least } else { 1.0 };
     // Where there are bars to the left, their figures need room there too.
     let room = if least < 0.0 { FIGURES } else { 0.0 };
     let x = |value: f64| left + LABELS + room + (value - least) * scale * (LENGTH - room) / LENGTH;
