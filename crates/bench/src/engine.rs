@@ -7,6 +7,7 @@ mod bare;
 mod collisions;
 mod entrants;
 mod face;
+mod figures;
 mod foyer;
 mod goals;
 mod hits;

@@ -25,8 +25,10 @@ impl Runs {
         (0..rounds).map(|_| measure()).collect()
     }
 
+    /// Of an even number the mean of the middle two.
     pub(crate) fn median(&self) -> f64 {
-        self.sorted[self.sorted.len() / 2]
+        let count = self.sorted.len();
+        f64::midpoint(self.sorted[(count - 1) / 2], self.sorted[count / 2])
     }
 
     pub(crate) fn mean(&self) -> f64 {
@@ -186,5 +188,7 @@ mod tests {
         assert_eq!(runs.to_string(), "3.00 (1.00–5.00)");
         assert_eq!(runs.to_json()["runs"], json!([5.0, 1.0, 3.0]));
         assert!((runs.mean() - 3.0).abs() < 1e-9);
+        let runs: Runs = [5.0, 1.0, 2.0, 3.0].into_iter().collect();
+        assert!((runs.median() - 2.5).abs() < 1e-9);
     }
 }

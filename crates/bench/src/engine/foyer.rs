@@ -36,7 +36,7 @@ impl Policy for Lfu {
 
 impl Policy for Sieve {
     fn config() -> EvictionConfig {
-        SieveConfig::default().into()
+        SieveConfig.into()
     }
 }
 

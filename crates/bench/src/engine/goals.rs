@@ -7,12 +7,10 @@
 use std::collections::BTreeMap;
 
 use crate::engine::entrants::{BARE, FASTEST, OURS, OURS_AS_BYTES, is_anchor};
-use crate::engine::results::{Cell, Latency, Memory, Pace, Run, Speed, TIMER};
+use crate::engine::figures::{largest_losses, mean_hit_ratios, mops, scales};
+use crate::engine::results::{Latency, Memory, Pace, Run, Speed, TIMER};
 use crate::report::Runs;
 use crate::table::Table;
-
-/// Below this the two-thread figures of a run are not judged.
-const SCALING: f64 = 1.6;
 
 /// The cells that the limits for hit ratios were set on: those of the twelve shared traces.
 const CELLS: usize = 36;
@@ -131,7 +129,7 @@ const fn goal(
     Goal { measure, must, aim, unit, find, by_two_threads: false }
 }
 
-/// The table, and below it why some lines are not judged.
+/// The table; of a line that is not judged it says why.
 pub(crate) fn table(runs: &[Run]) -> Table {
     let head = ["measure", "best anchor", "ours", "must", "holds", "aim", "holds", "judged by"];
     let mut table = Table::new(head);
@@ -139,17 +137,6 @@ pub(crate) fn table(runs: &[Run]) -> Table {
         table.push(goal.row(runs));
     }
     table
-}
-
-/// How much faster the bare map is by two threads than by one; `None`: not measured.
-pub(crate) fn scaling(run: &Run) -> Option<f64> {
-    let bare = run.hits.iter().find(|speed| speed.engine == BARE)?;
-    Some(bare.threads_2.mops.median() / bare.threads_1.mops.median())
-}
-
-/// Whether the two-thread figures of this run are to be judged.
-pub(crate) fn scales(run: &Run) -> bool {
-    scaling(run).is_some_and(|scaling| scaling >= SCALING)
 }
 
 impl Goal {
@@ -266,45 +253,6 @@ fn largest_loss(run: &Run) -> Option<Found> {
     Some(Found { ours: *losses.get(OURS)?, anchor: best(&losses, f64::min)? })
 }
 
-/// Each engine's object hit ratio, in the mean of all cells.
-pub(crate) fn mean_hit_ratios(cells: &[Cell]) -> BTreeMap<String, f64> {
-    by_engine(
-        cells,
-        |cell, engine| cell.hit_ratio.get(engine).map(|ratio| ratio.object),
-        |ratios| ratios.iter().sum::<f64>() / ratios.len() as f64,
-    )
-}
-
-/// How far each engine is behind the best anchor in the cell where it is furthest behind, in points.
-pub(crate) fn largest_losses(cells: &[Cell]) -> BTreeMap<String, f64> {
-    by_engine(
-        cells,
-        |cell, engine| Some(best_anchor(cell)? - cell.hit_ratio.get(engine)?.object),
-        |losses| losses.iter().copied().fold(f64::MIN, f64::max),
-    )
-}
-
-/// What the best anchor hits in this cell, in percent.
-pub(crate) fn best_anchor(cell: &Cell) -> Option<f64> {
-    let anchors = cell.hit_ratio.iter().filter(|(name, _)| is_anchor(name));
-    anchors.map(|(_, ratio)| ratio.object).reduce(f64::max)
-}
-
-/// One figure for each engine that has one in every cell.
-fn by_engine(
-    cells: &[Cell],
-    figure: impl Fn(&Cell, &str) -> Option<f64>,
-    sum: impl Fn(&[f64]) -> f64,
-) -> BTreeMap<String, f64> {
-    let engines = cells.first().into_iter().flat_map(|cell| cell.hit_ratio.keys());
-    engines
-        .filter_map(|engine| {
-            let figures: Vec<f64> = cells.iter().map(|cell| figure(cell, engine)).collect::<Option<_>>()?;
-            Some((engine.clone(), sum(&figures)))
-        })
-        .collect()
-}
-
 /// The anchor with the best of these figures.
 fn best(figures: &BTreeMap<String, f64>, better: fn(f64, f64) -> f64) -> Option<(String, f64)> {
     let anchors = figures.iter().filter(|(name, _)| is_anchor(name));
@@ -314,18 +262,14 @@ fn best(figures: &BTreeMap<String, f64>, better: fn(f64, f64) -> f64) -> Option<
 }
 
 fn readthrough_ratio(run: &Run) -> Option<Found> {
-    let ratio = |name| Some(engine(&run.readthrough, name)?.threads_2.hit_ratio.median());
+    let engine = |name| run.readthrough.iter().find(|speed| speed.engine == name);
+    let ratio = |name| Some(engine(name)?.threads_2.hit_ratio.median());
     Some(Found { ours: ratio(OURS)?, anchor: (FASTEST.to_owned(), ratio(FASTEST)?) })
 }
 
 fn times(speeds: &[Speed], ours: &str, other: &str, pace: fn(&Speed) -> &Pace) -> Option<Found> {
-    let mops = |name| Some(pace(engine(speeds, name)?).mops.median());
-    let theirs = mops(other)?;
-    Some(Found { ours: mops(ours)? / theirs, anchor: (other.to_owned(), theirs) })
-}
-
-fn engine<'a>(speeds: &'a [Speed], name: &str) -> Option<&'a Speed> {
-    speeds.iter().find(|speed| speed.engine == name)
+    let theirs = mops(speeds, other, pace)?;
+    Some(Found { ours: mops(speeds, ours, pace)? / theirs, anchor: (other.to_owned(), theirs) })
 }
 
 fn memory(run: &Run, figure: fn(&Memory) -> f64) -> Option<Found> {
@@ -343,4 +287,111 @@ fn latency(run: &Run, figure: fn(&Latency) -> &Runs) -> Option<Found> {
     let figures: BTreeMap<String, f64> =
         engines.map(|latency| (latency.engine.clone(), figure(latency).median())).collect();
     Some(Found { ours: *figures.get(OURS)?, anchor: best(&figures, f64::min)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::results::Collision;
+
+    fn pace(mops: f64, hit_ratio: f64) -> Pace {
+        Pace { mops: [mops].into_iter().collect(), hit_ratio: [hit_ratio].into_iter().collect() }
+    }
+
+    fn speed(engine: &str, one: f64, two: f64, hit_ratio: f64) -> Speed {
+        Speed { engine: engine.to_owned(), threads_1: pace(one, hit_ratio), threads_2: pace(two, hit_ratio) }
+    }
+
+    /// A run in which the bare map scales by `scaling`, and ours is `times` as fast as quick_cache.
+    fn run(scaling: f64, times: f64) -> Run {
+        let hits = vec![
+            speed(BARE, 4.0, 4.0 * scaling, 1.0),
+            speed(OURS, times * 2.0, times * 4.0, 1.0),
+            speed(FASTEST, 2.0, 4.0, 1.0),
+        ];
+        let readthrough = vec![speed(OURS, 1.0, 1.0, 0.8130), speed(FASTEST, 1.0, 1.0, 0.8131)];
+        Run { hits, readthrough, collisions: Vec::<Collision>::new(), ..Run::default() }
+    }
+
+    /// The cells of one line, by its first.
+    fn line(runs: &[Run], measure: &str) -> Vec<String> {
+        let goal = GOALS.iter().find(|goal| goal.measure == measure).unwrap();
+        goal.row(runs).split_off(1)
+    }
+
+    #[test]
+    fn a_speed_is_judged_by_the_median_of_its_ratios() {
+        let runs = [run(2.0, 1.9), run(2.0, 3.0), run(2.0, 1.0)];
+        let expected = [
+            "quick_cache 2.00 M/s",
+            "1.90 × (1.00 ×–3.00 ×)",
+            "≥ 1.80 ×",
+            "yes",
+            "≥ 2.50 ×",
+            "NO",
+            "3 of 3 runs",
+        ];
+        assert_eq!(line(&runs, "get, 1 thread, handle out"), expected);
+    }
+
+    #[test]
+    fn by_two_threads_only_runs_count_in_which_the_bare_map_scales() {
+        let runs = [run(1.5, 9.0), run(1.7, 1.6), run(1.0, 9.0)];
+        let line = |runs| line(runs, "get, 2 threads, handle out");
+        assert_eq!(line(&runs)[1], "1.60 ×");
+        assert_eq!(line(&runs)[3..], ["NO", "≥ 2.20 ×", "NO", "1 of 3 runs"]);
+        assert_eq!(line(&runs[..1])[6], "no run: bare does not scale");
+    }
+
+    #[test]
+    fn an_aim_may_be_what_the_anchor_has() {
+        let line = line(&[run(2.0, 1.0)], "read-through hit ratio, 2 threads");
+        let expected =
+            ["quick_cache 0.8131", "0.8130", "≥ 0.8120", "yes", "not below it", "NO", "1 of 1 runs"];
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn what_was_not_measured_holds_nothing() {
+        let line = line(&[Run::default()], "mean object hit ratio, 36 cells");
+        assert_eq!(line, ["–", "–", "≥ 36.00 %", "–", "≥ 36.40 %", "–", "not measured"]);
+    }
+
+    #[test]
+    fn less_memory_and_less_time_is_better_and_the_timer_is_no_anchor() {
+        let memory = |engine: &str, bytes| Memory {
+            engine: engine.to_owned(),
+            entries: 1,
+            asked_per_entry: bytes,
+            resident_per_entry: bytes,
+        };
+        let latency = |engine: &str, ns: f64| {
+            let runs = || [ns].into_iter().collect();
+            Latency { engine: engine.to_owned(), p50: runs(), p99: runs(), p99_9: runs(), p99_99: runs() }
+        };
+        let run = Run {
+            memory: vec![
+                memory(OURS, 60.0),
+                memory("moka", 300.0),
+                memory("foyer lru", 150.0),
+                memory(NOT_CONCURRENT, 9.0),
+            ],
+            latency: vec![
+                latency(OURS, 700.0),
+                latency(TIMER, 20.0),
+                latency("moka", 9000.0),
+                latency(FASTEST, 1000.0),
+            ],
+            ..Run::default()
+        };
+        let runs = [run];
+        assert_eq!(
+            line(&runs, "bytes asked per entry beyond 120")[..4],
+            ["foyer lru 150.0 B", "60.0 B", "≤ 65.0 B", "yes"]
+        );
+        assert_eq!(
+            line(&runs, "get under inserts, p99")[..4],
+            ["quick_cache 1000 ns", "700 ns", "≤ 700 ns", "yes"]
+        );
+    }
 }

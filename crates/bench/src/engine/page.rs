@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 
 use anyhow::Context as _;
 
-use crate::engine::goals::{self, scaling};
+use crate::engine::figures::scaling;
+use crate::engine::goals;
 use crate::engine::results::Run;
 use crate::engine::section::Section;
 use crate::report::Report;

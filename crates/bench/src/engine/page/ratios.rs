@@ -2,7 +2,7 @@
 
 use crate::bars::{Bar, Hue, Panel, svg};
 use crate::engine::entrants::{OURS, is_anchor};
-use crate::engine::goals::{best_anchor, largest_losses, mean_hit_ratios};
+use crate::engine::figures::{best_anchor, largest_losses, mean_hit_ratios};
 use crate::engine::results::{Cell, Counts, HitRatio, Run};
 use crate::engine::section::{Section, hue};
 use crate::report::Runs;

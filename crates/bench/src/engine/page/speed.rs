@@ -2,7 +2,7 @@
 
 use crate::bars::{Panel, svg};
 use crate::engine::entrants::{BARE, FASTEST};
-use crate::engine::goals::scales;
+use crate::engine::figures::{mops, scales};
 use crate::engine::results::{Pace, Run, Speed};
 use crate::engine::section::{Section, bar, engines, pooled};
 use crate::report::Runs;
@@ -13,12 +13,9 @@ fn ratio<'a>(
     runs: impl Iterator<Item = &'a Run>,
     rows: fn(&Run) -> &[Speed],
     names: [&str; 2],
-    pace: fn(&Speed) -> &Pace,
+    pace: OfSpeed,
 ) -> String {
-    let mops = |run: &'a Run, name| {
-        let speed = rows(run).iter().find(|speed| speed.engine == name)?;
-        Some(pace(speed).mops.median())
-    };
+    let mops = |run, name| mops(rows(run), name, pace);
     let ratios: Vec<f64> = runs.filter_map(|run| Some(mops(run, names[0])? / mops(run, names[1])?)).collect();
     if ratios.is_empty() {
         "–".to_owned()
@@ -33,9 +30,10 @@ fn compared(runs: &[Run], threads: usize) -> impl Iterator<Item = &Run> {
     runs.iter().filter(move |run| all || scales(run))
 }
 
+type OfSpeed = fn(&Speed) -> &Pace;
+
 /// By how many threads, and where that stands.
-const PACES: [(usize, fn(&Speed) -> &Pace); 2] =
-    [(1, |speed| &speed.threads_1), (2, |speed| &speed.threads_2)];
+const PACES: [(usize, OfSpeed); 2] = [(1, |speed| &speed.threads_1), (2, |speed| &speed.threads_2)];
 
 /// What marks figures by two threads of which none is to be judged.
 fn mark(runs: &[Run]) -> &'static str {
@@ -43,7 +41,7 @@ fn mark(runs: &[Run]) -> &'static str {
 }
 
 fn speeds(runs: &[Run], rows: fn(&Run) -> &[Speed]) -> [Panel; 2] {
-    let panel = |title: String, pace: fn(&Speed) -> &Pace| Panel {
+    let panel = |title: String, pace: OfSpeed| Panel {
         bars: engines(runs, rows, |speed| &speed.engine)
             .into_iter()
             .map(|(name, rows)| bar(name, &pooled(rows.iter().map(|(_, row)| &pace(row).mops)), 2))
