@@ -148,10 +148,19 @@ fn git(arguments: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// The program by its name, since where it was built is no part of the finding, and its arguments.
+/// The program by its name and its arguments. Where it was built and where it finds its input is no part of the finding.
 fn command_line() -> String {
-    let program = env!("CARGO_PKG_NAME").to_owned();
-    [program].into_iter().chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+    let arguments = std::env::args().skip(1).map(|argument| without_place(&argument));
+    [env!("CARGO_PKG_NAME").to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+/// `…/NAME` for a path from the root of a file system; else as it is.
+fn without_place(argument: &str) -> String {
+    let path = Path::new(argument);
+    match path.file_name() {
+        Some(name) if path.is_absolute() => format!("…/{}", name.display()),
+        _ => argument.to_owned(),
+    }
 }
 
 fn machine() -> Value {
@@ -173,6 +182,12 @@ fn cpu_model() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_path_the_name_is_told_and_not_the_place() {
+        let told = ["/a/b/traces", "traces", "--runs", "../c"].map(without_place);
+        assert_eq!(told, ["…/traces", "traces", "--runs", "../c"]);
+    }
 
     #[test]
     fn runs_come_back_from_a_file_as_they_went_into_it() {
