@@ -35,14 +35,16 @@ pub(crate) enum Hue {
     Anchor,
     /// No cache, but what bounds one.
     Bound,
-    /// Ours, where it is behind.
+    /// A difference in our favour.
+    Ahead,
+    /// A difference in another's.
     Behind,
 }
 
 impl Hue {
     fn colour(self) -> &'static str {
         match self {
-            Self::Ours => "#e8730c",
+            Self::Ours | Self::Ahead => "#e8730c",
             Self::Anchor => "#7d90a8",
             Self::Bound => "#c9d0d9",
             Self::Behind => "#9b2d20",
@@ -92,7 +94,7 @@ fn draw(svg: &mut String, panel: &Panel, left: f64) {
         let top = TOP + STEP * row as f64;
         let (from, to) = (x(f64::min(bar.value, 0.0)), x(f64::max(shown(bar.value), 0.0)));
         let base = top + THICK - 3.0;
-        let weight = if bar.hue == Hue::Anchor { "normal" } else { "bold" };
+        let weight = if bar.hue == Hue::Ours { "bold" } else { "normal" };
         text(svg, left + LABELS - 8.0, base, "end", weight, &bar.label);
         rect(svg, [from, top, to - from, THICK], bar.hue.colour());
         let mut end = if bar.value < 0.0 { from } else { to };

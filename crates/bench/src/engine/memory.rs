@@ -60,6 +60,10 @@ pub(crate) fn child(name: &str, entries: usize) -> anyhow::Result<()> {
     let per_entry = |bytes: f64| bytes / held as f64 - (KEY + VALUE) as f64;
     let asked_per_entry = per_entry(alloc::asked_bytes() as f64);
     let resident_per_entry = per_entry(resident_bytes()? as f64 - resident as f64);
+    anyhow::ensure!(
+        asked_per_entry >= 0.0,
+        "{name} holds more than the allocator was asked for: it has memory of its own"
+    );
     let memory =
         Memory { engine: name.to_owned(), entries: held as u64, asked_per_entry, resident_per_entry };
     println!("{}", serde_json::to_string(&memory)?);

@@ -78,3 +78,21 @@ fn reach(runs: &[Run]) -> Section {
     );
     Section { title: "Figures to reach", text, table: goals::table(runs), plot: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_measured_is_said_to_be_so_and_has_no_plot() {
+        let machine = json!({"cpu": "a core", "cores": 2});
+        let report = json!({"commit": "0".repeat(40), "command_line": "x", "machine": machine, "rows": [Run::default()]});
+        let pages = pages(&serde_json::from_value(report).unwrap()).unwrap();
+        let [(path, page)] = &pages[..] else { panic!("a page and no plots, not {}", pages.len()) };
+        assert_eq!(path, "docs/engine.md");
+        assert!(page.contains("a core, 2 cores") && page.contains("## Every cell"));
+        assert_eq!(page.matches("\nNot measured.\n").count(), 7);
+    }
+}

@@ -23,14 +23,14 @@ pub(crate) fn memory(runs: &[Run]) -> Section {
                 grew. Each engine in a process of its own, with room for a million entries, after half as many again were\n\
                 stored. The mutexed LRU is the only one whose threads all wait for each other.";
     let panels = [("bytes asked", asked_bars), ("resident", resident_bars)]
-        .map(|(title, bars)| Panel { bars, ..Panel::new(format!("{title} an entry, less is better")) });
+        .map(|(title, bars)| Panel { bars, ..Panel::new(format!("{title} an entry")) });
     let plot = (!table.is_empty()).then(|| ("memory", svg(&panels)));
     Section { title: "Memory", text: text.to_owned(), table, plot }
 }
 
 pub(crate) fn latency(runs: &[Run]) -> Section {
     let mut table = Table::new(["engine", "p50, ns", "p99", "p99.9", "p99.99"]);
-    let mut panels = ["p99, ns, less is better", "p99.9, ns"].map(Panel::new);
+    let mut panels = ["get under inserts, p99, ns", "p99.9, ns"].map(Panel::new);
     for (name, found) in engines(runs, |run| &run.latency, |latency: &Latency| &latency.engine) {
         let quantile =
             |quantile: fn(&Latency) -> &Runs| pooled(found.iter().map(|(_, latency)| quantile(latency)));

@@ -90,7 +90,7 @@ pub(crate) fn cells(runs: &[Run]) -> Section {
         row.extend(anchors.iter().map(|engine| tell(engine)));
         row.push(format!("{ahead:+.2}"));
         table.push(row);
-        let hue = if ahead < 0.0 { Hue::Behind } else { Hue::Ours };
+        let hue = if ahead < 0.0 { Hue::Behind } else { Hue::Ahead };
         bars.push(Bar { label: name(cell), value: ahead, text: format!("{ahead:+.2}"), spread: None, hue });
     }
     let text = "Object hit ratio in percent, the best in bold. Where a capacity is of bytes an entry weighs its payload, else\n\

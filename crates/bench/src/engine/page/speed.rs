@@ -40,7 +40,7 @@ fn mark(runs: &[Run]) -> &'static str {
     if runs.iter().any(scales) { "" } else { " (not judged)" }
 }
 
-fn speeds(runs: &[Run], rows: fn(&Run) -> &[Speed]) -> [Panel; 2] {
+fn speeds(what: &str, runs: &[Run], rows: fn(&Run) -> &[Speed]) -> [Panel; 2] {
     let panel = |title: String, pace: OfSpeed| Panel {
         bars: engines(runs, rows, |speed| &speed.engine)
             .into_iter()
@@ -49,8 +49,8 @@ fn speeds(runs: &[Run], rows: fn(&Run) -> &[Speed]) -> [Panel; 2] {
         ..Panel::new(title)
     };
     [
-        panel("1 thread, million a second".to_owned(), |speed| &speed.threads_1),
-        panel(format!("2 threads together{}", mark(runs)), |speed| &speed.threads_2),
+        panel(format!("{what}, 1 thread, M/s"), |speed| &speed.threads_1),
+        panel(format!("{what}, 2 threads, M/s{}", mark(runs)), |speed| &speed.threads_2),
     ]
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn hits(runs: &[Run]) -> Section {
     let text = "Every get hits: Zipf 0.99 over a million keys of 20 bytes with values of 100, room for all. Each get hands out\n\
                 an owned value: the anchors a clone of a `Bytes`, carrot-engine its handle, or a `Bytes` made around it. The\n\
                 bare map has no lock and evicts nothing.";
-    let plot = (!table.is_empty()).then(|| ("hits", svg(&speeds(runs, rows))));
+    let plot = (!table.is_empty()).then(|| ("hits", svg(&speeds("get", runs, rows))));
     Section { title: "Get, all hits", text: text.to_owned(), table, plot }
 }
 
@@ -106,6 +106,6 @@ pub(crate) fn readthrough(runs: &[Run]) -> Section {
     }
     let text =
         "Get, else load and store, by the same law, with room for a tenth of the keys, after a warm-up.";
-    let plot = (!table.is_empty()).then(|| ("readthrough", svg(&speeds(runs, rows))));
+    let plot = (!table.is_empty()).then(|| ("readthrough", svg(&speeds("read-through", runs, rows))));
     Section { title: "Read-through", text: text.to_owned(), table, plot }
 }
