@@ -242,6 +242,12 @@ impl Arena {
         Some(Drained { arena: self, number, chunk, blocks })
     }
 
+    /// How many blocks are in use.
+    #[cfg(test)]
+    pub(crate) fn blocks(&self) -> u64 {
+        self.inner().classes.iter().map(|class| class.lock().live).sum()
+    }
+
     /// What is resident of blocks, in bytes, and what of it is in use.
     #[cfg(all(test, not(shuttle)))]
     pub(crate) fn resident(&self) -> (u64, u64) {

@@ -213,13 +213,20 @@ impl<M> Table<M> {
                 let mut looks = 0;
                 while word >> 48 == tag && word & ADDRESS != 0 {
                     // SAFETY: what a table holds are addresses of blocks of the cache's arena, which lives as long.
-                    if let Some(hit) = unsafe { try_hold::<M>(word & ADDRESS) } {
+                    let held = unsafe { try_hold::<M>(word & ADDRESS) };
+                    // Looked at once more while the block is held, hence not used again: if the word still says it,
+                    // this is the entry that it says, and neither one that came into the block since, nor one that
+                    // is only being made and may never be stored.
+                    let now = slot.load(Ordering::Acquire);
+                    if let Some(hit) = held
+                        && (now ^ word) & !PASSED == 0
+                    {
                         if hit.key() == key {
                             return Found::Hit(hit);
                         }
                         break;
                     }
-                    // It left, or is being moved; the word says which.
+                    // It left, or was replaced, or is being moved; the word says which.
                     relax();
                     word = slot.load(Ordering::Acquire);
                     looks += 1;
@@ -448,5 +455,9 @@ const fn align_of_line() -> usize {
     size_of::<Line>()
 }
 
+#[cfg(all(test, shuttle))]
+mod shuttle_tests;
+#[cfg(test)]
+mod stage;
 #[cfg(all(test, not(shuttle)))]
 mod tests;
