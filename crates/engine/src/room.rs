@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use crate::budget::{Room, Sharer};
 use crate::cache::Shared;
-use crate::purse::Purse;
+use crate::purse::{Purse, Source};
 use crate::shard::{Coming, Left, Locked};
 use crate::sync::Ordering;
 
@@ -235,7 +235,10 @@ impl<M: Send + Sync> Sharer for Shared<M> {
             }
         }
         self.own.iter().for_each(|own| own.give(got));
+        // Held meanwhile: where the listener panics, they go back to the budget.
+        let mut freed = Purse::new(Source { own: None, budget: self.budget.quota() });
+        freed.absorb(got);
         self.settle(left);
-        got
+        freed.spend()
     }
 }
