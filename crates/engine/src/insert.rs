@@ -5,6 +5,8 @@
 //! go and room made elsewhere (`room`), before `keep` is asked; that room is then held, and cannot be lost to another
 //! insert.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::block::{Charge, Hit, MAX_KEY, MAX_VALUE, Parts};
 use crate::budget::Room;
 use crate::cache::{Cache, Shared};
@@ -80,18 +82,34 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         weight: u64,
         keep: impl FnOnce() -> bool,
     ) -> Result<Hit<M>, Refused> {
-        let mut left = Vec::new();
+        let mut leaving = Leaving { shared: self, left: Vec::new() };
         let outcome = self.check_size(parts, weight).and_then(|()| {
             let hit = Hit::new_in(&self.arena, parts);
             debug_assert_eq!(hit.weight(), weight);
-            self.store(&hit, keep, &mut left)?;
+            self.store(&hit, keep, &mut leaving.left)?;
             Ok(hit)
         });
         if let Err(refused) = &outcome {
             self.count_refusal(*refused);
         }
-        self.settle(left);
+        self.settle(std::mem::take(&mut leaving.left));
         outcome
+    }
+}
+
+/// What left by an insert. It is told of also where `keep`, or the listener of another cache, panics in between.
+struct Leaving<'a, M> {
+    shared: &'a Shared<M>,
+    left: Vec<Left<M>>,
+}
+
+impl<M> Drop for Leaving<'_, M> {
+    fn drop(&mut self) {
+        if !self.left.is_empty() {
+            let left = std::mem::take(&mut self.left);
+            // One panic is under way already, and is the caller's.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.shared.settle(left)));
+        }
     }
 }
 
