@@ -201,9 +201,7 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         let weight = hit.weight();
         for tried in 0..TRIES {
             let mut shard = self.shards[home].lock();
-            let expired = left.len();
-            shard.expire(self.ground(), left);
-            left[expired..].iter().for_each(|gone| self.release_minor(gone));
+            self.expire(&mut shard, left);
             let old = shard.weight_of(hash, hit.key());
             let has_minor = minor.suffices_with(shard.minor_weight());
             let fit = self.fit(&shard, purse, weight, old, tried == 0);
@@ -216,6 +214,7 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
             if !has_minor {
                 for at in self.shards_from(home) {
                     let mut other = self.shards[at].lock();
+                    self.expire(&mut other, left);
                     self.evict_minor(&mut other, minor, left);
                     self.give_slack(&mut other);
                 }

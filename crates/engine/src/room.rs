@@ -155,9 +155,17 @@ impl<M> Shared<M> {
         }
     }
 
+    /// What has expired leaves first, wherever room is made.
+    pub(crate) fn expire(&self, shard: &mut Locked<'_, M>, left: &mut Vec<Left<M>>) {
+        let before = left.len();
+        shard.expire(self.ground(), left);
+        left[before..].iter().for_each(|gone| self.release_minor(gone));
+    }
+
     /// Takes units out of a shard's quota, what is not in use first; gives how many. They may be more than were asked for,
     /// since entries leave as a whole, and what they held is of no use there.
     fn take_from(&self, shard: &mut Locked<'_, M>, units: u64, left: &mut Vec<Left<M>>) -> u64 {
+        self.expire(shard, left);
         let quota = shard.quota();
         let rest = quota.saturating_sub(units);
         while shard.weight() > rest

@@ -21,6 +21,8 @@ use crate::wheel::Wheel;
 
 /// Expired entries that one insert takes out at most: they are many at once where many were stored at once.
 const EXPIRED_AT_ONCE: usize = 32;
+/// As many times that many hints are looked at before a live entry has to leave though expired ones may be left.
+const EXPIRY_ROUNDS: u32 = 128;
 /// A wheel holds at most twice the hints it has use for, and these.
 const SPARE_HINTS: usize = 64;
 /// The clock is told of expiries a second ahead, so that it need not be told of each.
@@ -221,13 +223,21 @@ impl<'a, M> Locked<'a, M> {
 
     /// Takes out some of what has expired; cheap while nothing has.
     pub(crate) fn expire(&mut self, ground: Ground<'_>, left: &mut impl Extend<Left<M>>) {
-        let Some(wheel) = &mut self.state.wheel else { return };
-        let now = ground.clock.coarse();
-        if !wheel.is_due(now) {
+        if self.state.wheel.is_none() {
             return;
         }
+        let now = ground.clock.coarse();
+        // A hint's way down the levels is steps as well, and it may be out of date: so on until an entry was found.
+        let mut rounds = 0..EXPIRY_ROUNDS;
+        while rounds.next().is_some() && !self.expire_some(now, ground, left) {}
+    }
+
+    /// Takes out what the next hints of the wheel lead to; true if that is anything, or nothing is due.
+    fn expire_some(&mut self, now: Time, ground: Ground<'_>, left: &mut impl Extend<Left<M>>) -> bool {
+        let Some(wheel) = self.state.wheel.as_mut().filter(|wheel| wheel.is_due(now)) else { return true };
         let mut due = Vec::new();
         wheel.advance(now, EXPIRED_AT_ONCE, &mut |hash, _| due.push(hash));
+        let mut found = false;
         for half in due {
             let candidates = self.table().candidates(&self.state.lines, half);
             let expired: Vec<u64> = candidates
@@ -237,8 +247,10 @@ impl<'a, M> Locked<'a, M> {
             for address in expired {
                 let gone = self.take_at(address, Cause::Expired, ground);
                 left.extend([gone]);
+                found = true;
             }
         }
+        found
     }
 
     /// Puts an entry in the place of the key's older one, which is given; unless there is none, or it weighs less or is
@@ -249,11 +261,11 @@ impl<'a, M> Locked<'a, M> {
             return None;
         }
         let old = old.address();
+        self.watch(half(hash), hit, ground);
         let state = &mut *self.state;
         let old = self.shard.table.replace(&mut state.lines, half(hash), old, hit.clone());
         state.queues.replace(&old, hit);
         state.stats.inserts += 1;
-        self.watch(half(hash), hit, ground);
         self.touch(hit);
         Some(self.account(old, Cause::Replaced, ground))
     }
@@ -297,6 +309,7 @@ impl<'a, M> Locked<'a, M> {
         admitted: Admitted,
         ground: Ground<'_>,
     ) -> Option<Left<M>> {
+        self.watch(half(hash), hit, ground);
         let state = &mut *self.state;
         state.stats.inserts += 1;
         state.queues.push(admitted.queue, hit);
@@ -310,7 +323,6 @@ impl<'a, M> Locked<'a, M> {
                 None
             }
         };
-        self.watch(half(hash), hit, ground);
         old.map(|old| self.account(old, Cause::Replaced, ground))
     }
 
@@ -398,12 +410,13 @@ impl<'a, M> Locked<'a, M> {
         (!is_past(&entry, ground.clock)).then(|| (*entry).clone())
     }
 
-    /// Moves an entry to another block, unless it left meanwhile or somebody else holds it.
-    pub(crate) fn relocate(&mut self, hash: u64, hit: Hit<M>, arena: &Arena) {
+    /// Moves an entry to another block, unless somebody else holds it. If it left meanwhile, it is given back: this may
+    /// be its last handle.
+    pub(crate) fn relocate(&mut self, hash: u64, hit: Hit<M>, arena: &Arena) -> Option<Hit<M>> {
         let state = &mut *self.state;
         let entry = self.shard.table.entry(&state.lines, half(hash), hit.key());
         if !entry.is_some_and(|entry| entry.address() == hit.address()) {
-            return;
+            return Some(hit);
         }
         // SAFETY: under the lock, in the table; the old address is replaced before the old block is freed.
         unsafe {
@@ -413,6 +426,7 @@ impl<'a, M> Locked<'a, M> {
                 free_moved(old);
             }
         }
+        None
     }
 
     /// Closes holes, gives memory back, and builds the wheel anew, each where it is worth it. After entries left.
@@ -471,7 +485,8 @@ impl<'a, M> Locked<'a, M> {
         Left { hit, cause }
     }
 
-    /// An entry comes: the clock and the wheel hear of its expiry, if it has one.
+    /// An entry comes: the clock and the wheel hear of its expiry, if it has one. Before readers may find it: they rely
+    /// on coarse time, which else might stand still.
     fn watch(&mut self, half: u32, hit: &Hit<M>, ground: Ground<'_>) {
         let Some(expires) = hit.expires() else { return };
         let state = &mut *self.state;

@@ -239,3 +239,22 @@ fn a_listener_that_panics_costs_no_unit_and_the_others_are_told_of_all_the_same(
     let gone: u64 = caches.iter().map(|cache| cache.stats().inserts - cache.stats().entries).sum();
     assert_eq!(told.load(Ordering::Relaxed), gone);
 }
+
+#[test]
+fn what_has_expired_leaves_first_also_where_room_is_made_for_others() {
+    let clock = Clock::manual();
+    let budget = Arc::new(Budget::new(960));
+    let cache = builder().clock(clock.clone()).budget(budget.clone()).shards(8).build();
+    for n in 0..960_u32 {
+        let soon = (n % 2 == 0).then(|| clock.now() + Duration::from_millis(u64::from(n)));
+        cache.insert_if(&n.to_le_bytes(), b"v", false, Weight::Entry, soon, || true).unwrap();
+    }
+    clock.advance(Duration::from_secs(1));
+    let before = cache.stats().evictions;
+    // For a value on its way, and for an entry that weighs as much as a shard may hold.
+    drop(budget.reserve(100).unwrap());
+    put(&cache, 1000, 120).unwrap();
+    let stats = cache.stats();
+    assert_eq!(stats.evictions, before);
+    assert!(stats.expirations >= 120);
+}
