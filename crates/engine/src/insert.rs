@@ -5,6 +5,8 @@
 //! go and room made elsewhere (`room`), before `keep` is asked; that room is then held, and cannot be lost to another
 //! insert.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::block::{Charge, Hit, MAX_KEY, MAX_VALUE, Parts};
 use crate::budget::Room;
 use crate::cache::{Cache, Shared};
@@ -80,18 +82,34 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         weight: u64,
         keep: impl FnOnce() -> bool,
     ) -> Result<Hit<M>, Refused> {
-        let mut left = Leaving::new();
+        let mut leaving = Settling { shared: self, left: Leaving::new() };
         let outcome = self.check_size(parts, weight).and_then(|()| {
             let hit = Hit::new_in(&self.arena, parts);
             debug_assert_eq!(hit.weight(), weight);
-            self.store(&hit, keep, &mut left)?;
+            self.store(&hit, keep, &mut leaving.left)?;
             Ok(hit)
         });
         if let Err(refused) = &outcome {
             self.count_refusal(*refused);
         }
-        self.settle(left);
+        self.settle(leaving.left.take());
         outcome
+    }
+}
+
+/// What left by an insert. It is told of also where `keep`, or the listener of another cache, panics in between.
+struct Settling<'a, M> {
+    shared: &'a Shared<M>,
+    left: Leaving<M>,
+}
+
+impl<M> Drop for Settling<'_, M> {
+    fn drop(&mut self) {
+        if !self.left.is_empty() {
+            let left = self.left.take();
+            // One panic is under way already, and is the caller's.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.shared.settle(left)));
+        }
     }
 }
 
@@ -174,10 +192,7 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         for tried in 0..TRIES {
             let mut shard = self.shards[home].lock();
             shard.prefetch(hash);
-            shard.expire(self.ground(), |expired| {
-                self.release_minor(&expired);
-                left.push(expired);
-            });
+            self.expire(&mut shard, left);
             let older = shard.older(hash, hit.key());
             let old = older.as_ref().map_or(0, |older| older.weight);
             let has_minor = minor.suffices_with(shard.minor_weight());
@@ -191,6 +206,7 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
             if !has_minor {
                 for at in self.shards_from(home) {
                     let mut other = self.shards[at].lock();
+                    self.expire(&mut other, left);
                     self.evict_minor(&mut other, minor, left);
                     self.give_slack(&mut other);
                 }

@@ -70,6 +70,8 @@ mod purse;
 mod queues;
 mod ring;
 mod room;
+#[cfg(all(test, not(shuttle)))]
+mod rounds;
 mod s3fifo;
 mod shard;
 mod spans;
