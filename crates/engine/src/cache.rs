@@ -448,8 +448,10 @@ impl<M> Shared<M> {
         let mut panic = None;
         for Left { hit, cause } in left {
             let told = catch_unwind(AssertUnwindSafe(|| listener(&hit, cause)));
+            // Apart, since a Rust value in it may panic as well when it is dropped.
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(hit)));
             // The first one is the caller's; the others are told of all the same.
-            panic = panic.or(told.err());
+            panic = panic.or(told.err()).or(dropped.err());
         }
         if let Some(panic) = panic {
             resume_unwind(panic);
@@ -460,10 +462,17 @@ impl<M> Shared<M> {
 /// The entries' units go back to the budget, which others may share, and the clock forgets their expiries.
 impl<M> Drop for Shared<M> {
     fn drop(&mut self) {
+        let mut panic = None;
         for shard in &self.shards {
-            drop(self.empty(&mut shard.lock()));
+            let left = self.empty(&mut shard.lock());
+            // A Rust value that panics when it is dropped must not keep the other shards' from being dropped.
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(left)));
+            panic = panic.or(dropped.err());
         }
         self.budget.leave();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
     }
 }
 

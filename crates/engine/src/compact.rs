@@ -20,7 +20,9 @@ impl<M> Shared<M> {
             let held = unsafe { try_hold::<M>(block.as_ptr().expose_provenance() as u64) };
             if let Some(hit) = held {
                 let hash = self.keys.hash(hit.key());
-                self.shard(hash).lock().relocate(hash, hit, &self.arena);
+                let gone = self.shard(hash).lock().relocate(hash, hit, &self.arena);
+                // Here, without the lock: it may be the last handle, on a value of the user's.
+                drop(gone);
             }
         }
     }

@@ -32,7 +32,8 @@
 //! Imports run down only:
 //!
 //! ```text
-//!  8  lib
+//!  9  lib
+//!  8  typed                            Rust values in the same blocks
 //!  7  insert  loading  many  iter      storing · loading what is missing · many keys at once · walking
 //!  6  room  compact                    room for an entry · blocks moved together
 //!  5  cache                            the handle, its builder, a get and the other operations
@@ -76,6 +77,7 @@ mod spans;
 mod stats;
 mod sync;
 mod table;
+mod typed;
 mod weight;
 mod wheel;
 
@@ -86,6 +88,7 @@ pub use clock::{Clock, Time};
 pub use iter::Iter;
 pub use loading::{Load, LoadError};
 pub use stats::{Cause, Stats};
+pub use typed::{Held, Typed, TypedBuilder};
 pub use weight::{Refused, Weight};
 
 #[cfg(not(target_pointer_width = "64"))]

@@ -398,12 +398,13 @@ impl<'a, M> Locked<'a, M> {
         (!is_past(&entry, ground.clock)).then(|| (*entry).clone())
     }
 
-    /// Moves an entry to another block, unless it left meanwhile or somebody else holds it.
-    pub(crate) fn relocate(&mut self, hash: u64, hit: Hit<M>, arena: &Arena) {
+    /// Moves an entry to another block, unless somebody else holds it. If it left meanwhile, gives the handle, which
+    /// may be the last one, back: for after the lock.
+    pub(crate) fn relocate(&mut self, hash: u64, hit: Hit<M>, arena: &Arena) -> Option<Hit<M>> {
         let state = &mut *self.state;
         let entry = self.shard.table.entry(&state.lines, half(hash), hit.key());
         if !entry.is_some_and(|entry| entry.address() == hit.address()) {
-            return;
+            return Some(hit);
         }
         // SAFETY: under the lock, in the table; the old address is replaced before the old block is freed.
         unsafe {
@@ -413,6 +414,7 @@ impl<'a, M> Locked<'a, M> {
                 free_moved(old);
             }
         }
+        None
     }
 
     /// Closes holes, gives memory back, and builds the wheel anew, each where it is worth it. After entries left.
