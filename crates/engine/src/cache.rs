@@ -165,6 +165,7 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
             budget,
             own,
             capacity,
+            fair: capacity / shards as u64,
             is_lru,
             minor: Quota::new(self.minor_limit),
             is_minor: self.is_minor,
@@ -210,6 +211,8 @@ pub(crate) struct Shared<M> {
     pub(crate) own: Option<Quota>,
     /// The lesser of the two.
     pub(crate) capacity: u64,
+    /// What each shard may hold if all hold the same, when the cache is full.
+    pub(crate) fair: u64,
     pub(crate) is_lru: bool,
     /// The minor region's part of what is held; taken while its entries' shard is locked.
     pub(crate) minor: Quota,
@@ -268,7 +271,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
             left
         };
         let removed = (left.cause == Cause::Removed).then(|| left.hit.clone());
-        shared.settle(vec![left]);
+        shared.settle([left]);
         removed
     }
 

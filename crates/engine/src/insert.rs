@@ -11,7 +11,7 @@ use crate::cache::{Cache, Shared};
 use crate::clock::Time;
 use crate::purse::Purse;
 use crate::room::Fit;
-use crate::shard::{Left, Locked};
+use crate::shard::{Leaving, Locked, Older};
 use crate::sync::Ordering;
 use crate::weight::{Refused, Weight};
 
@@ -96,7 +96,7 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         }
         let hit = make();
         debug_assert_eq!(hit.weight(), size.weight);
-        let mut left = Vec::new();
+        let mut left = Leaving::new();
         let stored = self.store(&hit, keep, &mut left);
         if let Err(refused) = stored {
             self.count_refusal(refused);
@@ -139,19 +139,14 @@ impl<M> Shared<M> {
 }
 
 impl<M: Copy + Send + Sync + 'static> Shared<M> {
-    fn store(
-        &self,
-        hit: &Hit<M>,
-        keep: impl FnOnce() -> bool,
-        left: &mut Vec<Left<M>>,
-    ) -> Result<(), Refused> {
+    fn store(&self, hit: &Hit<M>, keep: impl FnOnce() -> bool, left: &mut Leaving<M>) -> Result<(), Refused> {
         let weight = hit.weight();
         let hash = self.keys.hash(hit.key());
         let home = self.home(hash);
         let mut purse = Purse::new(self.source());
         let mut minor = Room::new(&self.minor, if hit.is_minor() { weight } else { 0 });
         let room = self.lock_with_room(home, hash, hit, &mut purse, &mut minor, left);
-        let Some((mut shard, fit)) = room else {
+        let Some((mut shard, fit, older)) = room else {
             // What expired meanwhile left room that nobody here has a use for.
             self.give_slack(&mut self.shards[home].lock());
             return Err(Refused::NoRoom);
@@ -162,18 +157,18 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         }
         let quota = shard.quota() + purse.spend();
         shard.set_quota(quota);
-        let share = if fit == Fit::Free { self.fair().max(quota) } else { quota };
-        match shard.replace(hash, hit, self.ground()) {
-            Some(old) => {
-                minor.absorb(if old.hit.is_minor() { old.hit.weight() } else { 0 });
-                left.push(old);
+        let share = if fit == Fit::Free { self.fair.max(quota) } else { quota };
+        minor.absorb(older.as_ref().map_or(0, Older::minor));
+        match older {
+            // The same entry with another value stays where it is.
+            Some(older) if older.is_minor == hit.is_minor() && older.weight >= weight => {
+                left.push(shard.replace(hash, hit, &older, self.ground()));
             }
-            None => {
-                let admitted = shard.admit(hash, hit, share);
-                minor.absorb(admitted.minor);
+            older => {
+                let admitted = shard.admit(hash, hit, older, share);
                 self.evict_minor(&mut shard, &mut minor, left);
                 self.evict_for(&mut shard, weight, admitted.coming(weight), left);
-                left.extend(shard.enter(hash, hit, admitted, self.ground()));
+                shard.enter(hash, hit, admitted, self.ground()).into_iter().for_each(|old| left.push(old));
                 if fit == Fit::Free {
                     shard.fill(share);
                 }
@@ -198,19 +193,22 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         hit: &Hit<M>,
         purse: &mut Purse<'_>,
         minor: &mut Room<'_>,
-        left: &mut Vec<Left<M>>,
-    ) -> Option<(Locked<'_, M>, Fit)> {
+        left: &mut Leaving<M>,
+    ) -> Option<(Locked<'_, M>, Fit, Option<Older>)> {
         let weight = hit.weight();
         for tried in 0..TRIES {
             let mut shard = self.shards[home].lock();
-            let expired = left.len();
-            shard.expire(self.ground(), left);
-            left[expired..].iter().for_each(|gone| self.release_minor(gone));
-            let old = shard.weight_of(hash, hit.key());
+            shard.prefetch(hash);
+            shard.expire(self.ground(), |expired| {
+                self.release_minor(&expired);
+                left.push(expired);
+            });
+            let older = shard.older(hash, hit.key());
+            let old = older.as_ref().map_or(0, |older| older.weight);
             let has_minor = minor.suffices_with(shard.minor_weight());
             let fit = self.fit(&shard, purse, weight, old, tried == 0);
             if has_minor && fit != Fit::Elsewhere {
-                return Some((shard, fit));
+                return Some((shard, fit, older));
             }
             let has = shard.quota() + purse.units();
             let after = shard.weight() - old + weight;

@@ -71,10 +71,10 @@ impl Ring {
         Some(address)
     }
 
-    /// The one that is soon to be the oldest, unless there is a hole: a hint for what to fetch.
-    pub(crate) fn soon(&self) -> Option<u64> {
-        let place = self.tail.wrapping_add(4);
-        let address = if self.head.wrapping_sub(place) as i32 > 0 { self.at(place) } else { 0 };
+    /// The one that is `ahead` places from the oldest, unless there is a hole.
+    pub(crate) fn ahead(&self, ahead: u32) -> Option<u64> {
+        let place = self.tail.wrapping_add(ahead);
+        let address = if self.head.wrapping_sub(self.tail) > ahead { self.at(place) } else { 0 };
         (address != 0).then_some(address)
     }
 

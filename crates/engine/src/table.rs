@@ -255,32 +255,36 @@ impl<M> Table<M> {
 
     /// The entry of this key, for a writer.
     pub(crate) fn entry<'a>(&self, lock: &'a Lines, half: u32, key: &[u8]) -> Option<Lent<'a, M>> {
-        self.candidates(lock, half).find(|entry| entry.key() == key)
+        self.first(lock, half, |entry| entry.key() == key)
     }
 
-    /// The entries whose hash may be this one, for a writer; among them all whose it is.
-    pub(crate) fn candidates<'a>(
+    /// The first entry that `is_it`, of those whose hash may be this one; among them are all whose it is.
+    pub(crate) fn first<'a>(
         &self,
         lock: &'a Lines,
         half: u32,
-    ) -> impl Iterator<Item = Lent<'a, M>> + use<'a, M> {
+        mut is_it: impl FnMut(&Lent<'a, M>) -> bool,
+    ) -> Option<Lent<'a, M>> {
         let view = self.view(lock);
         let home = view.home(half);
-        let tag = u64::from(half & 0xFFFF);
-        let mut at = Some(home);
-        let lines = std::iter::from_fn(move || {
-            let now = at?;
-            let next = view.next(now);
-            let goes_on = view.line(now)[0].load(Ordering::Relaxed) & PASSED != 0 && next != home;
-            at = goes_on.then_some(next);
-            Some(now)
-        });
-        let words = lines.flat_map(move |at| (0..WORDS).map(move |word| (at, word)));
-        words.filter_map(move |(at, word)| {
-            let word = view.line(at)[word].load(Ordering::Relaxed);
-            // SAFETY: under the lock an address in the table is an entry's.
-            (word >> 48 == tag && word & ADDRESS != 0).then(|| unsafe { Lent::at(word & ADDRESS) })
-        })
+        let mut at = home;
+        loop {
+            let line = view.line(at);
+            for slot in line {
+                let word = slot.load(Ordering::Relaxed);
+                if word >> 48 == u64::from(half & 0xFFFF) && word & ADDRESS != 0 {
+                    // SAFETY: under the lock an address in the table is an entry's.
+                    let entry = unsafe { Lent::at(word & ADDRESS) };
+                    if is_it(&entry) {
+                        return Some(entry);
+                    }
+                }
+            }
+            at = view.next(at);
+            if line[0].load(Ordering::Relaxed) & PASSED == 0 || at == home {
+                return None;
+            }
+        }
     }
 
     /// Puts a handle in: its key is not here. `half_of` gives the hash's half of any key, should the table have to grow.
