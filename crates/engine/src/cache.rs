@@ -52,6 +52,19 @@ pub enum Policy {
 }
 
 /// Settings of a cache that is to be; see `Cache::builder`.
+///
+/// One is needed, and with the others left alone it is a good cache:
+///
+/// | the bound is | say | and store with |
+/// |---|---|---|
+/// | memory | `capacity(bytes)` | `Weight::Real`: what an entry takes, bookkeeping included; the process grows by that |
+/// | the sum of what you keep | `capacity(bytes)` | `Weight::Payload`: keys and values alone, to compare with others' figures |
+/// | a number | `entries(n)` | `Weight::Entry` |
+/// | of your own measure | `capacity(units)` | `Weight::Units(n)` |
+/// | memory that several caches share | `budget(…)`, and `capacity(…)` for one that is to have less | all alike |
+///
+/// `expect` is worth it where a cache of known size fills quickly, or has few and heavy entries. `policy` is for who must
+/// have LRU's order, `clock` and `seed` are for tests that repeat, `shards` for tests and benches.
 pub struct Builder<M> {
     capacity: Option<u64>,
     budget: Option<Arc<Budget>>,
@@ -75,12 +88,13 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         self
     }
 
-    /// A capacity that is a number of entries, all to be stored with `Weight::Entry`.
+    /// A capacity that is a number of entries, all to be stored with `Weight::Entry`; they are expected as well.
     pub fn entries(self, entries: u64) -> Self {
         self.capacity(entries).expect(entries)
     }
 
-    /// About how many entries will fit, where that is known: it only decides on the number of shards.
+    /// About how many entries will fit, where that is known. It decides on the number of shards, and a shard's table grows
+    /// to that size at once when it has begun to fill, instead of step by step. It bounds nothing.
     pub fn expect(mut self, entries: u64) -> Self {
         self.expected = Some(entries);
         self
@@ -93,7 +107,8 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         self
     }
 
-    /// Which entry leaves when room is needed.
+    /// Which entry leaves when room is needed. The default wins on all but a few kinds of requests, and its hits take no
+    /// lock; LRU is for requests that are known to suit it, and for tests that rely on its order.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self

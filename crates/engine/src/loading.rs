@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::block::Hit;
 use crate::cache::{Cache, Shared};
-use crate::flight::{Caller, Claim, Failure, Flights, Keep, Outcome};
+use crate::flight::{Caller, Claim, Failure, Flights, Keep, Outcome, Takeoff};
 use crate::shard::is_past;
 use crate::weight::Weight;
 
@@ -158,7 +158,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     {
         match self.get(key) {
             Some(hit) => Ok(hit),
-            None => self.lead_or_wait(key, |keep| self.bring(load(), keep)),
+            None => self.lead_or_wait(key, |takeoff| self.bring(load(), &takeoff.keep())),
         }
     }
 
@@ -167,7 +167,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     pub(crate) fn lead_or_wait<E: Send + Sync + 'static>(
         &self,
         key: &[u8],
-        load: impl FnOnce(&Keep<Hit<M>>) -> Outcome<Hit<M>>,
+        load: impl FnOnce(&Takeoff<'_, Hit<M>>) -> Outcome<Hit<M>>,
     ) -> Result<Hit<M>, LoadError<E>> {
         let hash = self.shared.keys.hash(key);
         loop {
@@ -176,7 +176,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
                 Claim::Lead(takeoff) => {
                     let outcome = match self.look_again(hash, key) {
                         Some(hit) => Ok(hit),
-                        None => load(&takeoff.keep()),
+                        None => load(&takeoff),
                     };
                     takeoff.land(outcome.clone());
                     return told(outcome).expect("the error is of this call's own type");

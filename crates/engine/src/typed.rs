@@ -269,7 +269,8 @@ impl<V: Send + Sync + 'static> Typed<V> {
         if let Some(hit) = self.cache.get(key) {
             return Ok(Held::new(hit));
         }
-        self.cache.lead_or_wait(key, |keep| self.bring(load(), keep)).map(Held::new)
+        let led = self.cache.lead_or_wait(key, |takeoff| self.bring(load(), &takeoff.keep()));
+        led.map(Held::new)
     }
 
     /// As `get_with`, for a load that is a future. Works on any executor; the two share their flights.
