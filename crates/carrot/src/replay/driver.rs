@@ -94,14 +94,22 @@ impl Curves {
     }
 }
 
+/// The engine as a group has it; an LRU in one shard, so that it is an exact one.
+fn cache(trace: &Trace, cell: Cell, weigh: Weigh, seed: u64) -> Cache<()> {
+    let builder = Cache::builder().policy(cell.policy.of_engine()).clock(Clock::manual()).seed(seed);
+    match (cell.policy, weigh) {
+        (Policy::Lru, _) => builder.capacity(cell.capacity).shards(1).build(),
+        (Policy::Default, Weigh::Entries) => builder.entries(cell.capacity).build(),
+        (Policy::Default, Weigh::Payload | Weigh::Real) => {
+            let mean = (trace.unique_bytes / trace.unique.max(1)).max(1);
+            builder.capacity(cell.capacity).expect(cell.capacity / mean).build()
+        }
+    }
+}
+
 /// One cell, on this thread.
 fn run(trace: &Trace, cell: Cell, weigh: Weigh, seed: u64, report: &dyn Fn(u64)) -> Outcome {
-    let cache = Cache::<()>::builder()
-        .capacity(cell.capacity)
-        .policy(cell.policy.of_engine())
-        .clock(Clock::manual())
-        .seed(seed)
-        .build();
+    let cache = cache(trace, cell, weigh, seed);
     let mut outcome = Outcome { cell, hits: 0, hit_bytes: 0 };
     for batch in trace.requests.chunks(BATCH) {
         for &request in batch {

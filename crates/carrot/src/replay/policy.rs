@@ -13,10 +13,10 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// The engine's own. It has one yet, which both names stand for, as they do in a group's settings.
+    /// The engine's own.
     pub fn of_engine(self) -> carrot_engine::Policy {
         match self {
-            Self::Default => carrot_engine::Policy::default(),
+            Self::Default => carrot_engine::Policy::Default,
             Self::Lru => carrot_engine::Policy::Lru,
         }
     }
