@@ -328,7 +328,7 @@ impl<M> Hit<M> {
         self.header().stamp & VALUE != 0
     }
 
-    /// The first byte of the value.
+    /// The first byte of the value, be it bytes or a Rust value.
     pub(crate) fn value_start(&self) -> NonNull<u8> {
         let text = self.text();
         let key_end = text.as_ptr().addr() + self.key_len();
@@ -526,9 +526,9 @@ impl<M> Deref for Lent<'_, M> {
 impl<M> Deref for Hit<M> {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: behind the key lie the bytes of the value that `write` put there; else as `key`. (A Rust value is not
-        // read by this: `typed` gives no `Hit` out.)
-        unsafe { slice::from_raw_parts(self.value_start().as_ptr(), self.header().value_len as usize) }
+        debug_assert!(!self.is_value(), "`typed` gives no `Hit` out, and a Rust value is not read as bytes");
+        // SAFETY: right behind the key lie the bytes of the value that `write` put there; else as `key`.
+        unsafe { slice::from_raw_parts(self.text().as_ptr().add(self.key_len()), self.value_len()) }
     }
 }
 
