@@ -29,7 +29,7 @@ use crate::stats::{Cause, Stats};
 use crate::weight::{Refused, Weight};
 
 /// A bounded map from bytes to values of `V`. Cheap to clone; all clones are the same cache. Every operation may be
-/// called from any thread, and none waits for anything but a short lock.
+/// called from any thread, and none waits for anything but a short lock, save those that load.
 ///
 /// ```
 /// use std::time::Duration;

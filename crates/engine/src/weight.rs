@@ -56,13 +56,19 @@ fn units<M>(charge: Charge, key_len: usize, value_len: usize, expires: bool, is_
     match charge {
         Charge::Entry => 1,
         Charge::Payload => (key_len.saturating_add(value_len) as u64).max(1),
-        Charge::Real if key_len > MAX_KEY || value_len > MAX_VALUE => u64::MAX,
-        Charge::Real => {
-            let hint = if expires { Wheel::BYTES_PER_HINT } else { 0 };
-            (taken::<M>(key_len, value_len, is_value) + BOOKKEEPING + hint) as u64
-        }
+        Charge::Real => real::<M>(key_len, value_len, expires, is_value),
         Charge::Units(units) => units,
     }
+}
+
+/// Apart, so that the others are the few instructions that they are.
+#[inline(never)]
+fn real<M>(key_len: usize, value_len: usize, expires: bool, is_value: bool) -> u64 {
+    if key_len > MAX_KEY || value_len > MAX_VALUE {
+        return u64::MAX;
+    }
+    let hint = if expires { Wheel::BYTES_PER_HINT } else { 0 };
+    (taken::<M>(key_len, value_len, is_value) + BOOKKEEPING + hint) as u64
 }
 
 impl<M> Hit<M> {
