@@ -28,6 +28,8 @@ const CHUNKS: usize = REGION / CHUNK;
 const HEAD: usize = 512;
 /// Every block begins at a multiple of this: four bits of its address are free.
 pub(crate) const ALIGN: usize = 16;
+/// Up to this, what blocks waste is not worth the trouble.
+const WASTE: u64 = 4 * CHUNK as u64;
 /// The largest block.
 pub(crate) const MAX_BLOCK: usize = 16 << 10;
 
@@ -185,6 +187,11 @@ impl Arena {
         self.inner().spans.lock().alloc(bytes)
     }
 
+    /// Whole pages for a table, for as long as the arena lives; they are in nobody's account.
+    pub(crate) fn alloc_table(&self, bytes: usize) -> NonNull<u8> {
+        self.inner().spans.lock().alloc_for_good(bytes)
+    }
+
     /// A chunk with room, which becomes the class's last partial one.
     #[cold]
     fn open_chunk(&self, class: &mut Class, number: u8) -> NonNull<Chunk> {
@@ -215,15 +222,21 @@ impl Arena {
         unsafe { NonNull::new_unchecked(&raw mut (*start.cast::<Region>().as_ptr()).chunks[at]) }
     }
 
-    /// The class that wastes most, if any wastes more than it should: see `Class::is_sparse`.
+    /// The class that wastes most, of those where that can be mended, if all of them together waste more than they should:
+    /// a sixteenth of what is resident.
     pub(crate) fn sparse(&self) -> Option<u8> {
-        let waste = |number: usize| {
-            let class = self.inner().classes[number].lock();
-            let bytes = u64::from(CLASS_BYTES[number]);
-            class.is_sparse(bytes).then_some((class.touched - class.live) * bytes)
-        };
-        let sparse = (0..CLASS_BYTES.len()).filter_map(|number| Some((waste(number)?, number)));
-        sparse.max().map(|(_, number)| number as u8)
+        let (mut resident, mut wasted) = (0, 0);
+        let mut worst = None;
+        for (number, (class, bytes)) in self.inner().classes.iter().zip(CLASS_BYTES).enumerate() {
+            let class = class.lock();
+            let waste = (class.touched - class.live) * u64::from(bytes);
+            resident += class.touched * u64::from(bytes);
+            wasted += waste;
+            if class.partial.len() > 1 {
+                worst = worst.max(Some((waste, number as u8)));
+            }
+        }
+        worst.filter(|_| wasted > (resident / 16).max(WASTE)).map(|(_, number)| number)
     }
 
     /// Closes the emptiest partial chunk of a class to new blocks, and gives the addresses of all its blocks, held or
@@ -242,11 +255,11 @@ impl Arena {
         Some(Drained { arena: self, number, chunk, blocks })
     }
 
-    /// What is resident of blocks, in bytes, and what of it is in use.
-    #[cfg(all(test, not(shuttle)))]
+    /// What blocks and spans hold of memory, in bytes, and what of it is in use.
     pub(crate) fn resident(&self) -> (u64, u64) {
+        let spans = self.inner().spans.lock().in_use();
         let classes = self.inner().classes.iter().zip(CLASS_BYTES);
-        classes.fold((0, 0), |(resident, used), (class, bytes)| {
+        classes.fold((spans, spans), |(resident, used), (class, bytes)| {
             let class = class.lock();
             (resident + class.touched * u64::from(bytes), used + class.live * u64::from(bytes))
         })
@@ -358,12 +371,6 @@ unsafe fn fewer_orphans(inner: NonNull<Inner>, count: u64) {
 }
 
 impl Class {
-    /// More than a sixteenth of what is resident is not in use, and more than is worth the trouble.
-    fn is_sparse(&self, bytes: u64) -> bool {
-        let waste = (self.touched - self.live) * bytes;
-        waste > (self.touched * bytes / 16).max(2 * CHUNK as u64) && self.partial.len() > 1
-    }
-
     fn take_block(&mut self, mut chunk: NonNull<Chunk>, bytes: usize) -> NonNull<u8> {
         // SAFETY: a chunk of this class, under its lock.
         let fields = unsafe { chunk.as_mut() };

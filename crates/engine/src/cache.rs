@@ -34,6 +34,10 @@ const ENTRIES_PER_SHARD: u64 = 256;
 const UNITS_PER_SHARD: u64 = 64 * 1024;
 /// The most shards that can be asked for; more would cost memory and bring nothing.
 const MAX_SHARDS: usize = 1024;
+/// Entries that leave by a thread's calls between two looks at how their blocks lie, and how many chunks of blocks are
+/// emptied then, if they lie sparse: so many that this keeps up with values that change their sizes.
+const LEFT_BETWEEN_LOOKS: u64 = 256;
+const CHUNKS_AT_A_LOOK: u64 = 4;
 /// The part of the capacity that one entry may weigh.
 const LARGEST_PART: u64 = 8;
 
@@ -172,11 +176,12 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         // Chance gives some shards a little more than others, and the quotas even out what is more than that.
         let part = |entries: u64| usize::try_from(entries / shards as u64 * 33 / 32).unwrap_or(usize::MAX);
         let foreseen = self.expected.map(|entries| part(entries.min(capacity)));
+        let arena = Arena::new(self.drop_value);
         let shared = Arc::new(Shared {
-            shards: (0..shards).map(|_| Shard::new(is_lru, foreseen)).collect(),
+            shards: (0..shards).map(|_| Shard::new(is_lru, foreseen, &arena)).collect(),
             keys: Keys::new(self.seed),
             counters: Counters::new(),
-            arena: Arena::new(self.drop_value),
+            arena,
             budget,
             own,
             capacity,
@@ -342,6 +347,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
             unwanted: shared.unwanted.load(Ordering::Relaxed),
             weight: self.weight(),
             minor_weight: shared.minor.used(),
+            resident_bytes: shared.arena.resident().0,
             capacity: self.capacity(),
             ..Stats::default()
         };
@@ -364,7 +370,7 @@ impl<M> Shared<M> {
     }
 
     pub(crate) fn ground(&self) -> Ground<'_> {
-        Ground { keys: &self.keys, clock: &self.clock }
+        Ground { keys: &self.keys, arena: &self.arena, clock: &self.clock }
     }
 
     pub(crate) fn source(&self) -> Source<'_> {
@@ -460,16 +466,21 @@ impl<M> Shared<M> {
         left
     }
 
-    /// Tells the listener of what left, then lets go of it. Outside all locks.
+    /// Tells the listener of what left, then lets go of it; looks now and then whether blocks lie sparse. Outside all locks.
     pub(crate) fn settle(&self, left: impl IntoIterator<Item = Left<M>>) {
-        let Some(listener) = &self.listener else { return };
         let mut panic = None;
+        let mut count = 0;
         for Left { hit, cause } in left {
+            count += 1;
+            let Some(listener) = &self.listener else { continue };
             let told = catch_unwind(AssertUnwindSafe(|| listener(&hit, cause)));
             // Apart, since a Rust value in it may panic as well when it is dropped.
             let dropped = catch_unwind(AssertUnwindSafe(|| drop(hit)));
             // The first one is the caller's; the others are told of all the same.
             panic = panic.or(told.err()).or(dropped.err());
+        }
+        if count > 0 {
+            self.compact(self.counters.left(count, LEFT_BETWEEN_LOOKS) * CHUNKS_AT_A_LOOK);
         }
         if let Some(panic) = panic {
             resume_unwind(panic);

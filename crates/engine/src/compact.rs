@@ -10,19 +10,20 @@ use crate::block::try_hold;
 use crate::cache::Shared;
 
 impl<M> Shared<M> {
-    /// Empties one chunk, if there is a class of blocks that lies sparse. Takes the lock of a shard for each entry, for the
-    /// time of a copy; no lock is held at the call.
-    #[cold]
-    pub(crate) fn compact(&self) {
-        let Some(drained) = self.arena.sparse().and_then(|class| self.arena.drain(class)) else { return };
-        for &block in &drained.blocks {
-            // SAFETY: a block of this cache's arena, hence of `M`.
-            let held = unsafe { try_hold::<M>(block.as_ptr().expose_provenance() as u64) };
-            if let Some(hit) = held {
-                let hash = self.keys.hash(hit.key());
-                let gone = self.shard(hash).lock().relocate(hash, hit, &self.arena);
-                // Here, without the lock: it may be the last handle, on a value of the user's.
-                drop(gone);
+    /// Empties up to so many chunks, while blocks lie sparse. Takes the lock of a shard for each entry, for the time of a
+    /// copy; no lock is held at the call.
+    pub(crate) fn compact(&self, chunks: u64) {
+        for _ in 0..chunks {
+            let Some(drained) = self.arena.sparse().and_then(|class| self.arena.drain(class)) else { return };
+            for &block in &drained.blocks {
+                // SAFETY: a block of this cache's arena, hence of `M`.
+                let held = unsafe { try_hold::<M>(block.as_ptr().expose_provenance() as u64) };
+                if let Some(hit) = held {
+                    let hash = self.keys.hash(hit.key());
+                    let gone = self.shard(hash).lock().relocate(hash, hit, &self.arena);
+                    // Here, without the lock: it may be the last handle, on a value of the user's.
+                    drop(gone);
+                }
             }
         }
     }

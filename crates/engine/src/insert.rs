@@ -177,11 +177,6 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         minor.spend();
         self.give_slack(&mut shard);
         shard.tidy(self.ground());
-        let look = shard.is_time_to_look();
-        drop(shard);
-        if look {
-            self.compact();
-        }
         Ok(())
     }
 

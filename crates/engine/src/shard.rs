@@ -15,7 +15,7 @@ use crate::queues::{Queue, Queues, Rank};
 use crate::s3fifo::{S3Fifo, Victim};
 use crate::stats::{Cause, Stats};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
-use crate::table::{Found, Lines, Table};
+use crate::table::{Found, Lines, Place, Table};
 use crate::wheel::Wheel;
 
 /// Expired entries that one insert takes out at most: they are many at once where many were stored at once.
@@ -24,8 +24,6 @@ const EXPIRED_AT_ONCE: usize = 32;
 const SPARE_HINTS: usize = 64;
 /// The clock is told of expiries a second ahead, so that it need not be told of each.
 const ANNOUNCED_AHEAD: u64 = 1000;
-/// Entries that left between two looks at whether blocks lie sparse.
-const LEFT_BETWEEN_LOOKS: u32 = 512;
 
 /// On cache lines of its own: a neighbour's writers must not slow this one's readers.
 #[repr(align(128))]
@@ -48,7 +46,6 @@ pub(crate) struct State<M> {
     announced: u64,
     /// What the entries may weigh: taken from the budget. Invariant: not less than they do, whenever the lock is free.
     quota: u64,
-    left_since_look: u32,
     /// Entries left that were not at their queue's end.
     is_untidy: bool,
     /// The shard's part; what belongs to the whole cache stays zero.
@@ -66,7 +63,14 @@ enum Order {
 #[derive(Clone, Copy)]
 pub(crate) struct Ground<'a> {
     pub(crate) keys: &'a Keys,
+    pub(crate) arena: &'a Arena,
     pub(crate) clock: &'a Clock,
+}
+
+impl<'a> Ground<'a> {
+    fn place(self) -> Place<'a> {
+        Place { keys: self.keys, arena: self.arena }
+    }
 }
 
 /// What an entry needs when it is put in: see `Locked::admit`.
@@ -137,8 +141,8 @@ impl<M> IntoIterator for Leaving<M> {
 
 impl<M> Shard<M> {
     /// An empty shard. `foreseen` is how many entries it will hold, if that is known.
-    pub(crate) fn new(is_lru: bool, foreseen: Option<usize>) -> Self {
-        let (table, lines) = Table::new(foreseen);
+    pub(crate) fn new(is_lru: bool, foreseen: Option<usize>, arena: &Arena) -> Self {
+        let (table, lines) = Table::new(foreseen, arena);
         let order = if is_lru { Order::Lru } else { Order::S3Fifo(Box::new(S3Fifo::new())) };
         let state = State {
             lines,
@@ -148,7 +152,6 @@ impl<M> Shard<M> {
             expiring: 0,
             announced: 0,
             quota: 0,
-            left_since_look: 0,
             is_untidy: false,
             stats: Stats::default(),
         };
@@ -343,12 +346,11 @@ impl<'a, M> Locked<'a, M> {
         state.stats.inserts += 1;
         state.queues.push(admitted.queue, hit);
         debug_assert!(state.queues.total() <= state.quota, "there is no room");
-        let half_of = |key: &[u8]| ground.keys.half(key);
         let table = &self.shard.table;
         let old = match admitted.old {
             Some(old) => Some(table.replace(&mut state.lines, half(hash), old, hit.clone())),
             None => {
-                table.insert(&mut state.lines, half(hash), hit.clone(), &half_of);
+                table.insert(&mut state.lines, half(hash), hit.clone(), ground.place());
                 None
             }
         };
@@ -408,7 +410,7 @@ impl<'a, M> Locked<'a, M> {
 
     /// Takes everything out, and gives the memory of the bookkeeping back.
     pub(crate) fn clear(&mut self, cause: Cause, ground: Ground<'_>) -> Vec<Left<M>> {
-        let hits = self.shard.table.clear(&mut self.state.lines);
+        let hits = self.shard.table.clear(&mut self.state.lines, ground.arena);
         let state = &mut *self.state;
         state.stats.count(cause, hits.len() as u64);
         state.queues.clear();
@@ -466,19 +468,10 @@ impl<'a, M> Locked<'a, M> {
         }
         let spare = if matches!(state.order, Order::Lru) { 4 } else { 1 };
         state.queues.close_holes(spare);
-        self.shard.table.shrink(&mut state.lines, &|key| ground.keys.half(key));
+        self.shard.table.shrink(&mut state.lines, ground.place());
         if state.wheel.as_ref().is_some_and(|wheel| wheel.len() > 2 * state.expiring + SPARE_HINTS) {
             self.rebuild_wheel(ground);
         }
-    }
-
-    /// Whether it is time to look if blocks lie sparse.
-    pub(crate) fn is_time_to_look(&mut self) -> bool {
-        let is_time = self.state.left_since_look >= LEFT_BETWEEN_LOOKS;
-        if is_time {
-            self.state.left_since_look = 0;
-        }
-        is_time
     }
 
     /// The most lines that a look-up here goes through.
@@ -498,7 +491,6 @@ impl<'a, M> Locked<'a, M> {
     fn account(&mut self, hit: Hit<M>, cause: Cause, ground: Ground<'_>) -> Left<M> {
         let state = &mut *self.state;
         state.stats.count(cause, 1);
-        state.left_since_look += 1;
         state.is_untidy |= cause != Cause::Evicted || hit.expires().is_some();
         if hit.expires().is_some() {
             state.expiring -= 1;

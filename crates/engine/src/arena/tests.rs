@@ -113,7 +113,7 @@ fn a_sparse_class_is_drained_by_whoever_moves_its_blocks() {
     }
     let (resident, used) = arena.resident();
     assert_eq!(used, 2500 * 144);
-    assert!(resident <= used + used / 8 + 3 * CHUNK as u64, "{resident} after {rounds} rounds");
+    assert!(resident <= used + used / 8 + WASTE, "{resident} after {rounds} rounds");
     blocks.into_iter().for_each(let_go);
 }
 
