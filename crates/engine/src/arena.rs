@@ -311,25 +311,42 @@ pub(crate) unsafe fn free(
             NonNull::new_unchecked(&raw mut (*region).chunks[at]),
         )
     };
+    // Gives the memory back when it is dropped: also if the value panics.
+    let _given_up = GivenUp { inner: NonNull::from(inner), chunk, block, span };
     if let (Some(value), Some(drop_value)) = (value, inner.drop_value) {
         // SAFETY: by the caller; the value is dropped once, here.
         unsafe { drop_value(value.as_ptr()) };
     }
-    if let Some((start, bytes)) = span {
-        // SAFETY: by the caller.
-        unsafe { inner.spans.lock().free(start, bytes) };
-    }
-    // SAFETY: written before the chunk's first block was handed out, and not since.
-    let number = unsafe { (&raw const (*chunk.as_ptr()).class).read() };
-    let bytes = CLASS_BYTES[number as usize] as usize;
-    let closed = {
-        let mut class = inner.classes[number as usize].lock();
-        class.give_block(chunk, block, bytes);
-        class.closed
-    };
-    if closed {
-        // SAFETY: this block is counted among the orphans, and is no longer in use.
-        unsafe { fewer_orphans(NonNull::from(inner), 1) };
+}
+
+/// A block that nobody holds any more, and its span. What `free` has as its right is this one's.
+struct GivenUp {
+    inner: NonNull<Inner>,
+    chunk: NonNull<Chunk>,
+    block: NonNull<u8>,
+    span: Option<(NonNull<u8>, usize)>,
+}
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        // SAFETY: the arena lives while a block of it is held, and this one still is.
+        let inner = unsafe { self.inner.as_ref() };
+        if let Some((start, bytes)) = self.span {
+            // SAFETY: by the caller of `free`.
+            unsafe { inner.spans.lock().free(start, bytes) };
+        }
+        // SAFETY: written before the chunk's first block was handed out, and not since.
+        let number = unsafe { (&raw const (*self.chunk.as_ptr()).class).read() };
+        let bytes = CLASS_BYTES[number as usize] as usize;
+        let closed = {
+            let mut class = inner.classes[number as usize].lock();
+            class.give_block(self.chunk, self.block, bytes);
+            class.closed
+        };
+        if closed {
+            // SAFETY: this block is counted among the orphans, and is no longer in use.
+            unsafe { fewer_orphans(self.inner, 1) };
+        }
     }
 }
 

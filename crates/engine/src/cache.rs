@@ -56,6 +56,19 @@ pub enum Policy {
 }
 
 /// Settings of a cache that is to be; see `Cache::builder`.
+///
+/// One is needed, and with the others left alone it is a good cache:
+///
+/// | the bound is | say | and store with |
+/// |---|---|---|
+/// | memory | `capacity(bytes)` | `Weight::Real`: what an entry takes, bookkeeping included; the process grows by that |
+/// | the sum of what you keep | `capacity(bytes)` | `Weight::Payload`: keys and values alone, to compare with others' figures |
+/// | a number | `entries(n)` | `Weight::Entry` |
+/// | of your own measure | `capacity(units)` | `Weight::Units(n)` |
+/// | memory that several caches share | `budget(…)`, and `capacity(…)` for one that is to have less | all alike |
+///
+/// `expect` is worth it where a cache of known size fills quickly, or has few and heavy entries. `policy` is for who must
+/// have LRU's order, `clock` and `seed` are for tests that repeat, `shards` for tests and benches.
 pub struct Builder<M> {
     capacity: Option<u64>,
     budget: Option<Arc<Budget>>,
@@ -79,12 +92,13 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         self
     }
 
-    /// A capacity that is a number of entries, all to be stored with `Weight::Entry`.
+    /// A capacity that is a number of entries, all to be stored with `Weight::Entry`; they are expected as well.
     pub fn entries(self, entries: u64) -> Self {
         self.capacity(entries).expect(entries)
     }
 
-    /// About how many entries will fit, where that is known: it only decides on the number of shards.
+    /// About how many entries will fit, where that is known. It decides on the number of shards, and a shard's table grows
+    /// to that size at once when it has begun to fill, instead of step by step. It bounds nothing.
     pub fn expect(mut self, entries: u64) -> Self {
         self.expected = Some(entries);
         self
@@ -97,7 +111,8 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         self
     }
 
-    /// Which entry leaves when room is needed.
+    /// Which entry leaves when room is needed. The default wins on all but a few kinds of requests, and its hits take no
+    /// lock; LRU is for requests that are known to suit it, and for tests that rely on its order.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
@@ -459,8 +474,10 @@ impl<M> Shared<M> {
             count += 1;
             let Some(listener) = &self.listener else { continue };
             let told = catch_unwind(AssertUnwindSafe(|| listener(&hit, cause)));
+            // Apart, since a Rust value in it may panic as well when it is dropped.
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(hit)));
             // The first one is the caller's; the others are told of all the same.
-            panic = panic.or(told.err());
+            panic = panic.or(told.err()).or(dropped.err());
         }
         if count > 0 {
             self.compact(self.counters.left(count, LEFT_BETWEEN_LOOKS) * CHUNKS_AT_A_LOOK);
@@ -474,10 +491,17 @@ impl<M> Shared<M> {
 /// The entries' units go back to the budget, which others may share, and the clock forgets their expiries.
 impl<M> Drop for Shared<M> {
     fn drop(&mut self) {
+        let mut panic = None;
         for shard in &self.shards {
-            drop(self.empty(&mut shard.lock()));
+            let left = self.empty(&mut shard.lock());
+            // A Rust value that panics when it is dropped must not keep the other shards' from being dropped.
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(left)));
+            panic = panic.or(dropped.err());
         }
         self.budget.leave();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
     }
 }
 

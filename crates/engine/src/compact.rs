@@ -21,6 +21,7 @@ impl<M> Shared<M> {
                 if let Some(hit) = held {
                     let hash = self.keys.hash(hit.key());
                     let gone = self.shard(hash).lock().relocate(hash, hit, &self.arena);
+                    // Here, without the lock: it may be the last handle, on a value of the user's.
                     drop(gone);
                 }
             }

@@ -48,12 +48,20 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         let shared = &*self.shared;
         shared.insert(key, value, meta, weight, expires, || {
             let keeps = keep();
-            if keeps && shared.flights.get().is_some() {
-                // What a load of this key brings from now on is older than this.
-                shared.detach(shared.keys.hash(key), key);
+            if keeps {
+                shared.supersede(key);
             }
             keeps
         })
+    }
+}
+
+impl<M> Shared<M> {
+    /// What a load of this key brings from now on is older than what is about to be stored. Under the shard's lock.
+    pub(crate) fn supersede(&self, key: &[u8]) {
+        if self.flights.get().is_some() {
+            self.detach(self.keys.hash(key), key);
+        }
     }
 }
 
@@ -72,28 +80,31 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         let charge = weight.charge();
         let parts = Parts { key, value, meta, charge, expires, minor, is_value: false };
         let units = weight.units_of::<M>(key.len(), value.len(), expires.is_some());
-        self.insert_parts(&parts, units, keep)
+        let size = Size { key_len: key.len(), value_len: value.len(), charge, minor, weight: units };
+        self.insert_made(&size, || Hit::new_in(&self.arena, &parts), keep)
     }
 
-    /// As `insert`, of an entry whose weight is known.
-    pub(crate) fn insert_parts(
+    /// As `insert`, of an entry of this size, whose block is made if it is not too large. What `make` holds, and the
+    /// block, are dropped outside all locks.
+    pub(crate) fn insert_made(
         &self,
-        parts: &Parts<'_, M>,
-        weight: u64,
+        size: &Size,
+        make: impl FnOnce() -> Hit<M>,
         keep: impl FnOnce() -> bool,
     ) -> Result<Hit<M>, Refused> {
-        let mut leaving = Settling { shared: self, left: Leaving::new() };
-        let outcome = self.check_size(parts, weight).and_then(|()| {
-            let hit = Hit::new_in(&self.arena, parts);
-            debug_assert_eq!(hit.weight(), weight);
-            self.store(&hit, keep, &mut leaving.left)?;
-            Ok(hit)
-        });
-        if let Err(refused) = &outcome {
-            self.count_refusal(*refused);
+        if let Err(refused) = self.check_size(size) {
+            self.count_refusal(refused);
+            return Err(refused);
         }
-        self.settle(leaving.left.take());
-        outcome
+        let hit = make();
+        debug_assert_eq!(hit.weight(), size.weight);
+        let mut settling = Settling { shared: self, left: Leaving::new() };
+        let stored = self.store(&hit, keep, &mut settling.left);
+        if let Err(refused) = stored {
+            self.count_refusal(refused);
+        }
+        self.settle(settling.left.take());
+        stored.map(|()| hit)
     }
 }
 
@@ -113,6 +124,15 @@ impl<M> Drop for Settling<'_, M> {
     }
 }
 
+/// What tells whether an entry is too large.
+pub(crate) struct Size {
+    pub(crate) key_len: usize,
+    pub(crate) value_len: usize,
+    pub(crate) charge: Charge,
+    pub(crate) minor: bool,
+    pub(crate) weight: u64,
+}
+
 impl<M> Shared<M> {
     fn count_refusal(&self, refused: Refused) {
         let counter = match refused {
@@ -123,13 +143,13 @@ impl<M> Shared<M> {
     }
 
     /// By its real weight, an entry is an eighth of the capacity if its value is: what comes on top of that is ours.
-    fn check_size(&self, parts: &Parts<'_, M>, weight: u64) -> Result<(), Refused> {
+    fn check_size(&self, size: &Size) -> Result<(), Refused> {
+        let &Size { key_len, value_len, charge, minor, weight } = size;
         let largest = self.largest();
-        let size = if parts.charge == Charge::Real { parts.value.len() as u64 } else { weight };
-        let limit = if parts.minor { largest.min(self.minor.limit()) } else { largest };
-        let fits =
-            size <= largest && weight <= self.capacity && (!parts.minor || weight <= self.minor.limit());
-        if !fits || parts.key.len() > MAX_KEY || parts.value.len() > MAX_VALUE {
+        let part = if charge == Charge::Real { value_len as u64 } else { weight };
+        let limit = if minor { largest.min(self.minor.limit()) } else { largest };
+        let fits = part <= largest && weight <= self.capacity && (!minor || weight <= self.minor.limit());
+        if !fits || key_len > MAX_KEY || value_len > MAX_VALUE {
             return Err(Refused::Oversize { weight, limit });
         }
         Ok(())
