@@ -78,6 +78,11 @@ impl<M> Queues<M> {
         self.rings[queue as usize].oldest().map(|address| self.entry(address))
     }
 
+    /// The entry that came into this queue after the first.
+    pub(crate) fn second_oldest(&self, queue: Queue) -> Option<Lent<'_, M>> {
+        self.rings[queue as usize].ahead(1).map(|address| self.entry(address))
+    }
+
     /// Has the header fetched of the entry that is `ahead` of the oldest: an eviction reads them one by one.
     pub(crate) fn prefetch(&self, queue: Queue, ahead: u32) {
         let soon = self.rings[queue as usize].ahead(ahead);

@@ -410,7 +410,21 @@ impl<'a, M> Locked<'a, M> {
                 }
             }
         };
+        self.prefetch_next(address, ground);
         Some(self.take(half(hash), address, Cause::Evicted, ground))
+    }
+
+    /// Has fetched what the eviction after this one will write: it is far off, in time and in memory.
+    fn prefetch_next(&self, evicted: u64, ground: Ground<'_>) {
+        let state = &*self.state;
+        let queue = Rank::of(&*state.queues.entry(evicted)).queue;
+        if let Some(next) = state.queues.second_oldest(queue) {
+            let hash = ground.keys.hash(next.key());
+            self.table().prefetch_line(half(hash));
+            if let Order::S3Fifo(policy) = &state.order {
+                policy.prefetch(hash);
+            }
+        }
     }
 
     /// Takes a minor entry out: the one used longest ago, or with the default policy, as CLOCK does, the oldest that was
