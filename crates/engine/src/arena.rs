@@ -255,6 +255,12 @@ impl Arena {
         Some(Drained { arena: self, number, chunk, blocks })
     }
 
+    /// How many blocks are in use.
+    #[cfg(test)]
+    pub(crate) fn blocks(&self) -> u64 {
+        self.inner().classes.iter().map(|class| class.lock().live).sum()
+    }
+
     /// What blocks and spans hold of memory, in bytes, and what of it is in use.
     pub(crate) fn resident(&self) -> (u64, u64) {
         let spans = self.inner().spans.lock().in_use();

@@ -222,14 +222,15 @@ impl Budget {
         let mut others: Vec<(u64, Arc<dyn Sharer>)> =
             self.others(asker).into_iter().map(|sharer| (sharer.weight(), sharer)).collect();
         others.sort_by_key(|&(weight, _)| std::cmp::Reverse(weight));
-        let mut got = 0;
+        // Held meanwhile: where a listener panics, what was freed before goes back.
+        let mut got = Room::new(&self.quota, need);
         for (_, sharer) in others {
-            if got >= need {
+            if got.held >= need {
                 break;
             }
-            got += sharer.evict(need - got);
+            got.absorb(sharer.evict(need - got.held));
         }
-        got
+        std::mem::take(&mut got.held)
     }
 
     fn others(&self, asker: *const ()) -> Vec<Arc<dyn Sharer>> {

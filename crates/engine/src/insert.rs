@@ -5,6 +5,8 @@
 //! go and room made elsewhere (`room`), before `keep` is asked; that room is then held, and cannot be lost to another
 //! insert.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::block::{Charge, Hit, MAX_KEY, MAX_VALUE, Parts};
 use crate::budget::Room;
 use crate::cache::{Cache, Shared};
@@ -96,12 +98,12 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         }
         let hit = make();
         debug_assert_eq!(hit.weight(), size.weight);
-        let mut left = Leaving::new();
-        let stored = self.store(&hit, keep, &mut left);
+        let mut leaving = Settling { shared: self, left: Leaving::new() };
+        let stored = self.store(&hit, keep, &mut leaving.left);
         if let Err(refused) = stored {
             self.count_refusal(refused);
         }
-        self.settle(left);
+        self.settle(leaving.left.take());
         stored.map(|()| hit)
     }
 }
@@ -113,6 +115,22 @@ pub(crate) struct Size {
     pub(crate) charge: Charge,
     pub(crate) minor: bool,
     pub(crate) weight: u64,
+}
+
+/// What left by an insert. It is told of also where `keep`, or the listener of another cache, panics in between.
+struct Settling<'a, M> {
+    shared: &'a Shared<M>,
+    left: Leaving<M>,
+}
+
+impl<M> Drop for Settling<'_, M> {
+    fn drop(&mut self) {
+        if !self.left.is_empty() {
+            let left = self.left.take();
+            // One panic is under way already, and is the caller's.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.shared.settle(left)));
+        }
+    }
 }
 
 impl<M> Shared<M> {
@@ -194,10 +212,7 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         for tried in 0..TRIES {
             let mut shard = self.shards[home].lock();
             shard.prefetch(hash);
-            shard.expire(self.ground(), |expired| {
-                self.release_minor(&expired);
-                left.push(expired);
-            });
+            self.expire(&mut shard, left);
             let older = shard.older(hash, hit.key());
             let old = older.as_ref().map_or(0, |older| older.weight);
             let has_minor = minor.suffices_with(shard.minor_weight());
@@ -211,6 +226,7 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
             if !has_minor {
                 for at in self.shards_from(home) {
                     let mut other = self.shards[at].lock();
+                    self.expire(&mut other, left);
                     self.evict_minor(&mut other, minor, left);
                     self.give_slack(&mut other);
                 }

@@ -93,6 +93,8 @@ mod queues;
 mod readme;
 mod ring;
 mod room;
+#[cfg(all(test, not(shuttle)))]
+mod rounds;
 mod s3fifo;
 mod shard;
 mod spans;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use crate::budget::{Room, Sharer};
 use crate::cache::Shared;
-use crate::purse::Purse;
+use crate::purse::{Purse, Source};
 use crate::shard::{Coming, Leaving, Locked};
 use crate::sync::Ordering;
 
@@ -150,9 +150,18 @@ impl<M> Shared<M> {
         }
     }
 
+    /// What has expired leaves first, wherever room is made.
+    pub(crate) fn expire(&self, shard: &mut Locked<'_, M>, left: &mut Leaving<M>) {
+        shard.expire(self.ground(), &mut |expired| {
+            self.release_minor(&expired);
+            left.push(expired);
+        });
+    }
+
     /// Takes units out of a shard's quota, what is not in use first; gives how many. They may be more than were asked for,
     /// since entries leave as a whole, and what they held is of no use there.
     fn take_from(&self, shard: &mut Locked<'_, M>, units: u64, left: &mut Leaving<M>) -> u64 {
+        self.expire(shard, left);
         let quota = shard.quota();
         let rest = quota.saturating_sub(units);
         while shard.weight() > rest
@@ -225,7 +234,10 @@ impl<M: Send + Sync> Sharer for Shared<M> {
             }
         }
         self.own.iter().for_each(|own| own.give(got));
+        // Held meanwhile: where the listener panics, they go back to the budget.
+        let mut freed = Purse::new(Source { own: None, budget: self.budget.quota() });
+        freed.absorb(got);
         self.settle(left);
-        got
+        freed.spend()
     }
 }

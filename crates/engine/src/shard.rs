@@ -20,6 +20,8 @@ use crate::wheel::Wheel;
 
 /// Expired entries that one insert takes out at most: they are many at once where many were stored at once.
 const EXPIRED_AT_ONCE: usize = 32;
+/// As many times that many hints are looked at before a live entry has to leave though expired ones may be left.
+const EXPIRY_ROUNDS: u32 = 128;
 /// A wheel holds at most twice the hints it has use for, and these.
 const SPARE_HINTS: usize = 64;
 /// The clock is told of expiries a second ahead, so that it need not be told of each.
@@ -65,12 +67,6 @@ pub(crate) struct Ground<'a> {
     pub(crate) keys: &'a Keys,
     pub(crate) arena: &'a Arena,
     pub(crate) clock: &'a Clock,
-}
-
-impl<'a> Ground<'a> {
-    fn place(self) -> Place<'a> {
-        Place { keys: self.keys, arena: self.arena }
-    }
 }
 
 /// What an entry needs when it is put in: see `Locked::admit`.
@@ -128,6 +124,15 @@ impl<M> Leaving<M> {
             None => self.first = Some(left),
             Some(_) => self.rest.push(left),
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// All of it; nothing is left.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new())
     }
 }
 
@@ -275,30 +280,40 @@ impl<'a, M> Locked<'a, M> {
     }
 
     /// Takes out some of what has expired; cheap while nothing has.
-    pub(crate) fn expire(&mut self, ground: Ground<'_>, mut left: impl FnMut(Left<M>)) {
-        let Some(wheel) = &mut self.state.wheel else { return };
-        let now = ground.clock.coarse();
-        if !wheel.is_due(now) {
+    pub(crate) fn expire(&mut self, ground: Ground<'_>, left: &mut impl FnMut(Left<M>)) {
+        if self.state.wheel.is_none() {
             return;
         }
+        let now = ground.clock.coarse();
+        // A hint's way down the levels is steps as well, and it may be out of date: so on until an entry was found.
+        let mut rounds = 0..EXPIRY_ROUNDS;
+        while rounds.next().is_some() && !self.expire_some(now, ground, left) {}
+    }
+
+    /// Takes out what the next hints of the wheel lead to; true if that is anything, or nothing is due.
+    fn expire_some(&mut self, now: Time, ground: Ground<'_>, left: &mut impl FnMut(Left<M>)) -> bool {
+        let Some(wheel) = self.state.wheel.as_mut().filter(|wheel| wheel.is_due(now)) else { return true };
         let mut due = Vec::new();
         wheel.advance(now, EXPIRED_AT_ONCE, &mut |hash, _| due.push(hash));
+        let mut found = false;
         for half in due {
             let has_expired = |entry: &Lent<'_, M>| entry.expires().is_some_and(|expires| expires <= now);
             while let Some(entry) = self.table().first(&self.state.lines, half, has_expired) {
                 let (half, address) = (ground.keys.half(entry.key()), entry.address());
                 left(self.take(half, address, Cause::Expired, ground));
+                found = true;
             }
         }
+        found
     }
 
     /// Puts an entry in the place of the key's older one, which is given. It weighs no more, and is of the same region.
     pub(crate) fn replace(&mut self, hash: u64, hit: &Hit<M>, older: &Older, ground: Ground<'_>) -> Left<M> {
+        self.watch(half(hash), hit, ground);
         let state = &mut *self.state;
         let old = self.shard.table.replace(&mut state.lines, half(hash), older.address, hit.clone());
         state.queues.replace(&old, hit);
         state.stats.inserts += 1;
-        self.watch(half(hash), hit, ground);
         self.touch(hit);
         self.account(old, Cause::Replaced, ground)
     }
@@ -342,6 +357,7 @@ impl<'a, M> Locked<'a, M> {
         admitted: Admitted,
         ground: Ground<'_>,
     ) -> Option<Left<M>> {
+        self.watch(half(hash), hit, ground);
         let state = &mut *self.state;
         state.stats.inserts += 1;
         state.queues.push(admitted.queue, hit);
@@ -350,11 +366,16 @@ impl<'a, M> Locked<'a, M> {
         let old = match admitted.old {
             Some(old) => Some(table.replace(&mut state.lines, half(hash), old, hit.clone())),
             None => {
-                table.insert(&mut state.lines, half(hash), hit.clone(), ground.place());
+                let half_of = |key: &[u8]| ground.keys.half(key);
+                table.insert(
+                    &mut state.lines,
+                    half(hash),
+                    hit.clone(),
+                    Place { half_of: &half_of, arena: ground.arena },
+                );
                 None
             }
         };
-        self.watch(half(hash), hit, ground);
         old.map(|old| self.account(old, Cause::Replaced, ground))
     }
 
@@ -440,8 +461,8 @@ impl<'a, M> Locked<'a, M> {
         (!is_past(&entry, ground.clock)).then(|| (*entry).clone())
     }
 
-    /// Moves an entry to another block, unless somebody else holds it. If it left meanwhile, gives the handle, which
-    /// may be the last one, back: for after the lock.
+    /// Moves an entry to another block, unless somebody else holds it. If it left meanwhile, it is given back: this may
+    /// be its last handle.
     pub(crate) fn relocate(&mut self, hash: u64, hit: Hit<M>, arena: &Arena) -> Option<Hit<M>> {
         let state = &mut *self.state;
         let entry = self.shard.table.entry(&state.lines, half(hash), hit.key());
@@ -468,7 +489,8 @@ impl<'a, M> Locked<'a, M> {
         }
         let spare = if matches!(state.order, Order::Lru) { 4 } else { 1 };
         state.queues.close_holes(spare);
-        self.shard.table.shrink(&mut state.lines, ground.place());
+        let half_of = |key: &[u8]| ground.keys.half(key);
+        self.shard.table.shrink(&mut state.lines, Place { half_of: &half_of, arena: ground.arena });
         if state.wheel.as_ref().is_some_and(|wheel| wheel.len() > 2 * state.expiring + SPARE_HINTS) {
             self.rebuild_wheel(ground);
         }
@@ -501,7 +523,8 @@ impl<'a, M> Locked<'a, M> {
         Left { hit, cause }
     }
 
-    /// An entry comes: the clock and the wheel hear of its expiry, if it has one.
+    /// An entry comes: the clock and the wheel hear of its expiry, if it has one. Before readers may find it: they rely
+    /// on coarse time, which else might stand still.
     fn watch(&mut self, half: u32, hit: &Hit<M>, ground: Ground<'_>) {
         let Some(expires) = hit.expires() else { return };
         let state = &mut *self.state;

@@ -62,11 +62,10 @@ pub(crate) fn relax() {
 mod raw {
     use std::sync::atomic::{self as std_atomic, Ordering};
 
-    /// Shuttle may switch here, as it does at its own atomics.
+    /// Shuttle may switch here, as at its own atomics: it is one of these. Not a yield, which puts a thread behind all
+    /// others: one that is stopped for long between two operations is what has to be tried.
     fn switch() {
-        thread_local!(static SEAT: std::cell::Cell<u8> = const { std::cell::Cell::new(0) });
-        // Outside of a shuttle run, as when a global is dropped, there is nobody to switch to.
-        SEAT.with(|_| shuttle::thread::yield_now());
+        let _ = shuttle::sync::atomic::AtomicBool::new(false).load(Ordering::SeqCst);
     }
 
     pub(crate) fn fence(order: Ordering) {

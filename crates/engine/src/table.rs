@@ -21,7 +21,6 @@ use std::ptr::{self, NonNull};
 
 use crate::arena::Arena;
 use crate::block::{Hit, Lent, try_hold};
-use crate::keys::Keys;
 use crate::pages::{PAGE, Pages, give_back};
 use crate::prefetch::prefetch;
 use crate::sync::{Ordering, RawU64, relax};
@@ -88,7 +87,7 @@ unsafe impl Send for Memory {}
 /// What a table needs to be made anew: the hash of any key, and memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
-    pub(crate) keys: &'a Keys,
+    pub(crate) half_of: &'a dyn Fn(&[u8]) -> u32,
     pub(crate) arena: &'a Arena,
 }
 
@@ -245,13 +244,20 @@ impl<M> Table<M> {
                 let mut looks = 0;
                 while word >> 48 == tag && word & ADDRESS != 0 {
                     // SAFETY: what a table holds are addresses of blocks of the cache's arena, which lives as long.
-                    if let Some(hit) = unsafe { try_hold::<M>(word & ADDRESS) } {
+                    let held = unsafe { try_hold::<M>(word & ADDRESS) };
+                    // Looked at once more while the block is held, hence not used again: if the word still says it,
+                    // this is the entry that it says, and neither one that came into the block since, nor one that
+                    // is only being made and may never be stored.
+                    let now = slot.load(Ordering::Acquire);
+                    if let Some(hit) = held
+                        && (now ^ word) & !PASSED == 0
+                    {
                         if hit.key() == key {
                             return Found::Hit(hit);
                         }
                         break;
                     }
-                    // It left, or is being moved; the word says which.
+                    // It left, or was replaced, or is being moved; the word says which.
                     relax();
                     word = slot.load(Ordering::Acquire);
                     looks += 1;
@@ -415,7 +421,7 @@ impl<M> Table<M> {
                     prefetch(ptr::without_provenance(ahead as usize));
                 }
                 // SAFETY: under the lock an address in the table is an entry's.
-                new.put(place.keys.half(unsafe { Lent::<'_, M>::at(address) }.key()), address)
+                new.put((place.half_of)(unsafe { Lent::<'_, M>::at(address) }.key()), address)
             });
             if fits {
                 break new;
@@ -482,5 +488,9 @@ impl Lines {
     }
 }
 
+#[cfg(all(test, shuttle))]
+mod shuttle_tests;
+#[cfg(test)]
+mod stage;
 #[cfg(all(test, not(shuttle)))]
 mod tests;

@@ -1,11 +1,12 @@
 //! Caches that share a budget, as their users see them: by the public surface alone.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use carrot_engine::{Budget, Builder, Cache, Clock, Full, Refused, Reserved, Weight};
+use carrot_engine::{Budget, Builder, Cache, Cause, Clock, Full, Hit, Refused, Reserved, Weight};
 
 fn builder() -> Builder<bool> {
     Cache::builder().seed(7).clock(Clock::manual())
@@ -211,4 +212,49 @@ fn no_thread_ever_sees_more_than_the_budget_or_a_capacity() {
     assert_eq!(budget.used(), caches.iter().map(Cache::weight).sum::<u64>());
     drop(caches);
     assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn a_listener_that_panics_costs_no_unit_and_the_others_are_told_of_all_the_same() {
+    let budget = Arc::new(Budget::new(800));
+    let told = Arc::new(AtomicU64::new(0));
+    let sharer = || {
+        let told = Arc::clone(&told);
+        let listener = move |_: &Hit<bool>, _: Cause| {
+            assert!(told.fetch_add(1, Ordering::Relaxed) % 2 == 1, "every other time");
+        };
+        builder().budget(budget.clone()).shards(2).listener(Arc::new(listener)).build()
+    };
+    let caches = [sharer(), sharer(), sharer()];
+    let mut panics = 0;
+    for n in 0..2000_u32 {
+        let cache = &caches[(n / 100) as usize % 3];
+        let insert = || put(cache, n, 1 + u64::from(n % 90));
+        panics += u32::from(catch_unwind(AssertUnwindSafe(insert)).is_err());
+        let reserve = || budget.reserve(u64::from(n % 300)).map(drop);
+        panics += u32::from(catch_unwind(AssertUnwindSafe(reserve)).is_err());
+        assert_eq!(budget.used(), caches.iter().map(Cache::weight).sum::<u64>());
+    }
+    assert!(panics > 100, "{panics}");
+    let gone: u64 = caches.iter().map(|cache| cache.stats().inserts - cache.stats().entries).sum();
+    assert_eq!(told.load(Ordering::Relaxed), gone);
+}
+
+#[test]
+fn what_has_expired_leaves_first_also_where_room_is_made_for_others() {
+    let clock = Clock::manual();
+    let budget = Arc::new(Budget::new(960));
+    let cache = builder().clock(clock.clone()).budget(budget.clone()).shards(8).build();
+    for n in 0..960_u32 {
+        let soon = (n % 2 == 0).then(|| clock.now() + Duration::from_millis(u64::from(n)));
+        cache.insert_if(&n.to_le_bytes(), b"v", false, Weight::Entry, soon, || true).unwrap();
+    }
+    clock.advance(Duration::from_secs(1));
+    let before = cache.stats().evictions;
+    // For a value on its way, and for an entry that weighs as much as a shard may hold.
+    drop(budget.reserve(100).unwrap());
+    put(&cache, 1000, 120).unwrap();
+    let stats = cache.stats();
+    assert_eq!(stats.evictions, before);
+    assert!(stats.expirations >= 120);
 }

@@ -13,10 +13,15 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     (
         "engine",
         &[
-            &["block", "clock", "stats", "sync"],
-            &["flight", "lru", "wheel"],
-            &["budget", "shard", "weight"],
-            &["cache", "insert", "iter", "loading"],
+            &["clock", "counters", "keys", "pages", "prefetch", "rounds", "stats", "sync"],
+            &["arena", "block", "budget", "flight", "spans"],
+            &["ghosts", "purse", "ring", "table", "weight", "wheel"],
+            &["queues", "s3fifo"],
+            &["shard"],
+            &["cache"],
+            &["compact", "room"],
+            &["insert", "iter", "loading", "many"],
+            &["readme", "typed"],
             // lib.rs.
             &[""],
         ],

@@ -240,7 +240,7 @@ fn after_the_tests() { SystemTime::now(); } //~ Clock
                 "//! The engine's clock.\nfn now() -> Instant { Instant::now() }\n",
             ),
             (
-                "crates/engine/src/lru.rs",
+                "crates/engine/src/ring.rs",
                 "//! Not the engine's clock.\nfn now() -> Instant { Instant::now() } //~ Clock\nfn timeout() {}\nfn f() { timeout() }\n",
             ),
             ("crates/carrot/src/demo.rs", "//! The program may wait.\nfn wait() { std::thread::sleep(d) }\n"),
@@ -379,7 +379,7 @@ fn text() -> &'static str { \"unsafe { }\" }
 ",
             ),
             (
-                "crates/engine/src/lru.rs",
+                "crates/engine/src/ring.rs",
                 "//! A list that says nothing.
 // unsafe { }
 fn f() { r\"unsafe { }\" }

@@ -2,10 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use crate::block::Hit;
 use crate::budget::Budget;
 use crate::cache::{Cache, Policy};
 use crate::clock::Clock;
+use crate::stats::Cause;
 use crate::weight::{Refused, Weight};
 
 /// Meta 1 is minor.
@@ -174,6 +178,28 @@ fn a_keep_that_panics_leaves_the_cache_whole() {
     store(&cache, "b", 0, 1).unwrap();
     assert_eq!(keys(&cache), "b a");
     assert_eq!(cache.shared.budget.used(), 2);
+}
+
+#[test]
+fn what_expired_before_a_keep_panicked_is_told_of() {
+    let (clock, told) = (Clock::manual(), Arc::new(AtomicU64::new(0)));
+    let notes = Arc::clone(&told);
+    let listener = move |_: &Hit<u8>, cause| {
+        assert_eq!(cause, Cause::Expired);
+        notes.fetch_add(1, Ordering::Relaxed);
+    };
+    let cache: Cache<u8> =
+        Cache::builder().capacity(100).clock(clock.clone()).listener(Arc::new(listener)).build();
+    let soon = Some(clock.now() + Duration::from_millis(5));
+    for key in 0..10 {
+        cache.insert_if(&[key], b"v", 0, Weight::Entry, soon, || true).unwrap();
+    }
+    clock.advance(Duration::from_secs(1));
+    let insert = || cache.insert_if(b"b", b"v", 0, Weight::Entry, None, || panic!("a caller's fault"));
+    assert!(catch_unwind(AssertUnwindSafe(insert)).is_err());
+    let gone = cache.stats().expirations;
+    assert!(gone > 0);
+    assert_eq!((told.load(Ordering::Relaxed), cache.stats().entries), (gone, 10 - gone));
 }
 
 fn sharer(budget: &Arc<Budget>) -> Cache<u8> {
