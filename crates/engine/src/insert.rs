@@ -98,23 +98,14 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         }
         let hit = make();
         debug_assert_eq!(hit.weight(), size.weight);
-        let mut leaving = Settling { shared: self, left: Leaving::new() };
-        let stored = self.store(&hit, keep, &mut leaving.left);
+        let mut settling = Settling { shared: self, left: Leaving::new() };
+        let stored = self.store(&hit, keep, &mut settling.left);
         if let Err(refused) = stored {
             self.count_refusal(refused);
         }
-        self.settle(leaving.left.take());
+        self.settle(settling.left.take());
         stored.map(|()| hit)
     }
-}
-
-/// What tells whether an entry is too large.
-pub(crate) struct Size {
-    pub(crate) key_len: usize,
-    pub(crate) value_len: usize,
-    pub(crate) charge: Charge,
-    pub(crate) minor: bool,
-    pub(crate) weight: u64,
 }
 
 /// What left by an insert. It is told of also where `keep`, or the listener of another cache, panics in between.
@@ -131,6 +122,15 @@ impl<M> Drop for Settling<'_, M> {
             let _ = catch_unwind(AssertUnwindSafe(|| self.shared.settle(left)));
         }
     }
+}
+
+/// What tells whether an entry is too large.
+pub(crate) struct Size {
+    pub(crate) key_len: usize,
+    pub(crate) value_len: usize,
+    pub(crate) charge: Charge,
+    pub(crate) minor: bool,
+    pub(crate) weight: u64,
 }
 
 impl<M> Shared<M> {

@@ -461,8 +461,8 @@ impl<'a, M> Locked<'a, M> {
         (!is_past(&entry, ground.clock)).then(|| (*entry).clone())
     }
 
-    /// Moves an entry to another block, unless somebody else holds it. If it left meanwhile, it is given back: this may
-    /// be its last handle.
+    /// Moves an entry to another block, unless somebody else holds it. If it left meanwhile, gives the handle, which
+    /// may be the last one, back: for after the lock.
     pub(crate) fn relocate(&mut self, hash: u64, hit: Hit<M>, arena: &Arena) -> Option<Hit<M>> {
         let state = &mut *self.state;
         let entry = self.shard.table.entry(&state.lines, half(hash), hit.key());
