@@ -127,12 +127,14 @@ unsafe impl Send for Class {}
 #[repr(C)]
 struct Region {
     arena: NonNull<Inner>,
+    /// The class of each chunk: written once, before its first block is, and read without a lock. Apart from the chunk,
+    /// which others may have borrowed meanwhile.
+    classes: [u16; CHUNKS],
     chunks: [Chunk; CHUNKS],
 }
 
-/// Under the lock of its class, but for `class`, which is written once, before the chunk's first block is.
+/// Under the lock of its class.
 struct Chunk {
-    class: u16,
     live: u16,
     /// Blocks ever handed out since it was last empty; those behind were never touched.
     touched: u16,
@@ -188,31 +190,36 @@ impl Arena {
     /// A chunk with room, which becomes the class's last partial one.
     #[cold]
     fn open_chunk(&self, class: &mut Class, number: u8) -> NonNull<Chunk> {
-        let mut chunk = class.released.pop().unwrap_or_else(|| self.new_chunk());
+        let mut chunk = class.released.pop().unwrap_or_else(|| self.new_chunk(number));
         // SAFETY: the chunk is this class's, or no class's yet and ours alone.
         let fields = unsafe { chunk.as_mut() };
-        *fields = Chunk { class: u16::from(number), live: 0, touched: 0, free: 0, place: FULL };
+        *fields = Chunk { live: 0, touched: 0, free: 0, place: FULL };
         class.enlist(chunk);
         chunk
     }
 
-    fn new_chunk(&self) -> NonNull<Chunk> {
+    fn new_chunk(&self, number: u8) -> NonNull<Chunk> {
         let mut regions = self.inner().regions.lock();
         if regions.unused == 0 {
             let pages = Pages::new(REGION, REGION);
             small_pages(&pages);
             let region = pages.start().cast::<Region>();
-            let empty = || Chunk { class: 0, live: 0, touched: 0, free: 0, place: FULL };
+            let empty = || Chunk { live: 0, touched: 0, free: 0, place: FULL };
+            let chunks = std::array::from_fn(|_| empty());
             // SAFETY: the region is ours alone, aligned, and larger than its head.
-            unsafe { region.write(Region { arena: self.0, chunks: std::array::from_fn(|_| empty()) }) };
+            unsafe { region.write(Region { arena: self.0, classes: [0; CHUNKS], chunks }) };
             regions.all.push(pages);
             regions.unused = CHUNKS;
         }
         regions.unused -= 1;
         let at = CHUNKS - 1 - regions.unused;
-        let start = regions.all.last().expect("one was just made, if there was none").start();
+        let region =
+            regions.all.last().expect("one was just made, if there was none").start().cast::<Region>();
         // SAFETY: inside the region's head; no reference to the whole head is made, since other chunks are in use.
-        unsafe { NonNull::new_unchecked(&raw mut (*start.cast::<Region>().as_ptr()).chunks[at]) }
+        unsafe {
+            (*region.as_ptr()).classes[at] = u16::from(number);
+            NonNull::new_unchecked(&raw mut (*region.as_ptr()).chunks[at])
+        }
     }
 
     /// The class that wastes most, if any wastes more than it should: see `Class::is_sparse`.
@@ -291,13 +298,17 @@ pub(crate) unsafe fn free(
 ) {
     let region = block.as_ptr().map_addr(|address| address & !(REGION - 1)).cast::<Region>();
     let at = (block.as_ptr().addr() % REGION) / CHUNK;
-    // SAFETY: every block lies in a region, whose head says whose it is; the arena lives while a block of it is held.
-    let (inner, chunk) = unsafe {
+    // SAFETY: every block lies in a region, whose head says whose it is and of which class; the arena lives while a block
+    // of it is held. The class was written before the chunk's first block was handed out, and not since.
+    let (arena, number, chunk) = unsafe {
         (
-            region.cast::<NonNull<Inner>>().read().as_ref(),
+            (&raw const (*region).arena).read(),
+            (&raw const (*region).classes[at]).read(),
             NonNull::new_unchecked(&raw mut (*region).chunks[at]),
         )
     };
+    // SAFETY: as above.
+    let inner = unsafe { arena.as_ref() };
     if let (Some(value), Some(drop_value)) = (value, inner.drop_value) {
         // SAFETY: by the caller; the value is dropped once, here.
         unsafe { drop_value(value.as_ptr()) };
@@ -306,8 +317,6 @@ pub(crate) unsafe fn free(
         // SAFETY: by the caller.
         unsafe { inner.spans.lock().free(start, bytes) };
     }
-    // SAFETY: written before the chunk's first block was handed out, and not since.
-    let number = unsafe { (&raw const (*chunk.as_ptr()).class).read() };
     let bytes = CLASS_BYTES[number as usize] as usize;
     let closed = {
         let mut class = inner.classes[number as usize].lock();
@@ -315,8 +324,9 @@ pub(crate) unsafe fn free(
         class.closed
     };
     if closed {
+        // By the pointer that the arena was made with: a shared reference could not free it.
         // SAFETY: this block is counted among the orphans, and is no longer in use.
-        unsafe { fewer_orphans(NonNull::from(inner), 1) };
+        unsafe { fewer_orphans(arena, 1) };
     }
 }
 
