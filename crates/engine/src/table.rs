@@ -183,7 +183,8 @@ fn sayable(count: usize) -> usize {
 impl<M> Table<M> {
     /// An empty table, and what its writers need. `foreseen` is how many entries there will be, if that is known.
     pub(crate) fn new(foreseen: Option<usize>) -> (Self, Lines) {
-        let foreseen = foreseen.map_or(0, |entries| (entries * 100).div_ceil(WORDS * FILL_PERCENT));
+        let foreseen =
+            foreseen.map_or(0, |entries| entries.saturating_mul(100).div_ceil(WORDS * FILL_PERCENT));
         let mut lines = Lines { len: 0, foreseen: sayable(foreseen), all: Vec::new() };
         let view = lines.make(1);
         (Self { lines: RawU64::new(view.pack(0)), of: PhantomData }, lines)
@@ -336,8 +337,10 @@ impl<M> Table<M> {
     /// Makes the table smaller if it holds less than a quarter of what it could.
     pub(crate) fn shrink(&self, lock: &mut Lines, half_of: &impl Fn(&[u8]) -> u32) {
         let view = self.view(lock);
-        if view.count > 1 && lock.len < view.capacity() / 4 {
-            let mut count = 1;
+        // Not below what `insert` would have it grow to again.
+        let least = if lock.len > lock.foreseen / FORESIGHT { lock.foreseen.max(1) } else { 1 };
+        if view.count > least && lock.len < view.capacity() / 4 {
+            let mut count = least;
             while (View { count, ..view }).capacity() < lock.len * 2 {
                 count = next_count(count);
             }
