@@ -115,6 +115,8 @@ struct Class {
     partial: Vec<NonNull<Chunk>>,
     /// Empty chunks whose pages went back.
     released: Vec<NonNull<Chunk>>,
+    /// How many of the partial ones are stuck.
+    stuck: usize,
     live: u64,
     /// Blocks that were handed out at least once since their chunk was last empty: what is resident.
     touched: u64,
@@ -129,17 +131,21 @@ unsafe impl Send for Class {}
 #[repr(C)]
 struct Region {
     arena: NonNull<Inner>,
+    /// The class of each chunk: written once, before its first block is, and read without a lock. Apart from the chunk,
+    /// which others may have borrowed meanwhile.
+    classes: [u16; CHUNKS],
     chunks: [Chunk; CHUNKS],
 }
 
-/// Under the lock of its class, but for `class`, which is written once, before the chunk's first block is.
+/// Under the lock of its class.
 struct Chunk {
-    class: u16,
     live: u16,
     /// Blocks ever handed out since it was last empty; those behind were never touched.
     touched: u16,
     /// The first free one among the touched, counted from 1; 0: none. The others are linked through their second word.
     free: u16,
+    /// It was drained in vain, and nothing in it was freed since: somebody holds on to a block of it.
+    stuck: bool,
     /// Its place in the class's `partial`, or `FULL` or `DRAINING`.
     place: u32,
 }
@@ -195,31 +201,36 @@ impl Arena {
     /// A chunk with room, which becomes the class's last partial one.
     #[cold]
     fn open_chunk(&self, class: &mut Class, number: u8) -> NonNull<Chunk> {
-        let mut chunk = class.released.pop().unwrap_or_else(|| self.new_chunk());
+        let mut chunk = class.released.pop().unwrap_or_else(|| self.new_chunk(number));
         // SAFETY: the chunk is this class's, or no class's yet and ours alone.
         let fields = unsafe { chunk.as_mut() };
-        *fields = Chunk { class: u16::from(number), live: 0, touched: 0, free: 0, place: FULL };
+        *fields = Chunk { live: 0, touched: 0, free: 0, stuck: false, place: FULL };
         class.enlist(chunk);
         chunk
     }
 
-    fn new_chunk(&self) -> NonNull<Chunk> {
+    fn new_chunk(&self, number: u8) -> NonNull<Chunk> {
         let mut regions = self.inner().regions.lock();
         if regions.unused == 0 {
             let pages = Pages::new(REGION, REGION);
             small_pages(&pages);
             let region = pages.start().cast::<Region>();
-            let empty = || Chunk { class: 0, live: 0, touched: 0, free: 0, place: FULL };
+            let empty = || Chunk { live: 0, touched: 0, free: 0, stuck: false, place: FULL };
+            let chunks = std::array::from_fn(|_| empty());
             // SAFETY: the region is ours alone, aligned, and larger than its head.
-            unsafe { region.write(Region { arena: self.0, chunks: std::array::from_fn(|_| empty()) }) };
+            unsafe { region.write(Region { arena: self.0, classes: [0; CHUNKS], chunks }) };
             regions.all.push(pages);
             regions.unused = CHUNKS;
         }
         regions.unused -= 1;
         let at = CHUNKS - 1 - regions.unused;
-        let start = regions.all.last().expect("one was just made, if there was none").start();
+        let region =
+            regions.all.last().expect("one was just made, if there was none").start().cast::<Region>();
         // SAFETY: inside the region's head; no reference to the whole head is made, since other chunks are in use.
-        unsafe { NonNull::new_unchecked(&raw mut (*start.cast::<Region>().as_ptr()).chunks[at]) }
+        unsafe {
+            (*region.as_ptr()).classes[at] = u16::from(number);
+            NonNull::new_unchecked(&raw mut (*region.as_ptr()).chunks[at])
+        }
     }
 
     /// The class that wastes most, of those where that can be mended, if all of them together waste more than they should:
@@ -232,7 +243,7 @@ impl Arena {
             let waste = (class.touched - class.live) * u64::from(bytes);
             resident += class.touched * u64::from(bytes);
             wasted += waste;
-            if class.partial.len() > 1 {
+            if class.partial.len() > 1 && class.partial.len() > class.stuck {
                 worst = worst.max(Some((waste, number as u8)));
             }
         }
@@ -244,9 +255,9 @@ impl Arena {
     pub(crate) fn drain(&self, number: u8) -> Option<Drained<'_>> {
         let mut class = self.inner().classes[number as usize].lock();
         // SAFETY: chunks of this class, under its lock.
-        let live = |chunk: &NonNull<Chunk>| unsafe { chunk.as_ref().live };
-        let &chunk =
-            class.partial.iter().min_by_key(|chunk| live(chunk)).filter(|_| class.partial.len() > 1)?;
+        let fields = |chunk: &NonNull<Chunk>| unsafe { chunk.as_ref() };
+        let loose = class.partial.iter().filter(|chunk| !fields(chunk).stuck);
+        let &chunk = loose.min_by_key(|chunk| fields(chunk).live).filter(|_| class.partial.len() > 1)?;
         class.delist(chunk, DRAINING);
         // SAFETY: as above.
         let touched = unsafe { chunk.as_ref().touched };
@@ -284,8 +295,10 @@ impl Drop for Drained<'_> {
     fn drop(&mut self) {
         let mut class = self.arena.inner().classes[self.number as usize].lock();
         // SAFETY: a chunk of this class, under its lock.
-        let place = unsafe { self.chunk.as_ref().place };
-        if place == DRAINING {
+        let fields = unsafe { self.chunk.as_mut() };
+        if fields.place == DRAINING {
+            fields.stuck = true;
+            class.stuck += 1;
             class.enlist_last(self.chunk);
         }
     }
@@ -304,15 +317,19 @@ pub(crate) unsafe fn free(
 ) {
     let region = block.as_ptr().map_addr(|address| address & !(REGION - 1)).cast::<Region>();
     let at = (block.as_ptr().addr() % REGION) / CHUNK;
-    // SAFETY: every block lies in a region, whose head says whose it is; the arena lives while a block of it is held.
-    let (inner, chunk) = unsafe {
+    // SAFETY: every block lies in a region, whose head says whose it is and of which class; the arena lives while a block
+    // of it is held. The class was written before the chunk's first block was handed out, and not since.
+    let (arena, number, chunk) = unsafe {
         (
-            region.cast::<NonNull<Inner>>().read().as_ref(),
+            (&raw const (*region).arena).read(),
+            (&raw const (*region).classes[at]).read(),
             NonNull::new_unchecked(&raw mut (*region).chunks[at]),
         )
     };
     // Gives the memory back when it is dropped: also if the value panics.
-    let _given_up = GivenUp { inner: NonNull::from(inner), chunk, block, span };
+    let _given_up = GivenUp { arena, number, chunk, block, span };
+    // SAFETY: as above.
+    let inner = unsafe { arena.as_ref() };
     if let (Some(value), Some(drop_value)) = (value, inner.drop_value) {
         // SAFETY: by the caller; the value is dropped once, here.
         unsafe { drop_value(value.as_ptr()) };
@@ -321,7 +338,8 @@ pub(crate) unsafe fn free(
 
 /// A block that nobody holds any more, and its span. What `free` has as its right is this one's.
 struct GivenUp {
-    inner: NonNull<Inner>,
+    arena: NonNull<Inner>,
+    number: u16,
     chunk: NonNull<Chunk>,
     block: NonNull<u8>,
     span: Option<(NonNull<u8>, usize)>,
@@ -330,22 +348,21 @@ struct GivenUp {
 impl Drop for GivenUp {
     fn drop(&mut self) {
         // SAFETY: the arena lives while a block of it is held, and this one still is.
-        let inner = unsafe { self.inner.as_ref() };
+        let inner = unsafe { self.arena.as_ref() };
         if let Some((start, bytes)) = self.span {
             // SAFETY: by the caller of `free`.
             unsafe { inner.spans.lock().free(start, bytes) };
         }
-        // SAFETY: written before the chunk's first block was handed out, and not since.
-        let number = unsafe { (&raw const (*self.chunk.as_ptr()).class).read() };
-        let bytes = CLASS_BYTES[number as usize] as usize;
+        let bytes = CLASS_BYTES[self.number as usize] as usize;
         let closed = {
-            let mut class = inner.classes[number as usize].lock();
+            let mut class = inner.classes[self.number as usize].lock();
             class.give_block(self.chunk, self.block, bytes);
             class.closed
         };
         if closed {
+            // By the pointer that the arena was made with: a shared reference could not free it.
             // SAFETY: this block is counted among the orphans, and is no longer in use.
-            unsafe { fewer_orphans(self.inner, 1) };
+            unsafe { fewer_orphans(self.arena, 1) };
         }
     }
 }
@@ -418,6 +435,7 @@ impl Class {
         unsafe { next_free(block).write(fields.free) };
         fields.free = at as u16 + 1;
         fields.live -= 1;
+        self.stuck -= usize::from(std::mem::take(&mut fields.stuck));
         self.live -= 1;
         let (live, place) = (fields.live, fields.place);
         if live == 0 && (place == DRAINING || self.partial.len() > usize::from(place != FULL)) {
@@ -464,7 +482,9 @@ impl Class {
 
     fn delist(&mut self, mut chunk: NonNull<Chunk>, place: u32) {
         // SAFETY: chunks of this class, under its lock.
-        let at = std::mem::replace(unsafe { &mut chunk.as_mut().place }, place) as usize;
+        let fields = unsafe { chunk.as_mut() };
+        self.stuck -= usize::from(std::mem::take(&mut fields.stuck));
+        let at = std::mem::replace(&mut fields.place, place) as usize;
         self.partial.swap_remove(at);
         if let Some(&(mut moved)) = self.partial.get(at) {
             // SAFETY: as above.
@@ -503,7 +523,8 @@ fn block_at(chunk: NonNull<Chunk>, at: usize, bytes: usize) -> NonNull<u8> {
 }
 
 const _: () = assert!(size_of::<Region>() <= HEAD && HEAD.is_multiple_of(ALIGN));
-const _: () = assert!(CHUNK / 32 < u16::MAX as usize && MAX_BLOCK <= u16::MAX as usize);
+const _: () = assert!(MAX_BLOCK <= u16::MAX as usize);
+const _: () = assert!(CHUNK / 32 < u16::MAX as usize);
 
 #[cfg(all(test, not(shuttle)))]
 mod tests;

@@ -489,7 +489,7 @@ pub(crate) unsafe fn move_within<M>(hit: Hit<M>, arena: &Arena) -> Option<Move<M
     // SAFETY: both are blocks of that length, ours alone, and do not overlap. The first word is not copied.
     unsafe {
         new.cast::<u8>().add(4).copy_from_nonoverlapping(old.block.cast::<u8>().add(4), bytes - 4);
-        (&(*new.as_ptr()).handles).store(1, Ordering::Release);
+        (*new.as_ptr()).handles.store(1, Ordering::Release);
     }
     Some(Move { new: Hit { block: new, owns: PhantomData }, old: old.address() })
 }

@@ -174,7 +174,10 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         let shards = self.shards.unwrap_or_else(|| default_shards(capacity, self.expected));
         let is_lru = self.policy == Policy::Lru;
         // Chance gives some shards a little more than others, and the quotas even out what is more than that.
-        let part = |entries: u64| usize::try_from(entries / shards as u64 * 33 / 32).unwrap_or(usize::MAX);
+        let part = |entries: u64| {
+            let fair = entries / shards as u64;
+            usize::try_from(fair.saturating_add(fair / 32)).unwrap_or(usize::MAX)
+        };
         let foreseen = self.expected.map(|entries| part(entries.min(capacity)));
         let arena = Arena::new(self.drop_value);
         let shared = Arc::new(Shared {

@@ -40,7 +40,7 @@ impl Drop for Seat {
 
 #[cold]
 fn take_seat() -> Option<usize> {
-    let take = |taken: u64| (taken != u64::MAX).then_some(taken | taken + 1);
+    let take = |taken: u64| (taken != u64::MAX).then_some(taken | (taken + 1));
     let before = TAKEN.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).ok()?;
     Some(before.trailing_ones() as usize)
 }

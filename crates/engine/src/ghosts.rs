@@ -205,7 +205,7 @@ impl Ghosts {
     /// A key's fingerprint and its two lines, each from other bits of its hash.
     fn places(&self, hash: u64) -> (u32, [usize; 2]) {
         let count = self.lines.len() as u64;
-        let scaled = |bits: u64| ((bits >> 32) * count >> 32) as usize;
+        let scaled = |bits: u64| (((bits >> 32) * count) >> 32) as usize;
         // The shard and the table use the same hash; a product mixes it anew.
         let mixed = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let other = (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9);

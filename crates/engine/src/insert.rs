@@ -183,10 +183,10 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
                 left.push(shard.replace(hash, hit, &older, self.ground()));
             }
             older => {
-                let admitted = shard.admit(hash, hit, older, share);
+                let admitted = shard.admit(hash, hit, older.as_ref(), share);
                 self.evict_minor(&mut shard, &mut minor, left);
                 self.evict_for(&mut shard, weight, admitted.coming(weight), left);
-                shard.enter(hash, hit, admitted, self.ground()).into_iter().for_each(|old| left.push(old));
+                shard.enter(hash, hit, &admitted, self.ground()).into_iter().for_each(|old| left.push(old));
                 if fit == Fit::Free {
                     shard.fill(share);
                 }

@@ -30,6 +30,8 @@ impl Pages {
             Layout::from_size_align(bytes.max(1), align).expect("a size that fits the address space");
         // SAFETY: the layout is not empty.
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        // Tables keep tags above that. No system gives such addresses unasked; one that did would have them cut off.
+        assert!(start.as_ptr().addr() >> 48 == 0, "an address of 48 bits");
         Self { start, layout }
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use crate::budget::{Room, Sharer};
 use crate::cache::Shared;
 use crate::purse::{Purse, Source};
-use crate::shard::{Coming, Leaving, Locked};
+use crate::shard::{Coming, Leaving, Locked, Shard};
 use crate::sync::Ordering;
 
 /// A shard that has all but a sixteenth of its fair part is not poor: to be exact would cost more than it brings.
@@ -106,7 +106,7 @@ impl<M> Shared<M> {
 
     /// Whether this cache has less than its equal part of a shared budget.
     fn is_poor_sharer(&self) -> bool {
-        let has = self.shards.iter().map(|shard| shard.quota_hint()).sum::<u64>();
+        let has = self.shards.iter().map(Shard::quota_hint).sum::<u64>();
         self.budget.equal_part().is_some_and(|part| has < part)
     }
 
@@ -217,7 +217,7 @@ impl<M> Shared<M> {
 impl<M: Send + Sync> Sharer for Shared<M> {
     /// What it could give: its shards' quotas.
     fn weight(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.quota_hint()).sum()
+        self.shards.iter().map(Shard::quota_hint).sum()
     }
 
     fn evict(&self, need: u64) -> u64 {

@@ -124,7 +124,6 @@ impl S3Fifo {
         while queues.weight(Queue::Small) > self.small_target(share) && queues.len(Queue::Small) > 1 {
             let oldest = queues.oldest(Queue::Small).expect("there is more than one");
             oldest.set_hits(0);
-            drop(oldest);
             queues.requeue_oldest(Queue::Small, Queue::Main);
         }
     }
@@ -158,7 +157,6 @@ impl S3Fifo {
         let admitted = hits >= MAX_HITS;
         if admitted || (hits > 0 && self.small > SMALL_IS_LARGE) {
             oldest.set_hits(0);
-            drop(oldest);
             let to = if admitted { Queue::Main } else { Queue::Small };
             queues.requeue_oldest(Queue::Small, to);
             return Some(Victim::Moved { admitted });
@@ -181,7 +179,6 @@ impl S3Fifo {
         if hits > 0 && is_worth_it {
             oldest.set_hits(hits - 1);
             self.rank(Queue::Main, (self.frequency(&oldest) + 1).min(MAX_COUNT)).write(&oldest);
-            drop(oldest);
             queues.requeue_oldest(Queue::Main, Queue::Main);
             return Some(Victim::Moved { admitted: false });
         }

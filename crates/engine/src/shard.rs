@@ -320,9 +320,9 @@ impl<'a, M> Locked<'a, M> {
 
     /// Where an entry is to go: where the key's older one was, which is in no queue afterwards, else where the policy
     /// says. Its own rank is set. `share` is what the shard may hold as a part of its cache.
-    pub(crate) fn admit(&mut self, hash: u64, hit: &Hit<M>, older: Option<Older>, share: u64) -> Admitted {
+    pub(crate) fn admit(&mut self, hash: u64, hit: &Hit<M>, older: Option<&Older>, share: u64) -> Admitted {
         let state = &mut *self.state;
-        if let Some(older) = &older {
+        if let Some(older) = older {
             let old = state.queues.entry(older.address);
             let rank = Rank::of(&old);
             hit.set_hits(old.hits());
@@ -354,7 +354,7 @@ impl<'a, M> Locked<'a, M> {
         &mut self,
         hash: u64,
         hit: &Hit<M>,
-        admitted: Admitted,
+        admitted: &Admitted,
         ground: Ground<'_>,
     ) -> Option<Left<M>> {
         self.watch(half(hash), hit, ground);
@@ -437,7 +437,6 @@ impl<'a, M> Locked<'a, M> {
                 break (oldest.address(), ground.keys.half(oldest.key()));
             }
             oldest.set_hits(oldest.hits() - 1);
-            drop(oldest);
             queues.requeue_oldest(Queue::Minor, Queue::Minor);
         };
         Some(self.take(half, address, Cause::Evicted, ground))
@@ -480,7 +479,7 @@ impl<'a, M> Locked<'a, M> {
     pub(crate) fn relocate(&mut self, hash: u64, hit: Hit<M>, arena: &Arena) -> Option<Hit<M>> {
         let state = &mut *self.state;
         let entry = self.shard.table.entry(&state.lines, half(hash), hit.key());
-        if !entry.is_some_and(|entry| entry.address() == hit.address()) {
+        if entry.is_none_or(|entry| entry.address() != hit.address()) {
             return Some(hit);
         }
         // SAFETY: under the lock, in the table; the old address is replaced before the old block is freed.
@@ -508,12 +507,6 @@ impl<'a, M> Locked<'a, M> {
         if state.wheel.as_ref().is_some_and(|wheel| wheel.len() > 2 * state.expiring + SPARE_HINTS) {
             self.rebuild_wheel(ground);
         }
-    }
-
-    /// The most lines that a look-up here goes through.
-    #[cfg(all(test, not(shuttle)))]
-    pub(crate) fn longest_way(&self, keys: &Keys) -> usize {
-        self.table().longest_way(&self.state.lines, &|key| keys.half(key))
     }
 
     fn take(&mut self, half: u32, address: u64, cause: Cause, ground: Ground<'_>) -> Left<M> {

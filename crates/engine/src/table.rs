@@ -39,6 +39,9 @@ pub(crate) const BYTES_PER_ENTRY: usize = 14;
 /// A table grows to what was foreseen once it holds this part of it: a foresight may be wrong.
 const FORESIGHT: usize = 32;
 
+/// No more lines than this are foreseen; who expects more is told nothing by it.
+const MAX_FORESEEN: usize = 1 << 40;
+
 /// A word: tag, address, and in the first word of a line the count of entries that passed it.
 const ADDRESS: u64 = 0x0000_FFFF_FFFF_FFF0;
 const PASSED: u64 = 0xF;
@@ -213,7 +216,9 @@ fn sayable(count: usize) -> usize {
 impl<M> Table<M> {
     /// An empty table, and what its writers need. `foreseen` is how many entries there will be, if that is known.
     pub(crate) fn new(foreseen: Option<usize>, arena: &Arena) -> (Self, Lines) {
-        let foreseen = foreseen.map_or(0, |entries| (entries * 100).div_ceil(WORDS * FILL_PERCENT));
+        let foreseen = foreseen
+            .map_or(0, |entries| entries.saturating_mul(100).div_ceil(WORDS * FILL_PERCENT))
+            .min(MAX_FORESEEN);
         let foreseen = if foreseen < LINES_IN_PAGE { 0 } else { foreseen.next_multiple_of(LINES_IN_PAGE) };
         let mut lines = Lines { len: 0, foreseen: sayable(foreseen), all: Vec::new() };
         let view = lines.make(1, arena);
@@ -371,8 +376,10 @@ impl<M> Table<M> {
     /// Makes the table smaller if it holds less than a quarter of what it could.
     pub(crate) fn shrink(&self, lock: &mut Lines, place: Place<'_>) {
         let view = self.view(lock);
-        if view.count > 1 && lock.len < view.capacity() / 4 {
-            let mut count = 1;
+        // Not below what `insert` would have it grow to again.
+        let least = if lock.len > lock.foreseen / FORESIGHT { lock.foreseen.max(1) } else { 1 };
+        if view.count > least && lock.len < view.capacity() / 4 {
+            let mut count = least;
             while (View { count, ..view }).capacity() < lock.len * 2 {
                 count = next_count(count);
             }

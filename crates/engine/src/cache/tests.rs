@@ -271,3 +271,15 @@ fn a_dropped_cache_frees_its_entries_and_leaves_its_clock_to_others() {
     assert!(shared.upgrade().is_none());
     assert!(clock.is_idle(), "nothing is left that could expire");
 }
+
+#[test]
+fn any_number_of_entries_may_be_foreseen() {
+    for entries in [0, 1, 255, u64::MAX / 33, u64::MAX - 1, u64::MAX] {
+        let cache: Cache<u32> = Cache::builder().entries(entries).build();
+        for key in 0..100_u32 {
+            let stored = cache.insert_if(&key.to_le_bytes(), b"v", 0, Weight::Entry, None, || true);
+            assert_eq!(stored.is_ok(), entries > 0);
+        }
+        assert_eq!(cache.len() as u64, entries.min(100));
+    }
+}

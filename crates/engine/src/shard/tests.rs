@@ -49,7 +49,7 @@ impl Alone {
             Some(older) => Some(shard.replace(hash, &hit, &older, ground)),
             None => {
                 let admitted = shard.admit(hash, &hit, None, 1 << 40);
-                shard.enter(hash, &hit, admitted, ground)
+                shard.enter(hash, &hit, &admitted, ground)
             }
         };
         drop(shard);

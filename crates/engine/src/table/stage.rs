@@ -28,18 +28,34 @@ pub(super) fn same(_: &[u8]) -> u32 {
     0x1234_5678
 }
 
+/// A block that is in no table.
+pub(super) fn draft(arena: &Arena, key: &[u8], value: &[u8]) -> Hit<()> {
+    let (charge, expires) = (Charge::Entry, None);
+    let parts = Parts { key, value, meta: (), charge, expires, minor: false, is_value: false };
+    Hit::new_in(arena, &parts)
+}
+
 impl Stage {
     pub(super) fn new(half_of: fn(&[u8]) -> u32) -> Self {
         let arena = Arena::new(None);
-        let (table, lines) = Table::new(None, &arena);
+        let made = Table::new(None, &arena);
+        Self::of(half_of, made, arena)
+    }
+
+    #[cfg(not(shuttle))]
+    pub(super) fn foreseeing(half_of: fn(&[u8]) -> u32, entries: usize) -> Self {
+        let arena = Arena::new(None);
+        let made = Table::new(Some(entries), &arena);
+        Self::of(half_of, made, arena)
+    }
+
+    fn of(half_of: fn(&[u8]) -> u32, (table, lines): (Table<()>, Lines), arena: Arena) -> Self {
         Self { table, lines: Mutex::new(lines), half_of, arena }
     }
 
     /// A block that is in no table.
     pub(super) fn draft(&self, key: &[u8], value: &[u8]) -> Hit<()> {
-        let (charge, expires) = (Charge::Entry, None);
-        let parts = Parts { key, value, meta: (), charge, expires, minor: false, is_value: false };
-        Hit::new_in(&self.arena, &parts)
+        draft(&self.arena, key, value)
     }
 
     fn place(&self) -> Place<'_> {
@@ -111,11 +127,16 @@ impl Stage {
         self.table.len(&self.lines.lock())
     }
 
-    /// How many lines are in force, and the most that a look-up goes through.
+    /// How many lines are in force.
     #[cfg(not(shuttle))]
-    pub(super) fn lines(&self) -> (usize, usize) {
-        let lines = self.lines.lock();
-        (self.table.view(&lines).count, self.table.longest_way(&lines, &self.half_of))
+    pub(super) fn count(&self) -> usize {
+        self.table.view(&self.lines.lock()).count
+    }
+
+    /// The most lines that a look-up goes through.
+    #[cfg(not(shuttle))]
+    pub(super) fn longest_way(&self) -> usize {
+        self.table.longest_way(&self.lines.lock(), &self.half_of)
     }
 }
 
