@@ -18,7 +18,7 @@ const POOR: u64 = 16;
 /// What a shard may keep of its quota without a use for it, as a part of its fair part: so that entries of changing
 /// weights do not have it go to the budget and back each time. Where that part is small, nothing is kept.
 const SLACK: u64 = 64;
-const SMALL: u64 = 64 * 1024;
+const SMALL: u64 = 1024 * 1024;
 
 /// Where the room for an entry can come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
