@@ -15,7 +15,7 @@
 
 use std::ptr::NonNull;
 
-use crate::pages::{Pages, give_back, small_pages};
+use crate::pages::{Pages, give_back, poison, small_pages, unpoison};
 use crate::spans::Spans;
 use crate::sync::{AtomicU64, Mutex, Ordering, RawU32};
 
@@ -408,6 +408,7 @@ impl Class {
                 fields.touched - 1
             }
             free => {
+                unpoison(block_at(chunk, usize::from(free - 1), bytes), bytes);
                 // SAFETY: the block is free, so its second word is ours.
                 fields.free = unsafe { next_free(block_at(chunk, usize::from(free - 1), bytes)).read() };
                 free - 1
@@ -433,6 +434,9 @@ impl Class {
         }
         // SAFETY: the block is free, so its second word is ours.
         unsafe { next_free(block).write(fields.free) };
+        // But for the word that readers may look at. (It is a sanitizer's business alone: see `pages`.)
+        // SAFETY: inside the block.
+        poison(unsafe { block.add(4) }, bytes - 4);
         fields.free = at as u16 + 1;
         fields.live -= 1;
         self.stuck -= usize::from(std::mem::take(&mut fields.stuck));
@@ -457,6 +461,7 @@ impl Class {
         self.touched -= u64::from(fields.touched);
         let used = usize::from(fields.touched) * bytes;
         (fields.touched, fields.free, fields.place) = (0, 0, FULL);
+        unpoison(first_block(chunk), used);
         // SAFETY: all its blocks are free: their first words are zero, and nothing else in them matters to anyone.
         unsafe { give_back(first_block(chunk), used) };
         self.released.push(chunk);

@@ -47,10 +47,39 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
+        unpoison(self.start, self.layout.size());
         // SAFETY: allocated by `new` with this layout, and freed once. That nobody uses it is the owner's to see to.
         unsafe { dealloc(self.start.as_ptr(), self.layout) };
     }
 }
+
+/// Tells AddressSanitizer that this memory is not to be looked at for now: the heap's word is all it has otherwise, to
+/// which a whole region is in use. Of no effect unless `scripts/asan` builds this.
+#[cfg(carrot_asan)]
+pub(crate) fn poison(start: NonNull<u8>, bytes: usize) {
+    // SAFETY: marks bytes in the sanitizer's own memory.
+    unsafe { __asan_poison_memory_region(start.as_ptr().cast(), bytes) };
+}
+
+/// The contrary of `poison`.
+#[cfg(carrot_asan)]
+pub(crate) fn unpoison(start: NonNull<u8>, bytes: usize) {
+    // SAFETY: as above.
+    unsafe { __asan_unpoison_memory_region(start.as_ptr().cast(), bytes) };
+}
+
+#[cfg(carrot_asan)]
+// SAFETY: the sanitizer's interface, whose runtime is linked in by the flag that comes with this `cfg`.
+unsafe extern "C" {
+    fn __asan_poison_memory_region(start: *const std::ffi::c_void, bytes: usize);
+    fn __asan_unpoison_memory_region(start: *const std::ffi::c_void, bytes: usize);
+}
+
+#[cfg(not(carrot_asan))]
+pub(crate) fn poison(_start: NonNull<u8>, _bytes: usize) {}
+
+#[cfg(not(carrot_asan))]
+pub(crate) fn unpoison(_start: NonNull<u8>, _bytes: usize) {}
 
 /// Gives the whole pages inside this range back to the system. What was in them is lost: zeros or what was there.
 ///

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
 
-use crate::pages::{PAGE, Pages, give_back, small_pages};
+use crate::pages::{PAGE, Pages, give_back, poison, small_pages, unpoison};
 
 /// What is asked of the heap at once, at least: addresses are plenty, and the fewer pieces the fewer seams.
 const PIECE: usize = 4 << 20;
@@ -48,7 +48,9 @@ impl Spans {
         if found > length {
             self.add_free(start + length, found - length);
         }
-        self.address(start)
+        let run = self.address(start);
+        unpoison(run, length);
+        run
     }
 
     /// Takes a run back.
@@ -60,6 +62,7 @@ impl Spans {
         self.in_use -= length as u64;
         // SAFETY: the run is the caller's, whole pages inside one piece, and what is in it is lost to nobody.
         unsafe { give_back(start, length) };
+        poison(start, length);
         let mut start = start.as_ptr().addr();
         let (piece, piece_length) = self.piece(start);
         if let Some((&before, &before_length)) = self.free.range(piece..start).next_back()

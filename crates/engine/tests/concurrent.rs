@@ -12,6 +12,11 @@ const CAPACITY: u64 = 300;
 const MINOR_LIMIT: u64 = 40;
 const STEPS: u64 = 30_000;
 
+/// Fewer where each step costs tens of times as much, as under valgrind.
+fn steps() -> u64 {
+    if std::env::var_os("CARROT_FEWER_ROUNDS").is_some() { STEPS / 20 } else { STEPS }
+}
+
 /// A fixed, well-mixed sequence for each thread (splitmix64).
 struct Dice(u64);
 
@@ -44,7 +49,7 @@ fn check(key: &[u8], hit: &Hit<bool>) {
 fn work(caches: &[Cache<bool>], clock: &Clock, mut dice: Dice) {
     // Handles held over many steps: their blocks must outlive any eviction.
     let mut held: Vec<Hit<bool>> = Vec::new();
-    for _ in 0..STEPS {
+    for _ in 0..steps() {
         let cache = &caches[dice.roll(caches.len() as u64) as usize];
         let key = dice.roll(200).to_le_bytes();
         match dice.roll(100) {
