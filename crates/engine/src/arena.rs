@@ -10,11 +10,14 @@
 //! are at most 1/8 apart, mostly far less, and an entry is charged its class. What is too large for the largest class
 //! has its text in `spans`.
 //!
+//! The block that a thread freed last is kept at its hand: an insert that evicts takes it for the next, without a lock.
+//!
 //! An arena outlives its cache while handles are held: `Arena::drop` counts them, and the last one frees it.
 #![allow(unsafe_code, reason = "an allocator; see above")]
 
 use std::ptr::NonNull;
 
+use crate::counters::{SEATS, seat};
 use crate::pages::{Pages, give_back, poison, small_pages, unpoison};
 use crate::spans::Spans;
 use crate::sync::{AtomicU64, Mutex, Ordering, RawU32};
@@ -28,6 +31,8 @@ const CHUNKS: usize = REGION / CHUNK;
 const HEAD: usize = 512;
 /// Every block begins at a multiple of this: four bits of its address are free.
 pub(crate) const ALIGN: usize = 16;
+/// Blocks up to this size are kept at hand.
+const AT_HAND: usize = 1 << 10;
 /// Up to this, what blocks waste is not worth the trouble.
 const WASTE: u64 = 4 * CHUNK as u64;
 /// The largest block.
@@ -94,6 +99,8 @@ struct Inner {
     classes: Box<[Mutex<Class>]>,
     spans: Mutex<Spans>,
     regions: Mutex<Regions>,
+    /// By the seats of threads: a free block's address, and above it its class and one; zero is none.
+    at_hand: Box<[AtHand]>,
     /// Once the cache is gone: the blocks still held, and `CLOSING` while they are counted.
     orphans: AtomicU64,
     drop_value: Option<DropValue>,
@@ -101,6 +108,11 @@ struct Inner {
 
 /// More than there can be blocks.
 const CLOSING: u64 = 1 << 62;
+
+/// Of one thread, and written by no other.
+#[derive(Default)]
+#[repr(align(64))]
+struct AtHand(std::sync::atomic::AtomicU64);
 
 #[derive(Default)]
 struct Regions {
@@ -165,6 +177,7 @@ impl Arena {
             classes: CLASS_BYTES.iter().map(|_| Mutex::new(Class::default())).collect(),
             spans: Mutex::new(Spans::default()),
             regions: Mutex::new(Regions::default()),
+            at_hand: (0..SEATS).map(|_| AtHand::default()).collect(),
             orphans: AtomicU64::new(0),
             drop_value,
         });
@@ -180,12 +193,44 @@ impl Arena {
     /// what else is in it is anything. It is the caller's until `free`.
     pub(crate) fn alloc(&self, bytes: usize) -> NonNull<u8> {
         let number = CLASS_OF[bytes.div_ceil(ALIGN)];
+        if let Some(block) = self.take_at_hand(number) {
+            return block;
+        }
         let mut class = self.inner().classes[number as usize].lock();
         let chunk = match class.partial.last() {
             Some(&chunk) => chunk,
             None => self.open_chunk(&mut class, number),
         };
         class.take_block(chunk, CLASS_BYTES[number as usize] as usize)
+    }
+
+    /// Keeps a block at this thread's hand, if nothing is there and it is small; false: it is still to be freed.
+    ///
+    /// # Safety
+    /// As of `free`, for a block of this arena without a span or a value, of at least `bytes`.
+    pub(crate) unsafe fn keep_at_hand(&self, block: NonNull<u8>, bytes: usize) -> bool {
+        let hand = seat().map(|seat| &self.inner().at_hand[seat].0);
+        let Some(hand) = hand.filter(|hand| bytes <= AT_HAND && hand.load(Ordering::Relaxed) == 0) else {
+            return false;
+        };
+        let number = u64::from(CLASS_OF[bytes.div_ceil(ALIGN)]);
+        // SAFETY: inside the block, which is free.
+        poison(unsafe { block.add(4) }, CLASS_BYTES[number as usize] as usize - 4);
+        hand.store((number + 1) << 48 | block.as_ptr().expose_provenance() as u64, Ordering::Relaxed);
+        true
+    }
+
+    /// The block at this thread's hand, if it is of this class.
+    fn take_at_hand(&self, number: u8) -> Option<NonNull<u8>> {
+        let hand = &self.inner().at_hand[seat()?].0;
+        let held = hand.load(Ordering::Relaxed);
+        if held >> 48 != u64::from(number) + 1 {
+            return None;
+        }
+        hand.store(0, Ordering::Relaxed);
+        let block = block_of(held);
+        unpoison(block, CLASS_BYTES[number as usize] as usize);
+        Some(block)
     }
 
     /// Room for a text of `bytes`; the caller's until the block that it belongs to is freed.
@@ -371,6 +416,15 @@ impl Drop for GivenUp {
 impl Drop for Arena {
     fn drop(&mut self) {
         let inner = self.inner();
+        for hand in &inner.at_hand {
+            let held = hand.0.swap(0, Ordering::Acquire);
+            if held != 0 {
+                let block = block_of(held);
+                unpoison(block, CLASS_BYTES[(held >> 48) as usize - 1] as usize);
+                // SAFETY: the block is free, and nobody's; it has neither span nor value.
+                unsafe { free(block, None, None) };
+            }
+        }
         inner.orphans.store(CLOSING, Ordering::SeqCst);
         for class in &inner.classes {
             let mut class = class.lock();
@@ -496,6 +550,13 @@ impl Class {
             unsafe { moved.as_mut() }.place = at as u32;
         }
     }
+}
+
+/// The block of a word that is kept at hand.
+fn block_of(held: u64) -> NonNull<u8> {
+    let address = held & 0x0000_FFFF_FFFF_FFFF;
+    // SAFETY: no block is at zero; the address was exposed when it was put there.
+    unsafe { NonNull::new_unchecked(std::ptr::with_exposed_provenance_mut(address as usize)) }
 }
 
 /// Where a free block keeps the number of the next one.

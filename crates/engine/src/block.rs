@@ -343,6 +343,22 @@ impl<M> Hit<M> {
         Shape::of_lengths(self.key_len(), self.header().value_len as usize, flags)
     }
 
+    /// Drops the handle. If it was the last one, its block is kept at hand in this arena, which it came from, where that
+    /// can be.
+    pub(crate) fn retire(self, arena: &Arena) {
+        let mut this = ManuallyDrop::new(self);
+        if this.header().handles.fetch_sub(1, Ordering::Release) != 1 {
+            return;
+        }
+        fence(Ordering::Acquire);
+        let shape = this.shape();
+        let is_plain = shape.flags & (HEAP | SPAN | VALUE) == 0;
+        // SAFETY: as in `free`.
+        if !is_plain || !unsafe { arena.keep_at_hand(this.block.cast(), shape.block_bytes) } {
+            this.free();
+        }
+    }
+
     /// The last handle is gone.
     #[cold]
     #[inline(never)]

@@ -475,12 +475,14 @@ impl<M> Shared<M> {
         let mut count = 0;
         for Left { hit, cause } in left {
             count += 1;
-            let Some(listener) = &self.listener else { continue };
-            let told = catch_unwind(AssertUnwindSafe(|| listener(&hit, cause)));
+            if let Some(listener) = &self.listener {
+                let told = catch_unwind(AssertUnwindSafe(|| listener(&hit, cause)));
+                // The first one is the caller's; the others are told of all the same.
+                panic = panic.or(told.err());
+            }
             // Apart, since a Rust value in it may panic as well when it is dropped.
-            let dropped = catch_unwind(AssertUnwindSafe(|| drop(hit)));
-            // The first one is the caller's; the others are told of all the same.
-            panic = panic.or(told.err()).or(dropped.err());
+            let dropped = catch_unwind(AssertUnwindSafe(|| hit.retire(&self.arena)));
+            panic = panic.or(dropped.err());
         }
         if count > 0 {
             self.compact(self.counters.left(count, LEFT_BETWEEN_LOOKS) * CHUNKS_AT_A_LOOK);

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Threads that have a line of their own: as many as there are bits in the list of seats.
-const SEATS: usize = 64;
+pub(crate) const SEATS: usize = 64;
 
 /// The seats that are taken, a bit each. A number for the process and no state of any cache's.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
@@ -36,6 +36,11 @@ impl Drop for Seat {
             TAKEN.fetch_and(!(1 << seat), Ordering::Release);
         }
     }
+}
+
+/// This thread's seat, a number below `SEATS`, if it has one: nobody else has it for as long as the thread lives.
+pub(crate) fn seat() -> Option<usize> {
+    SEAT.try_with(Seat::line).ok().filter(|&line| line < SEATS)
 }
 
 #[cold]

@@ -3,9 +3,9 @@
 //! A key that comes back while its ghost is here left too early: which queue it left says which queue is too small (after
 //! ARC; Megiddo and Modha 2003), and its count says how often it came back. One shard has one of these, under its lock.
 //!
-//! The words lie in lines of 16, each ghost in the emptier of two lines that its hash names (two choices; Azar et al. 1994),
-//! so that the lines can be nearly full and still lose hardly any: a plain hash table at this size loses enough to cost
-//! two points on a looping disk trace. 20 bits tell a key among the 32 words it may be in; with 13, a loop's false matches
+//! The words lie in lines of 16, the youngest first; a ghost comes into that of two lines, which its hash names, whose last
+//! word is free or the older. So the lines can be nearly full and lose hardly any but the oldest: a plain hash table at
+//! this size loses enough to cost two points on a looping disk trace. 20 bits tell a key among the 32 words it may be in; with 13, a loop's false matches
 //! came back each lap.
 //!
 //! A queue's ghosts reach back over a given weight of evictions. A ghost carries the stamp under which it was made, and
@@ -169,7 +169,9 @@ impl Ghosts {
         }
         let (print, at) = self.places(hash);
         let (line, slot) = at.into_iter().find_map(|line| Some((line, self.find_in(line, print)?)))?;
-        let word = Word(std::mem::take(&mut self.lines[line][slot]));
+        let word = Word(self.lines[line][slot]);
+        self.lines[line].copy_within(slot + 1.., slot);
+        self.lines[line][WORDS - 1] = 0;
         let ages = &mut self.ages[word.from() as usize];
         ages.remove(word.stamp(), weight);
         let age = u64::from(ages.age(word.stamp())) * ages.unit;
@@ -193,13 +195,14 @@ impl Ghosts {
             self.sweep();
         }
         let (print, lines) = self.places(hash);
-        let (line, slot) = self.room_in(lines);
-        let before = Word(self.lines[line][slot]);
-        if before.0 != 0 && self.is_alive(before) {
-            let ages = &mut self.ages[before.from() as usize];
-            ages.remove(before.stamp(), ages.average as u64);
+        let line = self.roomier(lines);
+        let last = Word(self.lines[line][WORDS - 1]);
+        if self.is_alive(last) {
+            let ages = &mut self.ages[last.from() as usize];
+            ages.remove(last.stamp(), ages.average as u64);
         }
-        self.lines[line][slot] = Word::new(print, from, count, stamp).0;
+        self.lines[line].copy_within(..WORDS - 1, 1);
+        self.lines[line][0] = Word::new(print, from, count, stamp).0;
     }
 
     /// A key's fingerprint and its two lines, each from other bits of its hash.
@@ -241,47 +244,27 @@ impl Ghosts {
         }
     }
 
-    /// A free place in the emptier of two lines; else that of the ghost which is oldest, for its queue.
-    fn room_in(&self, lines: [usize; 2]) -> (usize, usize) {
-        let free = lines.map(|line| self.free_in(line));
-        if free == [0, 0] {
-            let words = lines.into_iter().flat_map(|line| (0..WORDS).map(move |slot| (line, slot)));
-            let age = |&(line, slot): &(usize, usize)| {
-                let word = Word(self.lines[line][slot]);
-                let ages = &self.ages[word.from() as usize];
-                (u32::from(ages.age(word.stamp())) + 1) * 1024 / (u32::from(ages.age(ages.oldest)) + 1)
-            };
-            return words.max_by_key(age).expect("a line has words");
-        }
-        let at = usize::from(free[0].count_ones() < free[1].count_ones());
-        (lines[at], free[at].trailing_zeros() as usize)
-    }
-
-    /// Which places of a line are free, a bit each. Without a branch for each word: an eviction looks at 32 of them.
-    fn free_in(&self, line: usize) -> u16 {
-        let now = [self.ages[0].now, self.ages[1].now].map(u32::from);
-        let span = [0, 1].map(|queue: usize| u32::from(self.ages[queue].age(self.ages[queue].oldest)));
-        let mut free = 0;
-        for (slot, &word) in self.lines[line].iter().enumerate() {
-            let main = word >> 11 & 1;
-            let (now, span) = if main == 0 { (now[0], span[0]) } else { (now[1], span[1]) };
-            let age = now.wrapping_sub(word & 0xFF) % u32::from(STAMPS);
-            free |= u16::from((word == 0) | (age > span)) << slot;
-        }
-        free
+    /// Of two lines the one to put a ghost in: whose last word is no ghost any more, else the older one for its queue.
+    fn roomier(&self, [one, other]: [usize; 2]) -> usize {
+        let age = |line: usize| {
+            let word = Word(self.lines[line][WORDS - 1]);
+            let ages = &self.ages[word.from() as usize];
+            let is_alive = word.0 != 0 && ages.is_alive(word.stamp());
+            let part =
+                (u32::from(ages.age(word.stamp())) + 1) * 1024 / (u32::from(ages.age(ages.oldest)) + 1);
+            if is_alive { part } else { u32::MAX }
+        };
+        if age(one) >= age(other) { one } else { other }
     }
 
     /// Clears the dead words of some lines.
     fn sweep(&mut self) {
         for _ in 0..self.lines.len().div_ceil(SWEEPS) {
             self.broom = if self.broom + 1 < self.lines.len() { self.broom + 1 } else { 0 };
-            let mut line = self.lines[self.broom];
-            for word in &mut line {
-                if !self.is_alive(Word(*word)) {
-                    *word = 0;
-                }
-            }
-            self.lines[self.broom] = line;
+            let mut kept = [0; WORDS];
+            let alive = self.lines[self.broom].into_iter().filter(|&word| self.is_alive(Word(word)));
+            kept.iter_mut().zip(alive).for_each(|(slot, word)| *slot = word);
+            self.lines[self.broom] = kept;
         }
     }
 
