@@ -140,6 +140,8 @@ struct Chunk {
     touched: u16,
     /// The first free one among the touched, counted from 1; 0: none. The others are linked through their second word.
     free: u16,
+    /// As many were live when it was last drained and could not be emptied: others are tried before it is again.
+    stuck: u16,
     /// Its place in the class's `partial`, or `FULL` or `DRAINING`.
     place: u32,
 }
@@ -193,7 +195,7 @@ impl Arena {
         let mut chunk = class.released.pop().unwrap_or_else(|| self.new_chunk(number));
         // SAFETY: the chunk is this class's, or no class's yet and ours alone.
         let fields = unsafe { chunk.as_mut() };
-        *fields = Chunk { live: 0, touched: 0, free: 0, place: FULL };
+        *fields = Chunk { live: 0, touched: 0, free: 0, stuck: 0, place: FULL };
         class.enlist(chunk);
         chunk
     }
@@ -204,7 +206,7 @@ impl Arena {
             let pages = Pages::new(REGION, REGION);
             small_pages(&pages);
             let region = pages.start().cast::<Region>();
-            let empty = || Chunk { live: 0, touched: 0, free: 0, place: FULL };
+            let empty = || Chunk { live: 0, touched: 0, free: 0, stuck: 0, place: FULL };
             let chunks = std::array::from_fn(|_| empty());
             // SAFETY: the region is ours alone, aligned, and larger than its head.
             unsafe { region.write(Region { arena: self.0, classes: [0; CHUNKS], chunks }) };
@@ -238,9 +240,9 @@ impl Arena {
     pub(crate) fn drain(&self, number: u8) -> Option<Drained<'_>> {
         let mut class = self.inner().classes[number as usize].lock();
         // SAFETY: chunks of this class, under its lock.
-        let live = |chunk: &NonNull<Chunk>| unsafe { chunk.as_ref().live };
-        let &chunk =
-            class.partial.iter().min_by_key(|chunk| live(chunk)).filter(|_| class.partial.len() > 1)?;
+        let counts = |chunk: &NonNull<Chunk>| unsafe { (chunk.as_ref().live, chunk.as_ref().stuck) };
+        let movable = class.partial.iter().filter(|chunk| counts(chunk).0 != counts(chunk).1);
+        let &chunk = movable.min_by_key(|chunk| counts(chunk)).filter(|_| class.partial.len() > 1)?;
         class.delist(chunk, DRAINING);
         // SAFETY: as above.
         let touched = unsafe { chunk.as_ref().touched };
@@ -278,8 +280,9 @@ impl Drop for Drained<'_> {
     fn drop(&mut self) {
         let mut class = self.arena.inner().classes[self.number as usize].lock();
         // SAFETY: a chunk of this class, under its lock.
-        let place = unsafe { self.chunk.as_ref().place };
-        if place == DRAINING {
+        let fields = unsafe { self.chunk.as_mut() };
+        if fields.place == DRAINING {
+            fields.stuck = fields.live;
             class.enlist_last(self.chunk);
         }
     }

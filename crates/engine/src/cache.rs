@@ -263,14 +263,17 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     pub fn remove(&self, key: &[u8]) -> Option<Hit<M>> {
         let shared = &*self.shared;
         let hash = shared.keys.hash(key);
-        let left = {
+        let (left, look) = {
             let mut shard = shared.shard(hash).lock();
             shared.detach(hash, key);
             let left = shard.remove(hash, key, shared.ground())?;
             shared.release(&mut shard, &left);
-            left
+            (left, shard.is_time_to_look())
         };
         let removed = (left.cause == Cause::Removed).then(|| left.hit.clone());
+        if look {
+            shared.compact();
+        }
         shared.settle(vec![left]);
         removed
     }

@@ -29,6 +29,8 @@ const SPARE_HINTS: usize = 64;
 const ANNOUNCED_AHEAD: u64 = 1000;
 /// Entries that left between two looks at whether blocks lie sparse.
 const LEFT_BETWEEN_LOOKS: u32 = 512;
+/// So many bytes that left count as another entry.
+const LARGE: usize = 256;
 
 /// On cache lines of its own: a neighbour's writers must not slow this one's readers.
 #[repr(align(128))]
@@ -475,7 +477,8 @@ impl<'a, M> Locked<'a, M> {
     fn account(&mut self, hit: Hit<M>, cause: Cause, ground: Ground<'_>) -> Left<M> {
         let state = &mut *self.state;
         state.stats.count(cause, 1);
-        state.left_since_look += 1;
+        // Large blocks are few to a chunk.
+        state.left_since_look += 1 + (hit.value_len() / LARGE).min(32) as u32;
         if hit.expires().is_some() {
             state.expiring -= 1;
             if state.expiring == 0 {
