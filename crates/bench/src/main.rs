@@ -1,31 +1,53 @@
-//! carrotcache's parts beside their anchors, measured in one run: `carrot-bench placement`; and
-//! `carrot-bench tables`, which makes the tables in `docs/` from what was measured.
+//! carrotcache's parts beside their anchors, measured in one run: `carrot-bench placement`, `carrot-bench engine`; and
+//! `carrot-bench tables`, which makes the tables and plots in `docs/` from what was measured.
 //!
 //! Prints a table and writes every run to `results/NAME.json`, with commit, machine and command line, so that a
 //! figure in the docs can be traced to how it was made.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its findings")]
 
+mod alloc;
+mod bars;
+mod engine;
 mod placement;
 mod report;
+mod table;
 mod tables;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: carrot-bench placement | tables";
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
+
+/// Measures carrotcache's parts beside what one would use instead.
+#[derive(Parser)]
+#[command(name = "carrot-bench")]
+enum Command {
+    /// How evenly placement spreads keys, and what it costs.
+    Placement,
+    /// The engine beside other caches: hit ratio, speed, memory, latency.
+    Engine(engine::Options),
+    /// Makes the tables and plots in docs/ from results/.
+    Tables,
+    /// One engine's memory, in a process that does nothing else.
+    #[command(hide = true)]
+    EngineMemory {
+        /// As in the tables.
+        name: String,
+        entries: usize,
+    },
+}
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match arguments[..] {
-        ["placement"] => placement::run(),
-        ["tables"] => tables::run(),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+    let done = match Command::parse() {
+        Command::Placement => placement::run(),
+        Command::Engine(options) => engine::run(&options),
+        Command::Tables => tables::run(),
+        Command::EngineMemory { name, entries } => engine::child(&name, entries),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// One figure measured several times; never empty.
+/// One figure measured several times; never empty. In a file: all of them, and what is told of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Value", try_from = "Written")]
 pub(crate) struct Runs {
     /// As they came.
     all: Vec<f64>,
@@ -21,12 +25,19 @@ impl Runs {
         (0..rounds).map(|_| measure()).collect()
     }
 
+    /// Of an even number the mean of the middle two.
     pub(crate) fn median(&self) -> f64 {
-        self.sorted[self.sorted.len() / 2]
+        let count = self.sorted.len();
+        f64::midpoint(self.sorted[(count - 1) / 2], self.sorted[count / 2])
     }
 
     pub(crate) fn mean(&self) -> f64 {
         self.all.iter().sum::<f64>() / self.all.len() as f64
+    }
+
+    /// As they came.
+    pub(crate) fn all(&self) -> &[f64] {
+        &self.all
     }
 
     pub(crate) fn least(&self) -> f64 {
@@ -55,6 +66,29 @@ impl FromIterator<f64> for Runs {
     }
 }
 
+/// What is read of `Runs`: the rest follows from it.
+#[derive(Deserialize)]
+struct Written {
+    runs: Vec<f64>,
+}
+
+impl TryFrom<Written> for Runs {
+    type Error = &'static str;
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        if written.runs.is_empty() {
+            Err("a figure without a run")
+        } else {
+            Ok(written.runs.into_iter().collect())
+        }
+    }
+}
+
+impl From<Runs> for Value {
+    fn from(runs: Runs) -> Self {
+        runs.to_json()
+    }
+}
+
 /// The median and, in brackets, the least and the most.
 impl fmt::Display for Runs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,8 +96,35 @@ impl fmt::Display for Runs {
     }
 }
 
+/// What `write` wrote.
+#[derive(Deserialize)]
+pub(crate) struct Report<T> {
+    pub(crate) commit: String,
+    pub(crate) command_line: String,
+    machine: Value,
+    pub(crate) rows: Vec<T>,
+}
+
+impl<T: DeserializeOwned> Report<T> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When there is no such file, or it holds something else.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    /// `AMD EPYC, 2 cores`.
+    pub(crate) fn machine(&self) -> anyhow::Result<String> {
+        let cpu = self.machine["cpu"].as_str().context("no cpu in the report")?;
+        let cores = self.machine["cores"].as_u64().context("no cores in the report")?;
+        Ok(format!("{cpu}, {cores} cores"))
+    }
+}
+
 /// Writes `results/NAME.json` in the repository: the rows, and how they were made. Gives the file's path.
-pub(crate) fn write(name: &str, rows: &[Value]) -> anyhow::Result<PathBuf> {
+pub(crate) fn write(name: &str, rows: &[impl Serialize]) -> anyhow::Result<PathBuf> {
     let root = git(&["rev-parse", "--show-toplevel"])?;
     let report = json!({
         "name": name,
@@ -87,10 +148,19 @@ fn git(arguments: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// The program by its name, since where it was built is no part of the finding, and its arguments.
+/// The program by its name and its arguments. Where it was built and where it finds its input is no part of the finding.
 fn command_line() -> String {
-    let program = env!("CARGO_PKG_NAME").to_owned();
-    [program].into_iter().chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+    let arguments = std::env::args().skip(1).map(|argument| without_place(&argument));
+    [env!("CARGO_PKG_NAME").to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+/// `…/NAME` for a path from the root of a file system; else as it is.
+fn without_place(argument: &str) -> String {
+    let path = Path::new(argument);
+    match path.file_name() {
+        Some(name) if path.is_absolute() => format!("…/{}", name.display()),
+        _ => argument.to_owned(),
+    }
 }
 
 fn machine() -> Value {
@@ -114,10 +184,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_a_path_the_name_is_told_and_not_the_place() {
+        let told = ["/a/b/traces", "traces", "--runs", "../c"].map(without_place);
+        assert_eq!(told, ["…/traces", "traces", "--runs", "../c"]);
+    }
+
+    #[test]
+    fn runs_come_back_from_a_file_as_they_went_into_it() {
+        let runs: Runs = [0.1, 1e9, -3.5].into_iter().collect();
+        let text = serde_json::to_string(&runs).unwrap();
+        assert_eq!(serde_json::from_str::<Runs>(&text).unwrap().to_json(), runs.to_json());
+        assert!(serde_json::from_str::<Runs>(r#"{"runs": []}"#).is_err());
+    }
+
+    #[test]
     fn runs_are_kept_as_they_came_and_told_by_their_median() {
         let runs: Runs = [5.0, 1.0, 3.0].into_iter().collect();
         assert_eq!(runs.to_string(), "3.00 (1.00–5.00)");
         assert_eq!(runs.to_json()["runs"], json!([5.0, 1.0, 3.0]));
         assert!((runs.mean() - 3.0).abs() < 1e-9);
+        let runs: Runs = [5.0, 1.0, 2.0, 3.0].into_iter().collect();
+        assert!((runs.median() - 2.5).abs() < 1e-9);
     }
 }

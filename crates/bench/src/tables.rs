@@ -1,6 +1,6 @@
-//! The tables in `docs/`, made from `results/` and from nothing else, so that no figure is written by hand.
+//! The tables and plots in `docs/`, made from `results/` and from nothing else, so that no figure is written by hand.
 //!
-//! A page is text with a table per result; a test fails when the page and the result differ.
+//! A page is text with tables and plots, from one result; a test fails when page or plots and the result differ.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,15 +9,29 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// Writes every page anew. Run from anywhere in the repository's source tree.
+use crate::engine;
+use crate::report::Report;
+
+/// Writes every page and plot anew. Run from anywhere in the repository's source tree.
 ///
 /// # Errors
 /// When a result is missing or is none, or a page cannot be written.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let page = root().join("docs/placement.md");
-    fs::write(&page, placement()?).with_context(|| format!("cannot write {}", page.display()))?;
-    println!("written: {}", page.display());
+    for (path, text) in pages()? {
+        let page = root().join(&path);
+        let cannot = || format!("cannot write {}", page.display());
+        fs::create_dir_all(page.parent().unwrap_or(&page)).with_context(cannot)?;
+        fs::write(&page, text).with_context(cannot)?;
+        println!("written: {path}");
+    }
     Ok(())
+}
+
+/// Each file by its path in the repository.
+fn pages() -> anyhow::Result<Vec<(String, String)>> {
+    let mut pages = vec![("docs/placement.md".to_owned(), placement()?)];
+    pages.extend(engine::pages(&Report::read(&root().join("results/engine.json"))?)?);
+    Ok(pages)
 }
 
 fn root() -> PathBuf {
@@ -72,8 +86,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_says_what_the_result_says() {
-        let page = fs::read_to_string(root().join("docs/placement.md")).unwrap();
-        assert_eq!(page, placement().unwrap(), "run: cargo run --release -p carrot-bench -- tables");
+    fn every_page_and_plot_says_what_the_result_says() {
+        let pages = pages().unwrap();
+        for (path, text) in &pages {
+            let page = fs::read_to_string(root().join(path)).unwrap_or_default();
+            assert!(page == *text, "{path} differs; run: cargo run --release -p carrot-bench -- tables");
+        }
+        for plot in fs::read_dir(root().join("docs/engine")).unwrap() {
+            let name = plot.unwrap().file_name().into_string().unwrap();
+            let path = format!("docs/engine/{name}");
+            assert!(pages.iter().any(|(made, _)| *made == path), "{path} is of no result");
+        }
     }
 }

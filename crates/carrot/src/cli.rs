@@ -10,6 +10,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use crate::ask::Ask;
 use crate::config::flags::ServeArgs;
 use crate::help::in_lines;
+use crate::replay::{self, ReplayArgs};
 
 const EXAMPLE: &str = "\
 Example: a database and a cache in front of it
@@ -82,6 +83,9 @@ pub enum Command {
     /// Look through a configuration and say what a node would make of it
     #[command(after_help = CHECK)]
     Check(CheckArgs),
+    /// Say how much memory a log of requests needs: its miss ratio by capacity
+    #[command(after_help = replay::EXAMPLE)]
+    Replay(Box<ReplayArgs>),
     #[command(flatten)]
     Ask(Ask),
 }

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
 
 mod admin;
+mod amount;
 mod ask;
 mod auth;
 mod check;
@@ -29,12 +30,14 @@ mod print;
 mod readiness;
 mod refusal;
 mod reload;
+mod replay;
 mod secret;
 mod serve;
 mod settings;
 mod some;
 mod statistics;
 mod stop;
+mod table;
 mod target;
 mod whereabouts;
 
@@ -70,6 +73,7 @@ fn run() -> anyhow::Result<()> {
         Command::Demo(args) => with_a_log(demo::demo(args.offset)),
         Command::Init => check::init(),
         Command::Check(args) => until_it_ends(check::check(&args.file, args.origins)),
+        Command::Replay(args) => replay::replay(&args),
         Command::Ask(ask) => Ok(ask.run()?),
     }
 }

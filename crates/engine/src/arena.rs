@@ -28,6 +28,8 @@ const CHUNKS: usize = REGION / CHUNK;
 const HEAD: usize = 512;
 /// Every block begins at a multiple of this: four bits of its address are free.
 pub(crate) const ALIGN: usize = 16;
+/// Up to this, what blocks waste is not worth the trouble.
+const WASTE: u64 = 4 * CHUNK as u64;
 /// The largest block.
 pub(crate) const MAX_BLOCK: usize = 16 << 10;
 
@@ -113,6 +115,8 @@ struct Class {
     partial: Vec<NonNull<Chunk>>,
     /// Empty chunks whose pages went back.
     released: Vec<NonNull<Chunk>>,
+    /// How many of the partial ones are stuck.
+    stuck: usize,
     live: u64,
     /// Blocks that were handed out at least once since their chunk was last empty: what is resident.
     touched: u64,
@@ -140,8 +144,8 @@ struct Chunk {
     touched: u16,
     /// The first free one among the touched, counted from 1; 0: none. The others are linked through their second word.
     free: u16,
-    /// As many were live when it was last drained and could not be emptied: others are tried before it is again.
-    stuck: u16,
+    /// It was drained in vain, and nothing in it was freed since: somebody holds on to a block of it.
+    stuck: bool,
     /// Its place in the class's `partial`, or `FULL` or `DRAINING`.
     place: u32,
 }
@@ -189,13 +193,18 @@ impl Arena {
         self.inner().spans.lock().alloc(bytes)
     }
 
+    /// Whole pages for a table, for as long as the arena lives; they are in nobody's account.
+    pub(crate) fn alloc_table(&self, bytes: usize) -> NonNull<u8> {
+        self.inner().spans.lock().alloc_for_good(bytes)
+    }
+
     /// A chunk with room, which becomes the class's last partial one.
     #[cold]
     fn open_chunk(&self, class: &mut Class, number: u8) -> NonNull<Chunk> {
         let mut chunk = class.released.pop().unwrap_or_else(|| self.new_chunk(number));
         // SAFETY: the chunk is this class's, or no class's yet and ours alone.
         let fields = unsafe { chunk.as_mut() };
-        *fields = Chunk { live: 0, touched: 0, free: 0, stuck: 0, place: FULL };
+        *fields = Chunk { live: 0, touched: 0, free: 0, stuck: false, place: FULL };
         class.enlist(chunk);
         chunk
     }
@@ -206,7 +215,7 @@ impl Arena {
             let pages = Pages::new(REGION, REGION);
             small_pages(&pages);
             let region = pages.start().cast::<Region>();
-            let empty = || Chunk { live: 0, touched: 0, free: 0, stuck: 0, place: FULL };
+            let empty = || Chunk { live: 0, touched: 0, free: 0, stuck: false, place: FULL };
             let chunks = std::array::from_fn(|_| empty());
             // SAFETY: the region is ours alone, aligned, and larger than its head.
             unsafe { region.write(Region { arena: self.0, classes: [0; CHUNKS], chunks }) };
@@ -224,15 +233,21 @@ impl Arena {
         }
     }
 
-    /// The class that wastes most, if any wastes more than it should: see `Class::is_sparse`.
+    /// The class that wastes most, of those where that can be mended, if all of them together waste more than they should:
+    /// a sixteenth of what is resident.
     pub(crate) fn sparse(&self) -> Option<u8> {
-        let waste = |number: usize| {
-            let class = self.inner().classes[number].lock();
-            let bytes = u64::from(CLASS_BYTES[number]);
-            class.is_sparse(bytes).then_some((class.touched - class.live) * bytes)
-        };
-        let sparse = (0..CLASS_BYTES.len()).filter_map(|number| Some((waste(number)?, number)));
-        sparse.max().map(|(_, number)| number as u8)
+        let (mut resident, mut wasted) = (0, 0);
+        let mut worst = None;
+        for (number, (class, bytes)) in self.inner().classes.iter().zip(CLASS_BYTES).enumerate() {
+            let class = class.lock();
+            let waste = (class.touched - class.live) * u64::from(bytes);
+            resident += class.touched * u64::from(bytes);
+            wasted += waste;
+            if class.partial.len() > 1 && class.partial.len() > class.stuck {
+                worst = worst.max(Some((waste, number as u8)));
+            }
+        }
+        worst.filter(|_| wasted > (resident / 16).max(WASTE)).map(|(_, number)| number)
     }
 
     /// Closes the emptiest partial chunk of a class to new blocks, and gives the addresses of all its blocks, held or
@@ -240,9 +255,9 @@ impl Arena {
     pub(crate) fn drain(&self, number: u8) -> Option<Drained<'_>> {
         let mut class = self.inner().classes[number as usize].lock();
         // SAFETY: chunks of this class, under its lock.
-        let counts = |chunk: &NonNull<Chunk>| unsafe { (chunk.as_ref().live, chunk.as_ref().stuck) };
-        let movable = class.partial.iter().filter(|chunk| counts(chunk).0 != counts(chunk).1);
-        let &chunk = movable.min_by_key(|chunk| counts(chunk)).filter(|_| class.partial.len() > 1)?;
+        let fields = |chunk: &NonNull<Chunk>| unsafe { chunk.as_ref() };
+        let loose = class.partial.iter().filter(|chunk| !fields(chunk).stuck);
+        let &chunk = loose.min_by_key(|chunk| fields(chunk).live).filter(|_| class.partial.len() > 1)?;
         class.delist(chunk, DRAINING);
         // SAFETY: as above.
         let touched = unsafe { chunk.as_ref().touched };
@@ -257,11 +272,11 @@ impl Arena {
         self.inner().classes.iter().map(|class| class.lock().live).sum()
     }
 
-    /// What is resident of blocks, in bytes, and what of it is in use.
-    #[cfg(all(test, not(shuttle)))]
+    /// What blocks and spans hold of memory, in bytes, and what of it is in use.
     pub(crate) fn resident(&self) -> (u64, u64) {
+        let spans = self.inner().spans.lock().in_use();
         let classes = self.inner().classes.iter().zip(CLASS_BYTES);
-        classes.fold((0, 0), |(resident, used), (class, bytes)| {
+        classes.fold((spans, spans), |(resident, used), (class, bytes)| {
             let class = class.lock();
             (resident + class.touched * u64::from(bytes), used + class.live * u64::from(bytes))
         })
@@ -282,7 +297,8 @@ impl Drop for Drained<'_> {
         // SAFETY: a chunk of this class, under its lock.
         let fields = unsafe { self.chunk.as_mut() };
         if fields.place == DRAINING {
-            fields.stuck = fields.live;
+            fields.stuck = true;
+            class.stuck += 1;
             class.enlist_last(self.chunk);
         }
     }
@@ -310,26 +326,44 @@ pub(crate) unsafe fn free(
             NonNull::new_unchecked(&raw mut (*region).chunks[at]),
         )
     };
+    // Gives the memory back when it is dropped: also if the value panics.
+    let _given_up = GivenUp { arena, number, chunk, block, span };
     // SAFETY: as above.
     let inner = unsafe { arena.as_ref() };
     if let (Some(value), Some(drop_value)) = (value, inner.drop_value) {
         // SAFETY: by the caller; the value is dropped once, here.
         unsafe { drop_value(value.as_ptr()) };
     }
-    if let Some((start, bytes)) = span {
-        // SAFETY: by the caller.
-        unsafe { inner.spans.lock().free(start, bytes) };
-    }
-    let bytes = CLASS_BYTES[number as usize] as usize;
-    let closed = {
-        let mut class = inner.classes[number as usize].lock();
-        class.give_block(chunk, block, bytes);
-        class.closed
-    };
-    if closed {
-        // By the pointer that the arena was made with: a shared reference could not free it.
-        // SAFETY: this block is counted among the orphans, and is no longer in use.
-        unsafe { fewer_orphans(arena, 1) };
+}
+
+/// A block that nobody holds any more, and its span. What `free` has as its right is this one's.
+struct GivenUp {
+    arena: NonNull<Inner>,
+    number: u16,
+    chunk: NonNull<Chunk>,
+    block: NonNull<u8>,
+    span: Option<(NonNull<u8>, usize)>,
+}
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        // SAFETY: the arena lives while a block of it is held, and this one still is.
+        let inner = unsafe { self.arena.as_ref() };
+        if let Some((start, bytes)) = self.span {
+            // SAFETY: by the caller of `free`.
+            unsafe { inner.spans.lock().free(start, bytes) };
+        }
+        let bytes = CLASS_BYTES[self.number as usize] as usize;
+        let closed = {
+            let mut class = inner.classes[self.number as usize].lock();
+            class.give_block(self.chunk, self.block, bytes);
+            class.closed
+        };
+        if closed {
+            // By the pointer that the arena was made with: a shared reference could not free it.
+            // SAFETY: this block is counted among the orphans, and is no longer in use.
+            unsafe { fewer_orphans(self.arena, 1) };
+        }
     }
 }
 
@@ -360,12 +394,6 @@ unsafe fn fewer_orphans(inner: NonNull<Inner>, count: u64) {
 }
 
 impl Class {
-    /// More than a sixteenth of what is resident is not in use, and more than is worth the trouble.
-    fn is_sparse(&self, bytes: u64) -> bool {
-        let waste = (self.touched - self.live) * bytes;
-        waste > (self.touched * bytes / 16).max(2 * CHUNK as u64) && self.partial.len() > 1
-    }
-
     fn take_block(&mut self, mut chunk: NonNull<Chunk>, bytes: usize) -> NonNull<u8> {
         // SAFETY: a chunk of this class, under its lock.
         let fields = unsafe { chunk.as_mut() };
@@ -411,6 +439,7 @@ impl Class {
         poison(unsafe { block.add(4) }, bytes - 4);
         fields.free = at as u16 + 1;
         fields.live -= 1;
+        self.stuck -= usize::from(std::mem::take(&mut fields.stuck));
         self.live -= 1;
         let (live, place) = (fields.live, fields.place);
         if live == 0 && (place == DRAINING || self.partial.len() > usize::from(place != FULL)) {
@@ -458,7 +487,9 @@ impl Class {
 
     fn delist(&mut self, mut chunk: NonNull<Chunk>, place: u32) {
         // SAFETY: chunks of this class, under its lock.
-        let at = std::mem::replace(unsafe { &mut chunk.as_mut().place }, place) as usize;
+        let fields = unsafe { chunk.as_mut() };
+        self.stuck -= usize::from(std::mem::take(&mut fields.stuck));
+        let at = std::mem::replace(&mut fields.place, place) as usize;
         self.partial.swap_remove(at);
         if let Some(&(mut moved)) = self.partial.get(at) {
             // SAFETY: as above.
@@ -497,7 +528,8 @@ fn block_at(chunk: NonNull<Chunk>, at: usize, bytes: usize) -> NonNull<u8> {
 }
 
 const _: () = assert!(size_of::<Region>() <= HEAD && HEAD.is_multiple_of(ALIGN));
-const _: () = assert!(CHUNK / 32 < u16::MAX as usize && MAX_BLOCK <= u16::MAX as usize);
+const _: () = assert!(MAX_BLOCK <= u16::MAX as usize);
+const _: () = assert!(CHUNK / 32 < u16::MAX as usize);
 
 #[cfg(all(test, not(shuttle)))]
 mod tests;

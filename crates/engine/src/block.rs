@@ -90,7 +90,7 @@ pub(crate) struct Parts<'a, M> {
     pub(crate) charge: Charge,
     pub(crate) expires: Option<Time>,
     pub(crate) minor: bool,
-    /// The bytes of `value` are a Rust value that is moved into the block, and dropped with it.
+    /// The value is a Rust value, dropped with the block: see `Hit::with_value`.
     pub(crate) is_value: bool,
 }
 
@@ -121,29 +121,30 @@ impl<M: Copy> Hit<M> {
         assert!(key.len() <= MAX_KEY && value.len() <= MAX_VALUE, "a key under 64 KiB, a value under 4 GiB");
         let (charge, expires) = (Charge::Units(0), None);
         let parts = Parts { key, value, meta, charge, expires, minor: false, is_value: false };
-        let shape = Shape::<M>::of(&parts, HEAP);
+        let shape = Shape::<M>::of(&parts, value.len(), HEAP);
         let layout = shape.heap_layout();
         // SAFETY: the layout is never empty, since the header is not.
         let Some(block) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
         // SAFETY: the allocation is as long as the layout says and ours alone.
-        unsafe { Self::write(block, None, &parts, &shape) }
+        unsafe { Self::write(block, None, &parts, value.as_ptr(), &shape) }
     }
 
     /// Copies key and value into a new block with one handle. Their lengths are within `MAX_KEY` and `MAX_VALUE`.
     pub(crate) fn new_in(arena: &Arena, parts: &Parts<'_, M>) -> Self {
-        let shape = Shape::<M>::of(parts, 0);
-        let block = arena.alloc(shape.block_bytes);
-        let span = (shape.flags & SPAN != 0).then(|| arena.alloc_span(shape.text_bytes));
+        let shape = Shape::<M>::of(parts, parts.value.len(), 0);
+        let (block, span) = shape.alloc(arena);
         // SAFETY: block and span are as long as the shape says, and ours alone.
-        unsafe { Self::write(block, span, parts, &shape) }
+        unsafe { Self::write(block, span, parts, parts.value.as_ptr(), &shape) }
     }
 
     /// # Safety
-    /// `block` and `span` are the caller's alone and as long as `shape` says, `block` aligned to `ALIGN`.
+    /// `block` and `span` are the caller's alone and as long as `shape` says, `block` aligned to `ALIGN`. `value` may be
+    /// read for as many bytes as the shape has for the value; `parts.value` is not looked at.
     unsafe fn write(
         block: NonNull<u8>,
         span: Option<NonNull<u8>>,
         parts: &Parts<'_, M>,
+        value: *const u8,
         shape: &Shape<M>,
     ) -> Self {
         let millis = parts.expires.map_or(NEVER, |expires| expires.as_millis().min(NEVER - 1));
@@ -152,7 +153,7 @@ impl<M: Copy> Hit<M> {
         // knows the block from its last life may look at it now.
         unsafe {
             let fields = header.as_ptr();
-            (&raw mut (*fields).value_len).write(parts.value.len() as u32);
+            (&raw mut (*fields).value_len).write(shape.value_len as u32);
             (&raw mut (*fields).place).write(RawU32::new(0));
             (&raw mut (*fields).key_len).write(parts.key.len() as u16);
             (&raw mut (*fields).hits).write(RawU8::new(0));
@@ -169,8 +170,7 @@ impl<M: Copy> Hit<M> {
                 at = span;
             }
             ptr::copy_nonoverlapping(parts.key.as_ptr(), at.as_ptr(), parts.key.len());
-            let value = at.add(shape.value_at);
-            ptr::copy_nonoverlapping(parts.value.as_ptr(), value.as_ptr(), parts.value.len());
+            ptr::copy_nonoverlapping(value, at.add(shape.value_at).as_ptr(), shape.value_len);
         }
         if shape.flags & HEAP != 0 {
             // SAFETY: as above; and no reader knows a block of the heap.
@@ -186,6 +186,30 @@ impl<M: Copy> Hit<M> {
     /// What was stored beside the value.
     pub fn meta(&self) -> M {
         self.header().meta
+    }
+}
+
+impl Hit<()> {
+    /// Moves a Rust value into a new block of an arena that drops such values (`Arena::new`); from then on it is
+    /// dropped with the last handle, and before that, should this panic. The key is within `MAX_KEY`.
+    pub(crate) fn with_value<V: Send + Sync + 'static>(
+        arena: &Arena,
+        key: &[u8],
+        value: V,
+        charge: Charge,
+        expires: Option<Time>,
+    ) -> Self {
+        const { assert!(align_of::<V>() <= ALIGN, "the alignment of a cached value is at most 16 bytes") };
+        const { assert!(size_of::<V>() <= MAX_VALUE, "a cached value is less than 4 GiB itself") };
+        let parts = Parts { key, value: &[], meta: (), charge, expires, minor: false, is_value: true };
+        let shape = Shape::<()>::of(&parts, size_of::<V>(), 0);
+        let (block, span) = shape.alloc(arena);
+        // Nothing panics any more, and the block has the value.
+        let value = ManuallyDrop::new(value);
+        // SAFETY: block and span are as long as the shape says, and ours alone; a value may be read as its bytes, padding
+        // and all, by a copy that does not look at them. It is not used again here, so that copy is the value now. By
+        // the flag `VALUE` it lies at a multiple of `ALIGN`.
+        unsafe { Self::write(block, span, &parts, (&raw const value).cast(), &shape) }
     }
 }
 
@@ -299,7 +323,13 @@ impl<M> Hit<M> {
         }
     }
 
-    fn value_start(&self) -> NonNull<u8> {
+    /// Whether the value is a Rust value, which only `typed` knows the type of.
+    pub(crate) fn is_value(&self) -> bool {
+        self.header().stamp & VALUE != 0
+    }
+
+    /// The first byte of the value, be it bytes or a Rust value.
+    pub(crate) fn value_start(&self) -> NonNull<u8> {
         let text = self.text();
         let key_end = text.as_ptr().addr() + self.key_len();
         let padding =
@@ -336,6 +366,7 @@ struct Shape<M> {
     /// Where the value begins in the text.
     value_at: usize,
     text_bytes: usize,
+    value_len: usize,
     /// The block, the text included unless it is elsewhere.
     block_bytes: usize,
     of: PhantomData<M>,
@@ -345,7 +376,7 @@ impl<M> Shape<M> {
     /// More than `ALIGN` no block can promise.
     const ALIGNED: () = assert!(align_of::<M>() <= ALIGN, "the meta's alignment is at most 16");
 
-    fn of(parts: &Parts<'_, M>, flags: u64) -> Self {
+    fn of(parts: &Parts<'_, M>, value_len: usize, flags: u64) -> Self {
         let kind = match parts.charge {
             Charge::Entry => 0,
             Charge::Payload => 1,
@@ -354,7 +385,7 @@ impl<M> Shape<M> {
         };
         let flag = |on, flag| if on { flag } else { 0 };
         let flags = flags | kind | flag(parts.minor, MINOR) | flag(parts.is_value, VALUE);
-        Self::of_lengths(parts.key.len(), parts.value.len(), flags)
+        Self::of_lengths(parts.key.len(), value_len, flags)
     }
 
     /// Decides where the text goes, unless it is the heap's: there everything is one allocation.
@@ -372,6 +403,7 @@ impl<M> Shape<M> {
                 flags,
                 value_at: value_at(before),
                 text_bytes,
+                value_len,
                 block_bytes: inline,
                 of: PhantomData,
             };
@@ -381,9 +413,16 @@ impl<M> Shape<M> {
             flags: flags | SPAN,
             value_at: value_at(0),
             text_bytes,
+            value_len,
             block_bytes: before + size_of::<NonNull<u8>>(),
             of: PhantomData,
         }
+    }
+
+    /// Block and span of this shape.
+    fn alloc(&self, arena: &Arena) -> (NonNull<u8>, Option<NonNull<u8>>) {
+        let block = arena.alloc(self.block_bytes);
+        (block, (self.flags & SPAN != 0).then(|| arena.alloc_span(self.text_bytes)))
     }
 
     fn heap_layout(&self) -> Layout {
@@ -393,8 +432,9 @@ impl<M> Shape<M> {
 }
 
 /// The memory that an entry of these lengths takes, whatever it is charged: its block's class, its span's pages.
-pub(crate) fn taken<M>(key_len: usize, value_len: usize) -> usize {
-    let shape = Shape::<M>::of_lengths(key_len.min(MAX_KEY), value_len.min(MAX_VALUE), 0);
+pub(crate) fn taken<M>(key_len: usize, value_len: usize, is_value: bool) -> usize {
+    let flags = if is_value { VALUE } else { 0 };
+    let shape = Shape::<M>::of_lengths(key_len.min(MAX_KEY), value_len.min(MAX_VALUE), flags);
     let span = if shape.flags & SPAN == 0 { 0 } else { Spans::taken(shape.text_bytes) };
     block_taken(shape.block_bytes) + span
 }
@@ -449,7 +489,7 @@ pub(crate) unsafe fn move_within<M>(hit: Hit<M>, arena: &Arena) -> Option<Move<M
     // SAFETY: both are blocks of that length, ours alone, and do not overlap. The first word is not copied.
     unsafe {
         new.cast::<u8>().add(4).copy_from_nonoverlapping(old.block.cast::<u8>().add(4), bytes - 4);
-        (&(*new.as_ptr()).handles).store(1, Ordering::Release);
+        (*new.as_ptr()).handles.store(1, Ordering::Release);
     }
     Some(Move { new: Hit { block: new, owns: PhantomData }, old: old.address() })
 }
@@ -486,9 +526,9 @@ impl<M> Deref for Lent<'_, M> {
 impl<M> Deref for Hit<M> {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: behind the key lie the bytes of the value that `write` put there; else as `key`. (A Rust value is not
-        // read by this: `typed` gives no `Hit` out.)
-        unsafe { slice::from_raw_parts(self.value_start().as_ptr(), self.header().value_len as usize) }
+        debug_assert!(!self.is_value(), "`typed` gives no `Hit` out, and a Rust value is not read as bytes");
+        // SAFETY: right behind the key lie the bytes of the value that `write` put there; else as `key`.
+        unsafe { slice::from_raw_parts(self.text().as_ptr().add(self.key_len()), self.value_len()) }
     }
 }
 

@@ -34,6 +34,13 @@ const ENTRIES_PER_SHARD: u64 = 256;
 const UNITS_PER_SHARD: u64 = 64 * 1024;
 /// The most shards that can be asked for; more would cost memory and bring nothing.
 const MAX_SHARDS: usize = 1024;
+/// Entries that leave by a thread's calls between two looks at how their blocks lie, and how many chunks of blocks are
+/// emptied then, if they lie sparse: so many that this keeps up with values that change their sizes.
+const LEFT_BETWEEN_LOOKS: u64 = 256;
+const CHUNKS_AT_A_LOOK: u64 = 4;
+/// So many bytes of a value count as another entry, up to so many: large blocks are few to a chunk.
+const LARGE: u64 = 256;
+const MOST_OF_ONE: u64 = 64;
 /// The part of the capacity that one entry may weigh.
 const LARGEST_PART: u64 = 8;
 
@@ -52,6 +59,19 @@ pub enum Policy {
 }
 
 /// Settings of a cache that is to be; see `Cache::builder`.
+///
+/// One is needed, and with the others left alone it is a good cache:
+///
+/// | the bound is | say | and store with |
+/// |---|---|---|
+/// | memory | `capacity(bytes)` | `Weight::Real`: what an entry takes, bookkeeping included; the process grows by that |
+/// | the sum of what you keep | `capacity(bytes)` | `Weight::Payload`: keys and values alone, to compare with others' figures |
+/// | a number | `entries(n)` | `Weight::Entry` |
+/// | of your own measure | `capacity(units)` | `Weight::Units(n)` |
+/// | memory that several caches share | `budget(…)`, and `capacity(…)` for one that is to have less | all alike |
+///
+/// `expect` is worth it where a cache of known size fills quickly, or has few and heavy entries. `policy` is for who must
+/// have LRU's order, `clock` and `seed` are for tests that repeat, `shards` for tests and benches.
 pub struct Builder<M> {
     capacity: Option<u64>,
     budget: Option<Arc<Budget>>,
@@ -75,12 +95,13 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         self
     }
 
-    /// A capacity that is a number of entries, all to be stored with `Weight::Entry`.
+    /// A capacity that is a number of entries, all to be stored with `Weight::Entry`; they are expected as well.
     pub fn entries(self, entries: u64) -> Self {
         self.capacity(entries).expect(entries)
     }
 
-    /// About how many entries will fit, where that is known: it only decides on the number of shards.
+    /// About how many entries will fit, where that is known. It decides on the number of shards, and a shard's table grows
+    /// to that size at once when it has begun to fill, instead of step by step. It bounds nothing.
     pub fn expect(mut self, entries: u64) -> Self {
         self.expected = Some(entries);
         self
@@ -93,7 +114,8 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         self
     }
 
-    /// Which entry leaves when room is needed.
+    /// Which entry leaves when room is needed. The default wins on all but a few kinds of requests, and its hits take no
+    /// lock; LRU is for requests that are known to suit it, and for tests that rely on its order.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
@@ -160,14 +182,16 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
             usize::try_from(fair.saturating_add(fair / 32)).unwrap_or(usize::MAX)
         };
         let foreseen = self.expected.map(|entries| part(entries.min(capacity)));
+        let arena = Arena::new(self.drop_value);
         let shared = Arc::new(Shared {
-            shards: (0..shards).map(|_| Shard::new(is_lru, foreseen)).collect(),
+            shards: (0..shards).map(|_| Shard::new(is_lru, foreseen, &arena)).collect(),
             keys: Keys::new(self.seed),
             counters: Counters::new(),
-            arena: Arena::new(self.drop_value),
+            arena,
             budget,
             own,
             capacity,
+            fair: capacity / shards as u64,
             is_lru,
             minor: Quota::new(self.minor_limit),
             is_minor: self.is_minor,
@@ -213,6 +237,8 @@ pub(crate) struct Shared<M> {
     pub(crate) own: Option<Quota>,
     /// The lesser of the two.
     pub(crate) capacity: u64,
+    /// What each shard may hold if all hold the same, when the cache is full.
+    pub(crate) fair: u64,
     pub(crate) is_lru: bool,
     /// The minor region's part of what is held; taken while its entries' shard is locked.
     pub(crate) minor: Quota,
@@ -263,18 +289,15 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     pub fn remove(&self, key: &[u8]) -> Option<Hit<M>> {
         let shared = &*self.shared;
         let hash = shared.keys.hash(key);
-        let (left, look) = {
+        let left = {
             let mut shard = shared.shard(hash).lock();
             shared.detach(hash, key);
             let left = shard.remove(hash, key, shared.ground())?;
             shared.release(&mut shard, &left);
-            (left, shard.is_time_to_look())
+            left
         };
         let removed = (left.cause == Cause::Removed).then(|| left.hit.clone());
-        if look {
-            shared.compact();
-        }
-        shared.settle(vec![left]);
+        shared.settle([left]);
         removed
     }
 
@@ -330,6 +353,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
             unwanted: shared.unwanted.load(Ordering::Relaxed),
             weight: self.weight(),
             minor_weight: shared.minor.used(),
+            resident_bytes: shared.arena.resident().0,
             capacity: self.capacity(),
             ..Stats::default()
         };
@@ -352,7 +376,7 @@ impl<M> Shared<M> {
     }
 
     pub(crate) fn ground(&self) -> Ground<'_> {
-        Ground { keys: &self.keys, clock: &self.clock }
+        Ground { keys: &self.keys, arena: &self.arena, clock: &self.clock }
     }
 
     pub(crate) fn source(&self) -> Source<'_> {
@@ -448,14 +472,21 @@ impl<M> Shared<M> {
         left
     }
 
-    /// Tells the listener of what left, then lets go of it. Outside all locks.
+    /// Tells the listener of what left, then lets go of it; looks now and then whether blocks lie sparse. Outside all locks.
     pub(crate) fn settle(&self, left: impl IntoIterator<Item = Left<M>>) {
-        let Some(listener) = &self.listener else { return };
         let mut panic = None;
+        let mut count = 0;
         for Left { hit, cause } in left {
+            count += 1 + (hit.value_len() as u64 / LARGE).min(MOST_OF_ONE);
+            let Some(listener) = &self.listener else { continue };
             let told = catch_unwind(AssertUnwindSafe(|| listener(&hit, cause)));
+            // Apart, since a Rust value in it may panic as well when it is dropped.
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(hit)));
             // The first one is the caller's; the others are told of all the same.
-            panic = panic.or(told.err());
+            panic = panic.or(told.err()).or(dropped.err());
+        }
+        if count > 0 {
+            self.compact(self.counters.left(count, LEFT_BETWEEN_LOOKS) * CHUNKS_AT_A_LOOK);
         }
         if let Some(panic) = panic {
             resume_unwind(panic);
@@ -466,10 +497,17 @@ impl<M> Shared<M> {
 /// The entries' units go back to the budget, which others may share, and the clock forgets their expiries.
 impl<M> Drop for Shared<M> {
     fn drop(&mut self) {
+        let mut panic = None;
         for shard in &self.shards {
-            drop(self.empty(&mut shard.lock()));
+            let left = self.empty(&mut shard.lock());
+            // A Rust value that panics when it is dropped must not keep the other shards' from being dropped.
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(left)));
+            panic = panic.or(dropped.err());
         }
         self.budget.leave();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
     }
 }
 

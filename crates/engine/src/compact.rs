@@ -6,32 +6,24 @@
 //! Uses `unsafe` to look at blocks by their addresses.
 #![allow(unsafe_code, reason = "looks at blocks; see above")]
 
-use crate::arena::Drained;
 use crate::block::try_hold;
 use crate::cache::Shared;
 
-/// A chunk is 64 KiB, and the emptiest are taken: so much is copied at once as an insert can wait for.
-const CHUNKS_AT_ONCE: usize = 4;
-
 impl<M> Shared<M> {
-    /// Empties a few chunks, if there is a class of blocks that lies sparse. Takes the lock of a shard for each entry, for
-    /// the time of a copy; no lock is held at the call.
-    #[cold]
-    pub(crate) fn compact(&self) {
-        for _ in 0..CHUNKS_AT_ONCE {
+    /// Empties up to so many chunks, while blocks lie sparse. Takes the lock of a shard for each entry, for the time of a
+    /// copy; no lock is held at the call.
+    pub(crate) fn compact(&self, chunks: u64) {
+        for _ in 0..chunks {
             let Some(drained) = self.arena.sparse().and_then(|class| self.arena.drain(class)) else { return };
-            self.empty_chunk(&drained);
-        }
-    }
-
-    fn empty_chunk(&self, drained: &Drained<'_>) {
-        for &block in &drained.blocks {
-            // SAFETY: a block of this cache's arena, hence of `M`.
-            let held = unsafe { try_hold::<M>(block.as_ptr().expose_provenance() as u64) };
-            if let Some(hit) = held {
-                let hash = self.keys.hash(hit.key());
-                let gone = self.shard(hash).lock().relocate(hash, hit, &self.arena);
-                drop(gone);
+            for &block in &drained.blocks {
+                // SAFETY: a block of this cache's arena, hence of `M`.
+                let held = unsafe { try_hold::<M>(block.as_ptr().expose_provenance() as u64) };
+                if let Some(hit) = held {
+                    let hash = self.keys.hash(hit.key());
+                    let gone = self.shard(hash).lock().relocate(hash, hit, &self.arena);
+                    // Here, without the lock: it may be the last handle, on a value of the user's.
+                    drop(gone);
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Hits and misses, counted by the threads that have them, each in a place of its own.
+//! Hits, misses and departures, counted by the threads that have them, each in a place of its own.
 //!
 //! A counter that all threads add to is a cache line that they all wait for, and would cost more than the rest of a hit.
 //! So each of the first threads of the process has a seat, and in each cache's counters a line by that seat which nobody
@@ -40,7 +40,7 @@ impl Drop for Seat {
 
 #[cold]
 fn take_seat() -> Option<usize> {
-    let take = |taken: u64| (taken != u64::MAX).then(|| taken | taken + 1);
+    let take = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
     let before = TAKEN.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).ok()?;
     Some(before.trailing_ones() as usize)
 }
@@ -56,6 +56,8 @@ pub(crate) struct Counters {
 struct Line {
     hits: AtomicU64,
     misses: AtomicU64,
+    /// Entries that left.
+    left: AtomicU64,
 }
 
 impl Counters {
@@ -73,6 +75,12 @@ impl Counters {
         self.add(|line| &line.misses, 1);
     }
 
+    /// So many entries left by a call of this thread. Says how many times another `each` of them have, since the last call.
+    pub(crate) fn left(&self, entries: u64, each: u64) -> u64 {
+        let before = self.add(|line| &line.left, entries);
+        (before + entries) / each - before / each
+    }
+
     /// Hits and misses until now.
     pub(crate) fn sums(&self) -> (u64, u64) {
         let sum = |counter: fn(&Line) -> &AtomicU64| {
@@ -82,15 +90,16 @@ impl Counters {
     }
 
     #[inline]
-    fn add(&self, counter: impl Fn(&Line) -> &AtomicU64, by: u64) {
+    fn add(&self, counter: impl Fn(&Line) -> &AtomicU64, by: u64) -> u64 {
         // A thread that is ending has no seat any more.
         let at = SEAT.try_with(Seat::line).unwrap_or(SEATS);
         let counter = counter(&self.lines[at]);
         if at == SEATS {
-            counter.fetch_add(by, Ordering::Relaxed);
-        } else {
-            counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+            return counter.fetch_add(by, Ordering::Relaxed);
         }
+        let before = counter.load(Ordering::Relaxed);
+        counter.store(before + by, Ordering::Relaxed);
+        before
     }
 }
 

@@ -13,7 +13,7 @@ use crate::cache::{Cache, Shared};
 use crate::clock::Time;
 use crate::purse::Purse;
 use crate::room::Fit;
-use crate::shard::{Left, Locked};
+use crate::shard::{Leaving, Locked, Older};
 use crate::sync::Ordering;
 use crate::weight::{Refused, Weight};
 
@@ -48,12 +48,20 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         let shared = &*self.shared;
         shared.insert(key, value, meta, weight, expires, || {
             let keeps = keep();
-            if keeps && shared.flights.get().is_some() {
-                // What a load of this key brings from now on is older than this.
-                shared.detach(shared.keys.hash(key), key);
+            if keeps {
+                shared.supersede(key);
             }
             keeps
         })
+    }
+}
+
+impl<M> Shared<M> {
+    /// What a load of this key brings from now on is older than what is about to be stored. Under the shard's lock.
+    pub(crate) fn supersede(&self, key: &[u8]) {
+        if self.flights.get().is_some() {
+            self.detach(self.keys.hash(key), key);
+        }
     }
 }
 
@@ -72,45 +80,57 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         let charge = weight.charge();
         let parts = Parts { key, value, meta, charge, expires, minor, is_value: false };
         let units = weight.units_of::<M>(key.len(), value.len(), expires.is_some());
-        self.insert_parts(&parts, units, keep)
+        let size = Size { key_len: key.len(), value_len: value.len(), charge, minor, weight: units };
+        self.insert_made(&size, || Hit::new_in(&self.arena, &parts), keep)
     }
 
-    /// As `insert`, of an entry whose weight is known.
-    pub(crate) fn insert_parts(
+    /// As `insert`, of an entry of this size, whose block is made if it is not too large. What `make` holds, and the
+    /// block, are dropped outside all locks.
+    pub(crate) fn insert_made(
         &self,
-        parts: &Parts<'_, M>,
-        weight: u64,
+        size: &Size,
+        make: impl FnOnce() -> Hit<M>,
         keep: impl FnOnce() -> bool,
     ) -> Result<Hit<M>, Refused> {
-        let mut leaving = Leaving { shared: self, left: Vec::new() };
-        let outcome = self.check_size(parts, weight).and_then(|()| {
-            let hit = Hit::new_in(&self.arena, parts);
-            debug_assert_eq!(hit.weight(), weight);
-            self.store(&hit, keep, &mut leaving.left)?;
-            Ok(hit)
-        });
-        if let Err(refused) = &outcome {
-            self.count_refusal(*refused);
+        if let Err(refused) = self.check_size(size) {
+            self.count_refusal(refused);
+            return Err(refused);
         }
-        self.settle(std::mem::take(&mut leaving.left));
-        outcome
+        let hit = make();
+        debug_assert_eq!(hit.weight(), size.weight);
+        let mut settling = Settling { shared: self, left: Leaving::new() };
+        let stored = self.store(&hit, keep, &mut settling.left);
+        if let Err(refused) = stored {
+            self.count_refusal(refused);
+        }
+        self.settle(settling.left.take());
+        stored.map(|()| hit)
     }
 }
 
 /// What left by an insert. It is told of also where `keep`, or the listener of another cache, panics in between.
-struct Leaving<'a, M> {
+struct Settling<'a, M> {
     shared: &'a Shared<M>,
-    left: Vec<Left<M>>,
+    left: Leaving<M>,
 }
 
-impl<M> Drop for Leaving<'_, M> {
+impl<M> Drop for Settling<'_, M> {
     fn drop(&mut self) {
         if !self.left.is_empty() {
-            let left = std::mem::take(&mut self.left);
+            let left = self.left.take();
             // One panic is under way already, and is the caller's.
             let _ = catch_unwind(AssertUnwindSafe(|| self.shared.settle(left)));
         }
     }
+}
+
+/// What tells whether an entry is too large.
+pub(crate) struct Size {
+    pub(crate) key_len: usize,
+    pub(crate) value_len: usize,
+    pub(crate) charge: Charge,
+    pub(crate) minor: bool,
+    pub(crate) weight: u64,
 }
 
 impl<M> Shared<M> {
@@ -123,13 +143,13 @@ impl<M> Shared<M> {
     }
 
     /// By its real weight, an entry is an eighth of the capacity if its value is: what comes on top of that is ours.
-    fn check_size(&self, parts: &Parts<'_, M>, weight: u64) -> Result<(), Refused> {
+    fn check_size(&self, size: &Size) -> Result<(), Refused> {
+        let &Size { key_len, value_len, charge, minor, weight } = size;
         let largest = self.largest();
-        let size = if parts.charge == Charge::Real { parts.value.len() as u64 } else { weight };
-        let limit = if parts.minor { largest.min(self.minor.limit()) } else { largest };
-        let fits =
-            size <= largest && weight <= self.capacity && (!parts.minor || weight <= self.minor.limit());
-        if !fits || parts.key.len() > MAX_KEY || parts.value.len() > MAX_VALUE {
+        let part = if charge == Charge::Real { value_len as u64 } else { weight };
+        let limit = if minor { largest.min(self.minor.limit()) } else { largest };
+        let fits = part <= largest && weight <= self.capacity && (!minor || weight <= self.minor.limit());
+        if !fits || key_len > MAX_KEY || value_len > MAX_VALUE {
             return Err(Refused::Oversize { weight, limit });
         }
         Ok(())
@@ -137,19 +157,14 @@ impl<M> Shared<M> {
 }
 
 impl<M: Copy + Send + Sync + 'static> Shared<M> {
-    fn store(
-        &self,
-        hit: &Hit<M>,
-        keep: impl FnOnce() -> bool,
-        left: &mut Vec<Left<M>>,
-    ) -> Result<(), Refused> {
+    fn store(&self, hit: &Hit<M>, keep: impl FnOnce() -> bool, left: &mut Leaving<M>) -> Result<(), Refused> {
         let weight = hit.weight();
         let hash = self.keys.hash(hit.key());
         let home = self.home(hash);
         let mut purse = Purse::new(self.source());
         let mut minor = Room::new(&self.minor, if hit.is_minor() { weight } else { 0 });
         let room = self.lock_with_room(home, hash, hit, &mut purse, &mut minor, left);
-        let Some((mut shard, fit)) = room else {
+        let Some((mut shard, fit, older)) = room else {
             // What expired meanwhile left room that nobody here has a use for.
             self.give_slack(&mut self.shards[home].lock());
             return Err(Refused::NoRoom);
@@ -160,18 +175,18 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         }
         let quota = shard.quota() + purse.spend();
         shard.set_quota(quota);
-        let share = if fit == Fit::Free { self.fair().max(quota) } else { quota };
-        match shard.replace(hash, hit, self.ground()) {
-            Some(old) => {
-                minor.absorb(if old.hit.is_minor() { old.hit.weight() } else { 0 });
-                left.push(old);
+        let share = if fit == Fit::Free { self.fair.max(quota) } else { quota };
+        minor.absorb(older.as_ref().map_or(0, Older::minor));
+        match older {
+            // The same entry with another value stays where it is.
+            Some(older) if older.is_minor == hit.is_minor() && older.weight >= weight => {
+                left.push(shard.replace(hash, hit, &older, self.ground()));
             }
-            None => {
-                let admitted = shard.admit(hash, hit, share);
-                minor.absorb(admitted.minor);
+            older => {
+                let admitted = shard.admit(hash, hit, older.as_ref(), share);
                 self.evict_minor(&mut shard, &mut minor, left);
                 self.evict_for(&mut shard, weight, admitted.coming(weight), left);
-                left.extend(shard.enter(hash, hit, admitted, self.ground()));
+                shard.enter(hash, hit, &admitted, self.ground()).into_iter().for_each(|old| left.push(old));
                 if fit == Fit::Free {
                     shard.fill(share);
                 }
@@ -180,11 +195,6 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         minor.spend();
         self.give_slack(&mut shard);
         shard.tidy(self.ground());
-        let look = shard.is_time_to_look();
-        drop(shard);
-        if look {
-            self.compact();
-        }
         Ok(())
     }
 
@@ -196,17 +206,19 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         hit: &Hit<M>,
         purse: &mut Purse<'_>,
         minor: &mut Room<'_>,
-        left: &mut Vec<Left<M>>,
-    ) -> Option<(Locked<'_, M>, Fit)> {
+        left: &mut Leaving<M>,
+    ) -> Option<(Locked<'_, M>, Fit, Option<Older>)> {
         let weight = hit.weight();
         for tried in 0..TRIES {
             let mut shard = self.shards[home].lock();
+            shard.prefetch(hash);
             self.expire(&mut shard, left);
-            let old = shard.weight_of(hash, hit.key());
+            let older = shard.older(hash, hit.key());
+            let old = older.as_ref().map_or(0, |older| older.weight);
             let has_minor = minor.suffices_with(shard.minor_weight());
             let fit = self.fit(&shard, purse, weight, old, tried == 0);
             if has_minor && fit != Fit::Elsewhere {
-                return Some((shard, fit));
+                return Some((shard, fit, older));
             }
             let has = shard.quota() + purse.units();
             let after = shard.weight() - old + weight;

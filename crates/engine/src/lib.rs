@@ -1,10 +1,30 @@
-//! One process's memory: a bounded map of bytes, with eviction, expiry and exact weights.
+//! A bounded cache inside one process, with eviction that adapts, expiry by entry, and exact weights.
 //!
-//! Keys and values are copied into one block per entry, beside a small `M` of the caller's own; a hit is a counted
-//! handle on that block, which derefs to the value and stays valid after the entry is gone. The sum of the entries'
-//! weights never exceeds the capacity, at any instant and over all shards; what does not fit is refused rather than
-//! allowed to flush the rest. No async, no network, and no thread but the clock's.
+//! For services that read far more often than they write, and want to say how much memory their cache may take. An entry
+//! is one block of memory, with key and value in it; a hit is a counted handle on that block, which takes no lock, copies
+//! nothing, derefs to the value and stays valid after the entry is gone. The sum of the entries' weights never exceeds
+//! the capacity, at any instant and over all shards; what does not fit is refused rather than allowed to flush the rest.
+//! No async runtime, no network, and no thread but the clock's.
 //!
+//! - [`Typed<V>`](Typed) holds Rust values: for whoever comes from moka or quick_cache. The README has a table of their
+//!   calls and these, and says what is not here.
+//! - [`Cache<M>`](Cache) holds bytes, which are copied in, with a small `M` beside each.
+//! - Both load what is missing, one load a key at a time ([`Typed::get_with`], [`Cache::get_with_async`]), weigh
+//!   ([`Weight`], [`TypedBuilder::weigher`]), expire ([`Load::ttl`], [`Typed::insert_with_ttl`]), tell of what leaves
+//!   ([`Builder::listener`]), share one capacity between caches ([`Budget`]), and count ([`Stats`]).
+//!
+//! # Rust values
+//! ```
+//! use carrot_engine::Typed;
+//!
+//! let users = Typed::builder().entries(10_000).build();
+//! let user = users.get_with(42_u32.to_be_bytes(), || Ok::<_, std::io::Error>(String::from("Tom")))?;
+//! assert_eq!(&*user, "Tom");
+//! assert!(users.contains(42_u32.to_be_bytes()));
+//! # Ok::<(), carrot_engine::LoadError<std::io::Error>>(())
+//! ```
+//!
+//! # Bytes
 //! ```
 //! use std::time::Duration;
 //! use carrot_engine::{Cache, Clock, Weight};
@@ -32,7 +52,8 @@
 //! Imports run down only:
 //!
 //! ```text
-//!  8  lib
+//!  9  lib
+//!  8  typed                            Rust values in the same blocks
 //!  7  insert  loading  many  iter      storing · loading what is missing · many keys at once · walking
 //!  6  room  compact                    room for an entry · blocks moved together
 //!  5  cache                            the handle, its builder, a get and the other operations
@@ -68,6 +89,8 @@ mod pages;
 mod prefetch;
 mod purse;
 mod queues;
+#[cfg(doctest)]
+mod readme;
 mod ring;
 mod room;
 #[cfg(all(test, not(shuttle)))]
@@ -78,6 +101,7 @@ mod spans;
 mod stats;
 mod sync;
 mod table;
+mod typed;
 mod weight;
 mod wheel;
 
@@ -88,6 +112,7 @@ pub use clock::{Clock, Time};
 pub use iter::Iter;
 pub use loading::{Load, LoadError};
 pub use stats::{Cause, Stats};
+pub use typed::{Held, Typed, TypedBuilder};
 pub use weight::{Refused, Weight};
 
 #[cfg(not(target_pointer_width = "64"))]

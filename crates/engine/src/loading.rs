@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::block::Hit;
 use crate::cache::{Cache, Shared};
-use crate::flight::{Caller, Claim, Failure, Flights, Keep, Outcome};
+use crate::flight::{Caller, Claim, Failure, Flights, Keep, Outcome, Takeoff};
 use crate::shard::is_past;
 use crate::weight::Weight;
 
@@ -29,16 +29,18 @@ use crate::weight::Weight;
 #[derive(Clone, Debug)]
 #[must_use = "it is what a load returns"]
 pub struct Load<V, M = ()> {
-    value: V,
-    meta: M,
-    weight: Weight,
-    ttl: Option<Duration>,
+    pub(crate) value: V,
+    pub(crate) meta: M,
+    /// `None`: as the cache weighs by itself.
+    pub(crate) weight: Option<Weight>,
+    pub(crate) ttl: Option<Duration>,
 }
 
-impl<V: AsRef<[u8]>> Load<V> {
-    /// This value, weighed by what it really takes, kept until it is evicted, with nothing beside it.
+impl<V> Load<V> {
+    /// This value, weighed by what it really takes or, in a `Typed`, as that weighs; kept until it is evicted, with
+    /// nothing beside it.
     pub fn new(value: V) -> Self {
-        Self { value, meta: (), weight: Weight::Real, ttl: None }
+        Self { value, meta: (), weight: None, ttl: None }
     }
 }
 
@@ -49,9 +51,9 @@ impl<V, M> Load<V, M> {
     }
 
     /// How the entry is weighed; `Weight::Real` by default. A weigher of one's own is `Weight::Units`. All entries
-    /// that share a capacity should be weighed alike.
+    /// that share a capacity should be weighed alike; a `Typed` has a weigher for that.
     pub fn weight(mut self, weight: Weight) -> Self {
-        self.weight = weight;
+        self.weight = Some(weight);
         self
     }
 
@@ -154,9 +156,19 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         V: AsRef<[u8]>,
         E: Send + Sync + 'static,
     {
-        if let Some(hit) = self.get(key) {
-            return Ok(hit);
+        match self.get(key) {
+            Some(hit) => Ok(hit),
+            None => self.lead_or_wait(key, |takeoff| self.bring(load(), &takeoff.keep())),
         }
+    }
+
+    /// What the flight of this key brings, begun by this call or by another: `load` is called once at most, if this
+    /// one leads.
+    pub(crate) fn lead_or_wait<E: Send + Sync + 'static>(
+        &self,
+        key: &[u8],
+        load: impl FnOnce(&Takeoff<'_, Hit<M>>) -> Outcome<Hit<M>>,
+    ) -> Result<Hit<M>, LoadError<E>> {
         let hash = self.shared.keys.hash(key);
         loop {
             let end = match self.shared.flights().claim(hash, key, Caller::Thread) {
@@ -164,7 +176,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
                 Claim::Lead(takeoff) => {
                     let outcome = match self.look_again(hash, key) {
                         Some(hit) => Ok(hit),
-                        None => self.bring(load(), &takeoff.keep()),
+                        None => load(&takeoff),
                     };
                     takeoff.land(outcome.clone());
                     return told(outcome).expect("the error is of this call's own type");
@@ -213,6 +225,20 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         if let Some(hit) = self.get(key) {
             return Ok(hit);
         }
+        let errand = |cache: Self, keep: Keep<Hit<M>>| async move { cache.bring(load.await, &keep) };
+        self.lead_or_wait_async(key, errand).await
+    }
+
+    /// As `lead_or_wait`, for a load that is a future.
+    pub(crate) async fn lead_or_wait_async<E, L>(
+        &self,
+        key: &[u8],
+        load: impl FnOnce(Self, Keep<Hit<M>>) -> L,
+    ) -> Result<Hit<M>, LoadError<E>>
+    where
+        E: Send + Sync + 'static,
+        L: Future<Output = Outcome<Hit<M>>> + Send + 'static,
+    {
         let hash = self.shared.keys.hash(key);
         loop {
             let waiter = match self.shared.flights().claim(hash, key, Caller::Task) {
@@ -222,8 +248,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
                         takeoff.land(Ok(hit.clone()));
                         return Ok(hit);
                     }
-                    let (cache, keep) = (self.clone(), takeoff.keep());
-                    let errand = Box::pin(async move { cache.bring(load.await, &keep) });
+                    let errand = Box::pin(load(self.clone(), takeoff.keep()));
                     let end = takeoff.entrust(errand).await;
                     let told = told(end.expect("no flight is abandoned while a task waits for it"));
                     return told.expect("the error is of this call's own type");
@@ -256,6 +281,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
             return Ok(Hit::detached(key, value, meta));
         }
         let expires = ttl.map(|ttl| self.shared.clock.now() + ttl);
+        let weight = weight.unwrap_or(Weight::Real);
         let stored = self.shared.insert(key, value, meta, weight, expires, || keep.holds());
         Ok(stored.unwrap_or_else(|_| Hit::detached(key, value, meta)))
     }

@@ -9,6 +9,7 @@
 use std::marker::PhantomData;
 
 use crate::block::{Hit, Lent};
+use crate::prefetch::prefetch;
 use crate::ring::Ring;
 
 /// Where an entry waits.
@@ -77,9 +78,15 @@ impl<M> Queues<M> {
         self.rings[queue as usize].oldest().map(|address| self.entry(address))
     }
 
-    /// An entry that is soon to be the oldest, by its address: for a prefetch.
-    pub(crate) fn soon(&self, queue: Queue) -> Option<u64> {
-        self.rings[queue as usize].soon()
+    /// The entry that came into this queue after the first.
+    pub(crate) fn second_oldest(&self, queue: Queue) -> Option<Lent<'_, M>> {
+        self.rings[queue as usize].ahead(1).map(|address| self.entry(address))
+    }
+
+    /// Has the header fetched of the entry that is `ahead` of the oldest: an eviction reads them one by one.
+    pub(crate) fn prefetch(&self, queue: Queue, ahead: u32) {
+        let soon = self.rings[queue as usize].ahead(ahead);
+        soon.inspect(|&address| prefetch(std::ptr::without_provenance(address as usize)));
     }
 
     /// Puts an entry that is in no queue at the head of one; the rest of its rank is kept.

@@ -65,16 +65,17 @@ impl Ring {
     }
 
     /// Takes the oldest out.
+    #[cfg(all(test, not(shuttle)))]
     pub(crate) fn pop(&mut self) -> Option<u64> {
         let address = self.oldest()?;
         self.remove(self.tail);
         Some(address)
     }
 
-    /// The one that is soon to be the oldest, unless there is a hole: a hint for what to fetch.
-    pub(crate) fn soon(&self) -> Option<u64> {
-        let place = self.tail.wrapping_add(4);
-        let address = if self.head.wrapping_sub(place) as i32 > 0 { self.at(place) } else { 0 };
+    /// The one that is `ahead` places from the oldest, unless there is a hole.
+    pub(crate) fn ahead(&self, ahead: u32) -> Option<u64> {
+        let place = self.tail.wrapping_add(ahead);
+        let address = if self.head.wrapping_sub(self.tail) > ahead { self.at(place) } else { 0 };
         (address != 0).then_some(address)
     }
 
@@ -83,11 +84,6 @@ impl Ring {
         let places = self.head.wrapping_sub(self.tail);
         let slots = (0..places).rev().map(|offset| self.at(self.tail.wrapping_add(offset)));
         slots.filter(|&address| address != 0)
-    }
-
-    /// Takes everything out, and gives its memory back.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
     }
 
     /// Whether there are too many holes: more than `quarters` of the entries.
@@ -203,7 +199,7 @@ mod tests {
             ring.pop();
         }
         assert!(ring.segments.len() <= 1000 / SEGMENT as usize + 3);
-        ring.clear();
-        assert_eq!((ring.len(), ring.segments.len(), ring.oldest()), (0, 0, None));
+        while ring.pop().is_some() {}
+        assert_eq!((ring.len(), ring.oldest()), (0, None));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use crate::budget::{Room, Sharer};
 use crate::cache::Shared;
 use crate::purse::{Purse, Source};
-use crate::shard::{Coming, Left, Locked};
+use crate::shard::{Coming, Leaving, Locked, Shard};
 use crate::sync::Ordering;
 
 /// A shard that has all but a sixteenth of its fair part is not poor: to be exact would cost more than it brings.
@@ -18,7 +18,7 @@ const POOR: u64 = 16;
 /// What a shard may keep of its quota without a use for it, as a part of its fair part: so that entries of changing
 /// weights do not have it go to the budget and back each time. Where that part is small, nothing is kept.
 const SLACK: u64 = 64;
-const SMALL: u64 = 64 * 1024;
+const SMALL: u64 = 1024 * 1024;
 
 /// Where the room for an entry can come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +41,6 @@ impl<M: Send + Sync + 'static> Shared<M> {
 }
 
 impl<M> Shared<M> {
-    /// What each shard may hold if all hold the same, when the cache is full.
-    pub(crate) fn fair(&self) -> u64 {
-        self.capacity / self.shards.len() as u64
-    }
-
     /// Where the room for `weight` can come from, in place of `old` and beside the shard's other entries. What is free is
     /// taken, if it is enough, so that the answer stays true while the lock is held. `patient`: a shard that is poor
     /// rather looks elsewhere than evicts its own.
@@ -72,8 +67,8 @@ impl<M> Shared<M> {
 
     /// Whether a shard that would weigh so much has less than its fair part, or its cache of a shared budget.
     fn is_poor(&self, weight: u64) -> bool {
-        let fair = self.budget.equal_part().map_or(self.capacity, |part| part.min(self.capacity));
-        let fair = fair / self.shards.len() as u64;
+        let of_cache = self.budget.equal_part().map_or(u64::MAX, |part| part >> self.shards.len().ilog2());
+        let fair = self.fair.min(of_cache);
         weight < fair - fair / POOR
     }
 
@@ -84,7 +79,7 @@ impl<M> Shared<M> {
         home: usize,
         (needs, wants): (u64, u64),
         purse: &mut Purse<'_>,
-        left: &mut Vec<Left<M>>,
+        left: &mut Leaving<M>,
     ) -> bool {
         self.take_from_rich(home, wants, purse, left);
         if purse.units() < wants {
@@ -111,13 +106,13 @@ impl<M> Shared<M> {
 
     /// Whether this cache has less than its equal part of a shared budget.
     fn is_poor_sharer(&self) -> bool {
-        let has = self.shards.iter().map(|shard| shard.quota_hint()).sum::<u64>();
+        let has = self.shards.iter().map(Shard::quota_hint).sum::<u64>();
         self.budget.equal_part().is_some_and(|part| has < part)
     }
 
     /// Those who have more than their fair part give what is too much.
-    fn take_from_rich(&self, home: usize, wants: u64, purse: &mut Purse<'_>, left: &mut Vec<Left<M>>) {
-        let fair = self.fair();
+    fn take_from_rich(&self, home: usize, wants: u64, purse: &mut Purse<'_>, left: &mut Leaving<M>) {
+        let fair = self.fair;
         for at in self.shards_from(home) {
             if purse.units() >= wants {
                 return;
@@ -138,7 +133,7 @@ impl<M> Shared<M> {
         needs: u64,
         round: u32,
         purse: &mut Purse<'_>,
-        left: &mut Vec<Left<M>>,
+        left: &mut Leaving<M>,
     ) {
         let first = home + self.turn.fetch_add(1, Ordering::Relaxed) as usize;
         let others = (self.shards.len() as u64 - 1).max(1);
@@ -156,15 +151,16 @@ impl<M> Shared<M> {
     }
 
     /// What has expired leaves first, wherever room is made.
-    pub(crate) fn expire(&self, shard: &mut Locked<'_, M>, left: &mut Vec<Left<M>>) {
-        let before = left.len();
-        shard.expire(self.ground(), left);
-        left[before..].iter().for_each(|gone| self.release_minor(gone));
+    pub(crate) fn expire(&self, shard: &mut Locked<'_, M>, left: &mut Leaving<M>) {
+        shard.expire(self.ground(), &mut |expired| {
+            self.release_minor(&expired);
+            left.push(expired);
+        });
     }
 
     /// Takes units out of a shard's quota, what is not in use first; gives how many. They may be more than were asked for,
     /// since entries leave as a whole, and what they held is of no use there.
-    fn take_from(&self, shard: &mut Locked<'_, M>, units: u64, left: &mut Vec<Left<M>>) -> u64 {
+    fn take_from(&self, shard: &mut Locked<'_, M>, units: u64, left: &mut Leaving<M>) -> u64 {
         self.expire(shard, left);
         let quota = shard.quota();
         let rest = quota.saturating_sub(units);
@@ -190,7 +186,7 @@ impl<M> Shared<M> {
         shard: &mut Locked<'_, M>,
         weight: u64,
         coming: Coming,
-        left: &mut Vec<Left<M>>,
+        left: &mut Leaving<M>,
     ) {
         while shard.weight() + weight > shard.quota() {
             let gone = shard.evict(shard.quota(), coming, self.ground());
@@ -202,18 +198,13 @@ impl<M> Shared<M> {
 
     /// Gives back what the shard has no use for.
     pub(crate) fn give_slack(&self, shard: &mut Locked<'_, M>) {
-        let fair = self.fair();
+        let fair = self.fair;
         let spare = if fair < SMALL { 0 } else { fair / SLACK };
         self.source().give(shard.take_slack(spare));
     }
 
     /// Evicts minor entries of a shard until the region has the room.
-    pub(crate) fn evict_minor(
-        &self,
-        shard: &mut Locked<'_, M>,
-        room: &mut Room<'_>,
-        left: &mut Vec<Left<M>>,
-    ) {
+    pub(crate) fn evict_minor(&self, shard: &mut Locked<'_, M>, room: &mut Room<'_>, left: &mut Leaving<M>) {
         while room.lacking() > 0
             && let Some(gone) = shard.evict_minor(self.ground())
         {
@@ -226,11 +217,11 @@ impl<M> Shared<M> {
 impl<M: Send + Sync> Sharer for Shared<M> {
     /// What it could give: its shards' quotas.
     fn weight(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.quota_hint()).sum()
+        self.shards.iter().map(Shard::quota_hint).sum()
     }
 
     fn evict(&self, need: u64) -> u64 {
-        let mut left = Vec::new();
+        let mut left = Leaving::new();
         let mut got = 0;
         let count = self.shards.len() as u64;
         let first = self.turn.fetch_add(1, Ordering::Relaxed) as usize % self.shards.len();

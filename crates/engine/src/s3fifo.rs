@@ -63,7 +63,7 @@ pub(crate) struct Admission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Victim {
     /// This entry is to leave; it is still in its queue.
-    Evict { address: u64 },
+    Evict { address: u64, hash: u64 },
     /// An entry changed its queue, from small to main if `admitted`; ask again.
     Moved { admitted: bool },
 }
@@ -71,6 +71,11 @@ pub(crate) enum Victim {
 impl S3Fifo {
     pub(crate) fn new() -> Self {
         Self { small: SMALL_FIRST, ghosts: Ghosts::default(), epoch: 0, inserted: 0 }
+    }
+
+    /// Has what is known of this key's ghost fetched.
+    pub(crate) fn prefetch(&self, hash: u64) {
+        self.ghosts.prefetch(hash);
     }
 
     /// Decides where a new entry goes, whose key has this hash; gives it its rank.
@@ -119,7 +124,6 @@ impl S3Fifo {
         while queues.weight(Queue::Small) > self.small_target(share) && queues.len(Queue::Small) > 1 {
             let oldest = queues.oldest(Queue::Small).expect("there is more than one");
             oldest.set_hits(0);
-            drop(oldest);
             queues.requeue_oldest(Queue::Small, Queue::Main);
         }
     }
@@ -147,19 +151,19 @@ impl S3Fifo {
         share: u64,
         hash_of: &impl Fn(&[u8]) -> u64,
     ) -> Option<Victim> {
+        queues.prefetch(Queue::Small, 1);
         let oldest = queues.oldest(Queue::Small)?;
         let hits = oldest.hits();
         let admitted = hits >= MAX_HITS;
         if admitted || (hits > 0 && self.small > SMALL_IS_LARGE) {
             oldest.set_hits(0);
-            drop(oldest);
             let to = if admitted { Queue::Main } else { Queue::Small };
             queues.requeue_oldest(Queue::Small, to);
             return Some(Victim::Moved { admitted });
         }
         let address = oldest.address();
-        self.remember(&oldest, From::Small, queues, share, hash_of);
-        Some(Victim::Evict { address })
+        let hash = self.remember(&oldest, From::Small, queues, share, hash_of);
+        Some(Victim::Evict { address, hash })
     }
 
     fn evict_main<M>(
@@ -168,22 +172,22 @@ impl S3Fifo {
         share: u64,
         hash_of: &impl Fn(&[u8]) -> u64,
     ) -> Option<Victim> {
+        queues.prefetch(Queue::Main, 3);
         let oldest = queues.oldest(Queue::Main)?;
         let hits = oldest.hits();
         let is_worth_it = oldest.weight() as f64 <= average(queues) * f64::from(hits) * WORTH;
         if hits > 0 && is_worth_it {
             oldest.set_hits(hits - 1);
             self.rank(Queue::Main, (self.frequency(&oldest) + 1).min(MAX_COUNT)).write(&oldest);
-            drop(oldest);
             queues.requeue_oldest(Queue::Main, Queue::Main);
             return Some(Victim::Moved { admitted: false });
         }
         let address = oldest.address();
-        self.remember(&oldest, From::Main, queues, share, hash_of);
-        Some(Victim::Evict { address })
+        let hash = self.remember(&oldest, From::Main, queues, share, hash_of);
+        Some(Victim::Evict { address, hash })
     }
 
-    /// Leaves a ghost of an entry that is to be evicted.
+    /// Leaves a ghost of an entry that is to be evicted, and gives its hash.
     fn remember<M>(
         &mut self,
         entry: &Hit<M>,
@@ -191,11 +195,12 @@ impl S3Fifo {
         queues: &Queues<M>,
         share: u64,
         hash_of: &impl Fn(&[u8]) -> u64,
-    ) {
+    ) -> u64 {
         let reach = share as f64 * if from == From::Small { SMALL_REACH } else { MAIN_REACH };
         let residents = queues.len(Queue::Small) + queues.len(Queue::Main);
         let (hash, frequency) = (hash_of(entry.key()), self.frequency(entry));
         self.ghosts.put(hash, from, frequency, entry.weight(), reach as u64, residents);
+        hash
     }
 
     /// Forgets what left.

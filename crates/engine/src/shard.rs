@@ -11,12 +11,11 @@ use crate::arena::Arena;
 use crate::block::{Hit, Lent, Move, free_moved, move_within};
 use crate::clock::{Clock, Time};
 use crate::keys::{Keys, half};
-use crate::prefetch::prefetch;
 use crate::queues::{Queue, Queues, Rank};
 use crate::s3fifo::{S3Fifo, Victim};
 use crate::stats::{Cause, Stats};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
-use crate::table::{Found, Lines, Table};
+use crate::table::{Found, Lines, Place, Table};
 use crate::wheel::Wheel;
 
 /// Expired entries that one insert takes out at most: they are many at once where many were stored at once.
@@ -27,10 +26,6 @@ const EXPIRY_ROUNDS: u32 = 128;
 const SPARE_HINTS: usize = 64;
 /// The clock is told of expiries a second ahead, so that it need not be told of each.
 const ANNOUNCED_AHEAD: u64 = 1000;
-/// Entries that left between two looks at whether blocks lie sparse.
-const LEFT_BETWEEN_LOOKS: u32 = 512;
-/// So many bytes that left count as another entry.
-const LARGE: usize = 256;
 
 /// On cache lines of its own: a neighbour's writers must not slow this one's readers.
 #[repr(align(128))]
@@ -53,7 +48,8 @@ pub(crate) struct State<M> {
     announced: u64,
     /// What the entries may weigh: taken from the budget. Invariant: not less than they do, whenever the lock is free.
     quota: u64,
-    left_since_look: u32,
+    /// Entries left that were not at their queue's end.
+    is_untidy: bool,
     /// The shard's part; what belongs to the whole cache stays zero.
     pub(crate) stats: Stats,
 }
@@ -69,6 +65,7 @@ enum Order {
 #[derive(Clone, Copy)]
 pub(crate) struct Ground<'a> {
     pub(crate) keys: &'a Keys,
+    pub(crate) arena: &'a Arena,
     pub(crate) clock: &'a Clock,
 }
 
@@ -77,8 +74,20 @@ pub(crate) struct Admitted {
     queue: Queue,
     /// The key's older entry, by its address: still in the table, and in no queue.
     old: Option<u64>,
-    /// What that held of the minor region.
-    pub(crate) minor: u64,
+}
+
+/// The key's present entry, where another is about to be stored.
+pub(crate) struct Older {
+    address: u64,
+    pub(crate) weight: u64,
+    pub(crate) is_minor: bool,
+}
+
+impl Older {
+    /// What it holds of the minor region.
+    pub(crate) fn minor(&self) -> u64 {
+        if self.is_minor { self.weight } else { 0 }
+    }
 }
 
 /// What an eviction is to make room for: the weight that comes into small.
@@ -99,10 +108,46 @@ pub(crate) struct Left<M> {
     pub(crate) cause: Cause,
 }
 
+/// What one call made leave: mostly one entry or none, which costs no allocation.
+pub(crate) struct Leaving<M> {
+    first: Option<Left<M>>,
+    rest: Vec<Left<M>>,
+}
+
+impl<M> Leaving<M> {
+    pub(crate) fn new() -> Self {
+        Self { first: None, rest: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, left: Left<M>) {
+        match &self.first {
+            None => self.first = Some(left),
+            Some(_) => self.rest.push(left),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// All of it; nothing is left.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new())
+    }
+}
+
+impl<M> IntoIterator for Leaving<M> {
+    type Item = Left<M>;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Left<M>>, std::vec::IntoIter<Left<M>>>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.rest)
+    }
+}
+
 impl<M> Shard<M> {
     /// An empty shard. `foreseen` is how many entries it will hold, if that is known.
-    pub(crate) fn new(is_lru: bool, foreseen: Option<usize>) -> Self {
-        let (table, lines) = Table::new(foreseen);
+    pub(crate) fn new(is_lru: bool, foreseen: Option<usize>, arena: &Arena) -> Self {
+        let (table, lines) = Table::new(foreseen, arena);
         let order = if is_lru { Order::Lru } else { Order::S3Fifo(Box::new(S3Fifo::new())) };
         let state = State {
             lines,
@@ -112,7 +157,7 @@ impl<M> Shard<M> {
             expiring: 0,
             announced: 0,
             quota: 0,
-            left_since_look: 0,
+            is_untidy: false,
             stats: Stats::default(),
         };
         Self { table, quota: AtomicU64::new(0), state: Mutex::new(state) }
@@ -177,6 +222,16 @@ impl<'a, M> Locked<'a, M> {
         slack
     }
 
+    /// Has what an insert of this hash will read fetched.
+    pub(crate) fn prefetch(&self, hash: u64) {
+        if let Order::S3Fifo(policy) = &self.state.order {
+            policy.prefetch(hash);
+        }
+        for (queue, ahead) in [(Queue::Main, 0), (Queue::Main, 1), (Queue::Main, 2), (Queue::Small, 0)] {
+            self.state.queues.prefetch(queue, ahead);
+        }
+    }
+
     /// The entry of a key, as a reader would find it.
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<Hit<M>> {
         match self.table().find(half(hash), key) {
@@ -186,9 +241,10 @@ impl<'a, M> Locked<'a, M> {
         }
     }
 
-    /// What the entry of this key weighs; zero if there is none.
-    pub(crate) fn weight_of(&self, hash: u64, key: &[u8]) -> u64 {
-        self.table().entry(&self.state.lines, half(hash), key).map_or(0, |entry| entry.weight())
+    /// The entry of this key, if there is one, as a writer who holds on to the lock may know it.
+    pub(crate) fn older(&self, hash: u64, key: &[u8]) -> Option<Older> {
+        let entry = self.table().entry(&self.state.lines, half(hash), key)?;
+        Some(Older { address: entry.address(), weight: entry.weight(), is_minor: entry.is_minor() })
     }
 
     /// The entry was used: it is the last to leave now. Only an LRU keeps such an order; else the hit itself counts.
@@ -224,7 +280,7 @@ impl<'a, M> Locked<'a, M> {
     }
 
     /// Takes out some of what has expired; cheap while nothing has.
-    pub(crate) fn expire(&mut self, ground: Ground<'_>, left: &mut impl Extend<Left<M>>) {
+    pub(crate) fn expire(&mut self, ground: Ground<'_>, left: &mut impl FnMut(Left<M>)) {
         if self.state.wheel.is_none() {
             return;
         }
@@ -235,49 +291,40 @@ impl<'a, M> Locked<'a, M> {
     }
 
     /// Takes out what the next hints of the wheel lead to; true if that is anything, or nothing is due.
-    fn expire_some(&mut self, now: Time, ground: Ground<'_>, left: &mut impl Extend<Left<M>>) -> bool {
+    fn expire_some(&mut self, now: Time, ground: Ground<'_>, left: &mut impl FnMut(Left<M>)) -> bool {
         let Some(wheel) = self.state.wheel.as_mut().filter(|wheel| wheel.is_due(now)) else { return true };
         let mut due = Vec::new();
         wheel.advance(now, EXPIRED_AT_ONCE, &mut |hash, _| due.push(hash));
         let mut found = false;
         for half in due {
-            let candidates = self.table().candidates(&self.state.lines, half);
-            let expired: Vec<u64> = candidates
-                .filter(|entry| entry.expires().is_some_and(|expires| expires <= now))
-                .map(|entry| entry.address())
-                .collect();
-            for address in expired {
-                let gone = self.take_at(address, Cause::Expired, ground);
-                left.extend([gone]);
+            let has_expired = |entry: &Lent<'_, M>| entry.expires().is_some_and(|expires| expires <= now);
+            while let Some(entry) = self.table().first(&self.state.lines, half, has_expired) {
+                let (half, address) = (ground.keys.half(entry.key()), entry.address());
+                left(self.take(half, address, Cause::Expired, ground));
                 found = true;
             }
         }
         found
     }
 
-    /// Puts an entry in the place of the key's older one, which is given; unless there is none, or it weighs less or is
-    /// of the other region.
-    pub(crate) fn replace(&mut self, hash: u64, hit: &Hit<M>, ground: Ground<'_>) -> Option<Left<M>> {
-        let old = self.table().entry(&self.state.lines, half(hash), hit.key())?;
-        if old.is_minor() != hit.is_minor() || old.weight() < hit.weight() {
-            return None;
-        }
-        let old = old.address();
+    /// Puts an entry in the place of the key's older one, which is given. It weighs no more, and is of the same region.
+    pub(crate) fn replace(&mut self, hash: u64, hit: &Hit<M>, older: &Older, ground: Ground<'_>) -> Left<M> {
         self.watch(half(hash), hit, ground);
         let state = &mut *self.state;
-        let old = self.shard.table.replace(&mut state.lines, half(hash), old, hit.clone());
+        let old = self.shard.table.replace(&mut state.lines, half(hash), older.address, hit.clone());
         state.queues.replace(&old, hit);
         state.stats.inserts += 1;
         self.touch(hit);
-        Some(self.account(old, Cause::Replaced, ground))
+        self.account(old, Cause::Replaced, ground)
     }
 
     /// Where an entry is to go: where the key's older one was, which is in no queue afterwards, else where the policy
     /// says. Its own rank is set. `share` is what the shard may hold as a part of its cache.
-    pub(crate) fn admit(&mut self, hash: u64, hit: &Hit<M>, share: u64) -> Admitted {
+    pub(crate) fn admit(&mut self, hash: u64, hit: &Hit<M>, older: Option<&Older>, share: u64) -> Admitted {
         let state = &mut *self.state;
-        if let Some(old) = self.shard.table.entry(&state.lines, half(hash), hit.key()) {
-            let (rank, weight) = (Rank::of(&old), old.weight());
+        if let Some(older) = older {
+            let old = state.queues.entry(older.address);
+            let rank = Rank::of(&old);
             hit.set_hits(old.hits());
             rank.write(hit);
             hit.touch();
@@ -286,9 +333,8 @@ impl<'a, M> Locked<'a, M> {
                 (false, Order::S3Fifo(_), Queue::Small) => Queue::Small,
                 (false, ..) => Queue::Main,
             };
-            state.queues.remove(&old);
-            let minor = if old.is_minor() { weight } else { 0 };
-            return Admitted { queue, old: Some(old.address()), minor };
+            state.queues.remove_at(older.address);
+            return Admitted { queue, old: Some(older.address) };
         }
         let queue = match &mut state.order {
             _ if hit.is_minor() => Queue::Minor,
@@ -300,7 +346,7 @@ impl<'a, M> Locked<'a, M> {
                 admission.queue
             }
         };
-        Admitted { queue, old: None, minor: 0 }
+        Admitted { queue, old: None }
     }
 
     /// Puts an entry in, where `admit` said; gives the older one, if there was one. There is room for it.
@@ -308,7 +354,7 @@ impl<'a, M> Locked<'a, M> {
         &mut self,
         hash: u64,
         hit: &Hit<M>,
-        admitted: Admitted,
+        admitted: &Admitted,
         ground: Ground<'_>,
     ) -> Option<Left<M>> {
         self.watch(half(hash), hit, ground);
@@ -316,12 +362,17 @@ impl<'a, M> Locked<'a, M> {
         state.stats.inserts += 1;
         state.queues.push(admitted.queue, hit);
         debug_assert!(state.queues.total() <= state.quota, "there is no room");
-        let half_of = |key: &[u8]| ground.keys.half(key);
         let table = &self.shard.table;
         let old = match admitted.old {
             Some(old) => Some(table.replace(&mut state.lines, half(hash), old, hit.clone())),
             None => {
-                table.insert(&mut state.lines, half(hash), hit.clone(), &half_of);
+                let half_of = |key: &[u8]| ground.keys.half(key);
+                table.insert(
+                    &mut state.lines,
+                    half(hash),
+                    hit.clone(),
+                    Place { half_of: &half_of, arena: ground.arena },
+                );
                 None
             }
         };
@@ -343,46 +394,57 @@ impl<'a, M> Locked<'a, M> {
 
     fn evict_major(&mut self, share: u64, coming: Coming, ground: Ground<'_>) -> Option<Left<M>> {
         let state = &mut *self.state;
-        [Queue::Small, Queue::Main].into_iter().filter_map(|queue| state.queues.soon(queue)).for_each(
-            |address| {
-                prefetch(std::ptr::without_provenance(address as usize));
-            },
-        );
-        let address = loop {
+        let (address, hash) = loop {
             match &mut state.order {
-                Order::Lru => break state.queues.oldest(Queue::Main)?.address(),
+                Order::Lru => {
+                    let oldest = state.queues.oldest(Queue::Main)?;
+                    break (oldest.address(), ground.keys.hash(oldest.key()));
+                }
                 Order::S3Fifo(policy) => {
                     match policy
                         .evict(&mut state.queues, share, coming.small, &|key| ground.keys.hash(key))?
                     {
-                        Victim::Evict { address } => break address,
+                        Victim::Evict { address, hash } => break (address, hash),
                         Victim::Moved { admitted } => state.stats.admissions += u64::from(admitted),
                     }
                 }
             }
         };
-        Some(self.take_at(address, Cause::Evicted, ground))
+        self.prefetch_next(address, ground);
+        Some(self.take(half(hash), address, Cause::Evicted, ground))
+    }
+
+    /// Has fetched what the eviction after this one will write: it is far off, in time and in memory.
+    fn prefetch_next(&self, evicted: u64, ground: Ground<'_>) {
+        let state = &*self.state;
+        let queue = Rank::of(&*state.queues.entry(evicted)).queue;
+        if let Some(next) = state.queues.second_oldest(queue) {
+            let hash = ground.keys.hash(next.key());
+            self.table().prefetch_line(half(hash));
+            if let Order::S3Fifo(policy) = &state.order {
+                policy.prefetch(hash);
+            }
+        }
     }
 
     /// Takes a minor entry out: the one used longest ago, or with the default policy, as CLOCK does, the oldest that was
     /// not hit since it last had its turn.
     pub(crate) fn evict_minor(&mut self, ground: Ground<'_>) -> Option<Left<M>> {
         let State { queues, order, .. } = &mut *self.state;
-        let address = loop {
+        let (address, half) = loop {
             let oldest = queues.oldest(Queue::Minor)?;
             if matches!(order, Order::Lru) || oldest.hits() == 0 {
-                break oldest.address();
+                break (oldest.address(), ground.keys.half(oldest.key()));
             }
             oldest.set_hits(oldest.hits() - 1);
-            drop(oldest);
             queues.requeue_oldest(Queue::Minor, Queue::Minor);
         };
-        Some(self.take_at(address, Cause::Evicted, ground))
+        Some(self.take(half, address, Cause::Evicted, ground))
     }
 
     /// Takes everything out, and gives the memory of the bookkeeping back.
     pub(crate) fn clear(&mut self, cause: Cause, ground: Ground<'_>) -> Vec<Left<M>> {
-        let hits = self.shard.table.clear(&mut self.state.lines);
+        let hits = self.shard.table.clear(&mut self.state.lines, ground.arena);
         let state = &mut *self.state;
         state.stats.count(cause, hits.len() as u64);
         state.queues.clear();
@@ -407,17 +469,17 @@ impl<'a, M> Locked<'a, M> {
 
     /// The entry with this hash, unless it is gone or expired.
     pub(crate) fn redeem(&self, hash: u64, ground: Ground<'_>) -> Option<Hit<M>> {
-        let mut candidates = self.table().candidates(&self.state.lines, half(hash));
-        let entry = candidates.find(|entry| ground.keys.hash(entry.key()) == hash)?;
+        let is_it = |entry: &Lent<'_, M>| ground.keys.hash(entry.key()) == hash;
+        let entry = self.table().first(&self.state.lines, half(hash), is_it)?;
         (!is_past(&entry, ground.clock)).then(|| (*entry).clone())
     }
 
-    /// Moves an entry to another block, unless somebody else holds it. If it left meanwhile, it is given back: this may
-    /// be its last handle.
+    /// Moves an entry to another block, unless somebody else holds it. If it left meanwhile, gives the handle, which
+    /// may be the last one, back: for after the lock.
     pub(crate) fn relocate(&mut self, hash: u64, hit: Hit<M>, arena: &Arena) -> Option<Hit<M>> {
         let state = &mut *self.state;
         let entry = self.shard.table.entry(&state.lines, half(hash), hit.key());
-        if !entry.is_some_and(|entry| entry.address() == hit.address()) {
+        if entry.is_none_or(|entry| entry.address() != hit.address()) {
             return Some(hit);
         }
         // SAFETY: under the lock, in the table; the old address is replaced before the old block is freed.
@@ -431,39 +493,20 @@ impl<'a, M> Locked<'a, M> {
         None
     }
 
-    /// Closes holes, gives memory back, and builds the wheel anew, each where it is worth it. After entries left.
+    /// Closes holes, gives memory back, and builds the wheel anew, each where it is worth it; after entries left otherwise
+    /// than from a queue's end.
     pub(crate) fn tidy(&mut self, ground: Ground<'_>) {
         let state = &mut *self.state;
+        if !std::mem::take(&mut state.is_untidy) {
+            return;
+        }
         let spare = if matches!(state.order, Order::Lru) { 4 } else { 1 };
         state.queues.close_holes(spare);
-        self.shard.table.shrink(&mut state.lines, &|key| ground.keys.half(key));
+        let half_of = |key: &[u8]| ground.keys.half(key);
+        self.shard.table.shrink(&mut state.lines, Place { half_of: &half_of, arena: ground.arena });
         if state.wheel.as_ref().is_some_and(|wheel| wheel.len() > 2 * state.expiring + SPARE_HINTS) {
             self.rebuild_wheel(ground);
         }
-    }
-
-    /// Whether it is time to look if blocks lie sparse.
-    pub(crate) fn is_time_to_look(&mut self) -> bool {
-        let is_time = self.state.left_since_look >= LEFT_BETWEEN_LOOKS;
-        if is_time {
-            self.state.left_since_look = 0;
-        }
-        is_time
-    }
-
-    /// The most lines that a look-up here goes through.
-    #[cfg(all(test, not(shuttle)))]
-    pub(crate) fn longest_way(&self, keys: &Keys) -> usize {
-        self.table().longest_way(&self.state.lines, &|key| keys.half(key))
-    }
-
-    /// Takes this entry out.
-    fn take_at(&mut self, address: u64, cause: Cause, ground: Ground<'_>) -> Left<M> {
-        let half = {
-            let entry: Lent<'_, M> = self.state.queues.entry(address);
-            ground.keys.half(entry.key())
-        };
-        self.take(half, address, cause, ground)
     }
 
     fn take(&mut self, half: u32, address: u64, cause: Cause, ground: Ground<'_>) -> Left<M> {
@@ -477,8 +520,7 @@ impl<'a, M> Locked<'a, M> {
     fn account(&mut self, hit: Hit<M>, cause: Cause, ground: Ground<'_>) -> Left<M> {
         let state = &mut *self.state;
         state.stats.count(cause, 1);
-        // Large blocks are few to a chunk.
-        state.left_since_look += 1 + (hit.value_len() / LARGE).min(32) as u32;
+        state.is_untidy |= cause != Cause::Evicted || hit.expires().is_some();
         if hit.expires().is_some() {
             state.expiring -= 1;
             if state.expiring == 0 {

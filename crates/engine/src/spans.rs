@@ -22,6 +22,7 @@ pub(crate) struct Spans {
     free: BTreeMap<usize, usize>,
     /// The same, by length and then address.
     by_length: BTreeSet<(usize, usize)>,
+    in_use: u64,
 }
 
 impl Spans {
@@ -32,6 +33,12 @@ impl Spans {
 
     /// A run for `bytes`, which belongs to the caller until `free`.
     pub(crate) fn alloc(&mut self, bytes: usize) -> NonNull<u8> {
+        self.in_use += Self::taken(bytes) as u64;
+        self.alloc_for_good(bytes)
+    }
+
+    /// A run for `bytes` that is never freed, and not counted.
+    pub(crate) fn alloc_for_good(&mut self, bytes: usize) -> NonNull<u8> {
         let length = Self::taken(bytes);
         let (found, start) = match self.by_length.range((length, 0)..).next() {
             Some(&run) => run,
@@ -52,6 +59,7 @@ impl Spans {
     /// `start` came from `alloc(bytes)` of these spans, and nobody uses the run any more.
     pub(crate) unsafe fn free(&mut self, start: NonNull<u8>, bytes: usize) {
         let mut length = Self::taken(bytes);
+        self.in_use -= length as u64;
         // SAFETY: the run is the caller's, whole pages inside one piece, and what is in it is lost to nobody.
         unsafe { give_back(start, length) };
         poison(start, length);
@@ -76,6 +84,11 @@ impl Spans {
         } else {
             self.add_free(start, length);
         }
+    }
+
+    /// What the runs in use take, in bytes.
+    pub(crate) fn in_use(&self) -> u64 {
+        self.in_use
     }
 
     /// A new piece with room for `length`, as one free run.

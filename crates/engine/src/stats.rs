@@ -58,6 +58,9 @@ pub struct Stats {
     pub weight: u64,
     /// Of that, the minor region's; an insert under way is counted in.
     pub minor_weight: u64,
+    /// What the entries' blocks and pages hold of memory, in bytes, free ones that were not given back included, and those
+    /// of entries that left and are still held. Tables, queues and ghosts come on top: some 30 bytes an entry.
+    pub resident_bytes: u64,
     /// The most that `weight` can be; of a shared budget, all sharers together.
     pub capacity: u64,
 }

@@ -17,8 +17,9 @@
 #![allow(unsafe_code, reason = "lines that are read while they are written; see above")]
 
 use std::marker::PhantomData;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
+use crate::arena::Arena;
 use crate::block::{Hit, Lent, try_hold};
 use crate::pages::{PAGE, Pages, give_back};
 use crate::prefetch::prefetch;
@@ -28,13 +29,18 @@ use crate::sync::{Ordering, RawU64, relax};
 const WORDS: usize = 8;
 type Line = [RawU64; WORDS];
 
+const LINES_IN_PAGE: usize = PAGE / size_of::<Line>();
 /// Lines are filled to 72 %: past that, what passes full lines costs more than the room is worth.
 const FILL_PERCENT: usize = 72;
-/// Of an entry at that load, just after the table grew by a quarter: 8 / 0.72 * 1.25, rounded up.
+/// Of an entry at that load, just after the table grew by a quarter: 8 / 0.72 * 1.25, rounded up. A table of a page or two
+/// may take more: that is a shard's beginning, and no entry's.
 pub(crate) const BYTES_PER_ENTRY: usize = 14;
 
 /// A table grows to what was foreseen once it holds this part of it: a foresight may be wrong.
 const FORESIGHT: usize = 32;
+
+/// No more lines than this are foreseen; who expects more is told nothing by it.
+const MAX_FORESEEN: usize = 1 << 40;
 
 /// A word: tag, address, and in the first word of a line the count of entries that passed it.
 const ADDRESS: u64 = 0x0000_FFFF_FFFF_FFF0;
@@ -60,7 +66,32 @@ pub(crate) struct Lines {
     /// As many lines as the table will come to, if that was foreseen: it then grows to them at once.
     foreseen: usize,
     /// The table in force, and those that were: at most one of each size, and the sizes are always the same.
-    all: Vec<(usize, Pages)>,
+    all: Vec<(usize, Memory)>,
+}
+
+/// Where a table lies: in whole pages of the arena, if it fills any.
+enum Memory {
+    Heap(Pages),
+    Span(NonNull<u8>),
+}
+
+impl Memory {
+    fn start(&self) -> NonNull<u8> {
+        match self {
+            Self::Heap(pages) => pages.start(),
+            Self::Span(start) => *start,
+        }
+    }
+}
+
+// SAFETY: as `Pages`; what is in it is read and written by atomics alone.
+unsafe impl Send for Memory {}
+
+/// What a table needs to be made anew: the hash of any key, and memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) half_of: &'a dyn Fn(&[u8]) -> u32,
+    pub(crate) arena: &'a Arena,
 }
 
 /// What a reader found.
@@ -169,9 +200,11 @@ fn word(half: u32, address: u64) -> u64 {
     u64::from(half & 0xFFFF) << 48 | address
 }
 
-/// The number of lines after `count`: a quarter more, and such as `View::pack` can say.
+/// The number of lines after `count`: as many again up to a page, then a quarter more in whole pages; and such as
+/// `View::pack` can say.
 fn next_count(count: usize) -> usize {
-    sayable(count + (count / 4).max(1))
+    let next = if count < LINES_IN_PAGE { count * 2 } else { count + count / 4 };
+    sayable(if next < LINES_IN_PAGE { next } else { next.next_multiple_of(LINES_IN_PAGE) })
 }
 
 /// The next number below that `View::pack` can say.
@@ -182,11 +215,13 @@ fn sayable(count: usize) -> usize {
 
 impl<M> Table<M> {
     /// An empty table, and what its writers need. `foreseen` is how many entries there will be, if that is known.
-    pub(crate) fn new(foreseen: Option<usize>) -> (Self, Lines) {
-        let foreseen =
-            foreseen.map_or(0, |entries| entries.saturating_mul(100).div_ceil(WORDS * FILL_PERCENT));
+    pub(crate) fn new(foreseen: Option<usize>, arena: &Arena) -> (Self, Lines) {
+        let foreseen = foreseen
+            .map_or(0, |entries| entries.saturating_mul(100).div_ceil(WORDS * FILL_PERCENT))
+            .min(MAX_FORESEEN);
+        let foreseen = if foreseen < LINES_IN_PAGE { 0 } else { foreseen.next_multiple_of(LINES_IN_PAGE) };
         let mut lines = Lines { len: 0, foreseen: sayable(foreseen), all: Vec::new() };
-        let view = lines.make(1);
+        let view = lines.make(1, arena);
         (Self { lines: RawU64::new(view.pack(0)), of: PhantomData }, lines)
     }
 
@@ -263,42 +298,46 @@ impl<M> Table<M> {
 
     /// The entry of this key, for a writer.
     pub(crate) fn entry<'a>(&self, lock: &'a Lines, half: u32, key: &[u8]) -> Option<Lent<'a, M>> {
-        self.candidates(lock, half).find(|entry| entry.key() == key)
+        self.first(lock, half, |entry| entry.key() == key)
     }
 
-    /// The entries whose hash may be this one, for a writer; among them all whose it is.
-    pub(crate) fn candidates<'a>(
+    /// The first entry that `is_it`, of those whose hash may be this one; among them are all whose it is.
+    pub(crate) fn first<'a>(
         &self,
         lock: &'a Lines,
         half: u32,
-    ) -> impl Iterator<Item = Lent<'a, M>> + use<'a, M> {
+        mut is_it: impl FnMut(&Lent<'a, M>) -> bool,
+    ) -> Option<Lent<'a, M>> {
         let view = self.view(lock);
         let home = view.home(half);
-        let tag = u64::from(half & 0xFFFF);
-        let mut at = Some(home);
-        let lines = std::iter::from_fn(move || {
-            let now = at?;
-            let next = view.next(now);
-            let goes_on = view.line(now)[0].load(Ordering::Relaxed) & PASSED != 0 && next != home;
-            at = goes_on.then_some(next);
-            Some(now)
-        });
-        let words = lines.flat_map(move |at| (0..WORDS).map(move |word| (at, word)));
-        words.filter_map(move |(at, word)| {
-            let word = view.line(at)[word].load(Ordering::Relaxed);
-            // SAFETY: under the lock an address in the table is an entry's.
-            (word >> 48 == tag && word & ADDRESS != 0).then(|| unsafe { Lent::at(word & ADDRESS) })
-        })
+        let mut at = home;
+        loop {
+            let line = view.line(at);
+            for slot in line {
+                let word = slot.load(Ordering::Relaxed);
+                if word >> 48 == u64::from(half & 0xFFFF) && word & ADDRESS != 0 {
+                    // SAFETY: under the lock an address in the table is an entry's.
+                    let entry = unsafe { Lent::at(word & ADDRESS) };
+                    if is_it(&entry) {
+                        return Some(entry);
+                    }
+                }
+            }
+            at = view.next(at);
+            if line[0].load(Ordering::Relaxed) & PASSED == 0 || at == home {
+                return None;
+            }
+        }
     }
 
-    /// Puts a handle in: its key is not here. `half_of` gives the hash's half of any key, should the table have to grow.
-    pub(crate) fn insert(&self, lock: &mut Lines, half: u32, hit: Hit<M>, half_of: &impl Fn(&[u8]) -> u32) {
+    /// Puts a handle in: its key is not here.
+    pub(crate) fn insert(&self, lock: &mut Lines, half: u32, hit: Hit<M>, place: Place<'_>) {
         let address = hit.into_address();
         let mut view = self.view(lock);
         while lock.len >= view.capacity() || !view.put(half, address) {
             let foreseen = lock.foreseen > view.count && lock.len > lock.foreseen / FORESIGHT;
             let count = if foreseen { lock.foreseen } else { next_count(view.count) };
-            view = self.resize(lock, count, half_of);
+            view = self.resize(lock, count, place);
         }
         lock.len += 1;
     }
@@ -335,7 +374,7 @@ impl<M> Table<M> {
     }
 
     /// Makes the table smaller if it holds less than a quarter of what it could.
-    pub(crate) fn shrink(&self, lock: &mut Lines, half_of: &impl Fn(&[u8]) -> u32) {
+    pub(crate) fn shrink(&self, lock: &mut Lines, place: Place<'_>) {
         let view = self.view(lock);
         // Not below what `insert` would have it grow to again.
         let least = if lock.len > lock.foreseen / FORESIGHT { lock.foreseen.max(1) } else { 1 };
@@ -344,18 +383,18 @@ impl<M> Table<M> {
             while (View { count, ..view }).capacity() < lock.len * 2 {
                 count = next_count(count);
             }
-            self.resize(lock, count, half_of);
+            self.resize(lock, count, place);
         }
     }
 
     /// Takes everything out.
-    pub(crate) fn clear(&self, lock: &mut Lines) -> Vec<Hit<M>> {
+    pub(crate) fn clear(&self, lock: &mut Lines, arena: &Arena) -> Vec<Hit<M>> {
         let old = self.view(lock);
         if lock.len == 0 {
             return Vec::new();
         }
         let addresses: Vec<u64> = old.addresses().collect();
-        let new = lock.make(1);
+        let new = lock.make(1, arena);
         if ptr::eq(new.lines, old.lines) {
             lock.empty(old);
         } else {
@@ -376,20 +415,20 @@ impl<M> Table<M> {
 
     /// A table of at least `count` lines with the same entries, in force.
     #[cold]
-    fn resize(&self, lock: &mut Lines, mut count: usize, half_of: &impl Fn(&[u8]) -> u32) -> View {
+    fn resize(&self, lock: &mut Lines, mut count: usize, place: Place<'_>) -> View {
         let old = self.view(lock);
         // The memory of the one in force is not there to be filled.
         let other = |count| if count == old.count { next_count(count) } else { count };
         count = other(count);
         let addresses: Vec<u64> = old.addresses().collect();
         let new = loop {
-            let new = lock.make(count);
+            let new = lock.make(count, place.arena);
             let fits = addresses.iter().enumerate().all(|(at, &address)| {
                 if let Some(&ahead) = addresses.get(at + 8) {
                     prefetch(ptr::without_provenance(ahead as usize));
                 }
                 // SAFETY: under the lock an address in the table is an entry's.
-                new.put(half_of(unsafe { Lent::<'_, M>::at(address) }.key()), address)
+                new.put((place.half_of)(unsafe { Lent::<'_, M>::at(address) }.key()), address)
             });
             if fits {
                 break new;
@@ -424,17 +463,20 @@ impl<M> Table<M> {
 
 impl Lines {
     /// An empty table of this many lines, which is not the one in force unless it has as many.
-    fn make(&mut self, count: usize) -> View {
+    fn make(&mut self, count: usize, arena: &Arena) -> View {
         let known = self.all.iter().find(|(known, _)| *known == count);
         let lines = match known {
-            Some((_, pages)) => pages.start(),
+            Some((_, memory)) => memory.start(),
             None => {
                 let bytes = count * size_of::<Line>();
-                let pages = Pages::new(bytes, if bytes < PAGE { align_of_line() } else { PAGE });
-                let start = pages.start();
+                let memory = match bytes {
+                    0..PAGE => Memory::Heap(Pages::new(bytes, size_of::<Line>())),
+                    _ => Memory::Span(arena.alloc_table(bytes)),
+                };
+                let start = memory.start();
                 // SAFETY: the memory is ours alone and as long.
                 unsafe { start.write_bytes(0, bytes) };
-                self.all.push((count, pages));
+                self.all.push((count, memory));
                 start
             }
         };
@@ -447,15 +489,10 @@ impl Lines {
             // Release, against the readers' loads: who sees this, sees the new table when he looks for it.
             word.store(0, Ordering::Release);
         }
-        let (_, pages) = self.all.iter().find(|(count, _)| *count == old.count).expect("it was made here");
+        let (_, memory) = self.all.iter().find(|(count, _)| *count == old.count).expect("it was made here");
         // SAFETY: all of it is zero, and nothing more is asked of it.
-        unsafe { give_back(pages.start(), pages.len()) };
+        unsafe { give_back(memory.start(), old.count * size_of::<Line>()) };
     }
-}
-
-/// What keeps a line in one cache line.
-const fn align_of_line() -> usize {
-    size_of::<Line>()
 }
 
 #[cfg(all(test, shuttle))]

@@ -32,8 +32,12 @@ impl Weight {
     }
 
     pub(crate) fn units_of<M>(self, key_len: usize, value_len: usize, expires: bool) -> u64 {
-        let charge = self.charge();
-        units::<M>(charge, key_len, value_len, expires)
+        units::<M>(self.charge(), key_len, value_len, expires, false)
+    }
+
+    /// As `units_of`, of an entry whose value is a Rust value of this size, in a cache with no meta.
+    pub(crate) fn units_of_value(self, key_len: usize, value_len: usize, expires: bool) -> u64 {
+        units::<()>(self.charge(), key_len, value_len, expires, true)
     }
 
     /// As the block says it.
@@ -48,23 +52,30 @@ impl Weight {
     }
 }
 
-fn units<M>(charge: Charge, key_len: usize, value_len: usize, expires: bool) -> u64 {
+fn units<M>(charge: Charge, key_len: usize, value_len: usize, expires: bool, is_value: bool) -> u64 {
     match charge {
         Charge::Entry => 1,
         Charge::Payload => (key_len.saturating_add(value_len) as u64).max(1),
-        Charge::Real if key_len > MAX_KEY || value_len > MAX_VALUE => u64::MAX,
-        Charge::Real => {
-            let hint = if expires { Wheel::BYTES_PER_HINT } else { 0 };
-            (taken::<M>(key_len, value_len) + BOOKKEEPING + hint) as u64
-        }
+        Charge::Real => real::<M>(key_len, value_len, expires, is_value),
         Charge::Units(units) => units,
     }
+}
+
+/// Apart, so that the others are the few instructions that they are.
+#[inline(never)]
+fn real<M>(key_len: usize, value_len: usize, expires: bool, is_value: bool) -> u64 {
+    if key_len > MAX_KEY || value_len > MAX_VALUE {
+        return u64::MAX;
+    }
+    let hint = if expires { Wheel::BYTES_PER_HINT } else { 0 };
+    (taken::<M>(key_len, value_len, is_value) + BOOKKEEPING + hint) as u64
 }
 
 impl<M> Hit<M> {
     /// What the entry is charged, in the cache's units.
     pub fn weight(&self) -> u64 {
-        units::<M>(self.charge(), self.key_len(), self.value_len(), self.expires().is_some())
+        let (key_len, value_len) = (self.key_len(), self.value_len());
+        units::<M>(self.charge(), key_len, value_len, self.expires().is_some(), self.is_value())
     }
 }
 

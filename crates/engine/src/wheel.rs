@@ -1,8 +1,8 @@
 //! A timing wheel: which hashes have something that expired by now.
 //!
-//! Hierarchical, after Varghese and Lauck (1987): 16 ms a bucket on the lowest level, 128 times as much on each of
-//! the next three, 49 days in all. What lies further off waits in a heap rather than going round the last level. A
-//! hint is a hash and a moment, 8 bytes, and points to nothing: it says "look here", so whoever deletes an entry
+//! Hierarchical, after Varghese and Lauck (1987): 256 ms a bucket on the lowest level, 64 times as much on each of
+//! the next three, 49 days in all. What lies further off waits in a heap rather than going round the last level. The
+//! bucket of the present is looked through, so a hint is given when it is due and not a tick later. A hint is a hash and a moment, 8 bytes, and points to nothing: it says "look here", so whoever deletes an entry
 //! leaves its hint to run out, and a shard whose wheel holds more than twice the hints it has use for builds it
 //! anew. Levels keep only the buckets that hold something, found by a bit each; so a wheel that is not used costs
 //! nothing, and time that passes with nothing due costs the same few steps, be it a tick or a century.
@@ -14,12 +14,12 @@ use std::collections::BinaryHeap;
 
 use crate::clock::Time;
 
-/// A tick is 2^4 ms: by so much a hint may be late. The promise of 10 ms is kept by the hit, which looks at the
-/// expiry itself; the wheel only gives memory back.
-const TICK_BITS: u32 = 4;
+/// A tick is 2^8 ms. Finer ones would want more buckets, each with a list of its own; coarser ones longer lists to look
+/// through at present.
+const TICK_BITS: u32 = 8;
 
-/// 128 buckets a level, as many as a machine's widest integer has bits.
-const DIGIT_BITS: u32 = 7;
+/// 64 buckets a level, as many as an integer has bits.
+const DIGIT_BITS: u32 = 6;
 const LEVELS: usize = 4;
 const TOP: usize = LEVELS - 1;
 
@@ -45,7 +45,7 @@ pub(crate) struct Wheel {
 
 impl Wheel {
     /// What a hint takes at most, the room its bucket holds in reserve included: 11 bytes, and 16 in the heap, for
-    /// what is more than 49 days off. Not in it: some 80 bytes for each bucket that holds anything, of 512.
+    /// what is more than 49 days off. Not in it: some 80 bytes for each bucket that holds anything, of 256.
     pub(crate) const BYTES_PER_HINT: usize = size_of::<Far>() * 4 / 3;
 
     pub(crate) fn new() -> Self {
@@ -59,12 +59,13 @@ impl Wheel {
     }
 
     /// Forgets all hints, and gives back their room. What was past stays past.
+    #[cfg(all(test, not(shuttle)))]
     pub(crate) fn clear(&mut self) {
         *self = Self { cursor: self.cursor, ..Self::new() };
     }
 
-    /// Has this hash looked at once `expires` is past. What is past already is given by the `advance` of a tick
-    /// later, with a moment that is past as well.
+    /// Has this hash looked at once `expires` is past. What is past already is given by the next `advance`, with a moment
+    /// that is past as well.
     pub(crate) fn add(&mut self, hash: u32, expires: Time) {
         self.len += 1;
         let step = self.place(hash, expires.as_millis().max(self.start()));
@@ -79,10 +80,10 @@ impl Wheel {
     /// Gives hints whose moment is past, each once, none before its moment, and at most `budget` of them.
     ///
     /// A hint that has to go down a level counts as one given: so a call costs what its budget says, and a hint
-    /// four steps in its life. Where the budget is spent, `is_due` stays true and the next call goes on; else all
-    /// has been given that was past a tick ago. A clock that went back gives nothing.
+    /// five steps in its life. Where the budget is spent, `is_due` stays true and the next call goes on; else all
+    /// has been given that is past. A clock that went back gives nothing.
     pub(crate) fn advance(&mut self, now: Time, budget: usize, due: &mut impl FnMut(u32, Time)) {
-        let end = ticks_past(now.as_millis());
+        let end = now.as_millis() >> TICK_BITS;
         let mut left = budget;
         loop {
             self.draw_near(&mut left);
@@ -91,12 +92,19 @@ impl Wheel {
             }
             let Some((level, start)) = self.earliest() else { if self.jump(end) { continue } else { break } };
             // On a higher level the cursor must not enter a bucket that is still to be dealt out.
-            if start > end || (level == 0 && start == end) {
+            if start > end {
                 self.move_to(end);
                 break;
             }
             self.move_to(start);
-            if level == 0 { self.give(&mut left, due) } else { self.cascade(level, &mut left) }
+            match level {
+                0 if start == end => {
+                    self.give_until(now.as_millis(), &mut left, due);
+                    break;
+                }
+                0 => self.give(&mut left, due),
+                _ => self.cascade(level, &mut left),
+            }
         }
         self.draw_near(&mut left);
         self.next = self.next_step();
@@ -116,13 +124,13 @@ impl Wheel {
         let tick = expires >> TICK_BITS;
         if let Some(level) = self.level(tick) {
             self.levels[level].push(digit(tick, level), Near { hash, low: expires as u32 });
-            return step_at(level, tick);
+            return if level == 0 { expires } else { entry(level, tick) };
         }
         if self.far.len() == self.far.capacity() {
             self.far.reserve_exact(headroom(self.far.len()));
         }
         self.far.push(Reverse(Far { high: (expires >> 32) as u32, low: expires as u32, hash }));
-        step_at(TOP, tick)
+        entry(TOP, tick)
     }
 
     /// The level for a tick that is not before the cursor; none if it is too far off.
@@ -161,6 +169,24 @@ impl Wheel {
         }
     }
 
+    /// Gives of the bucket the cursor stands at what is past.
+    fn give_until(&mut self, now: u64, left: &mut usize, due: &mut impl FnMut(u32, Time)) {
+        let (index, start) = (digit(self.cursor, 0), self.start());
+        let mut at = 0;
+        while *left > 0
+            && let Some(&hint) = self.levels[0].of(index).get(at)
+        {
+            if whole(start, hint) > now {
+                at += 1;
+                continue;
+            }
+            self.levels[0].pop_at(index, at);
+            *left -= 1;
+            self.len -= 1;
+            due(hint.hash, Time::from_millis(whole(start, hint)));
+        }
+    }
+
     /// Deals the bucket that the cursor has entered out to the levels below.
     fn cascade(&mut self, level: usize, left: &mut usize) {
         let index = digit(self.cursor, level);
@@ -189,39 +215,40 @@ impl Wheel {
 
     /// With nothing on any level: moves on to what is first in the heap, if that comes before `end`, else to `end`.
     fn jump(&mut self, end: u64) -> bool {
-        let first = self.far.peek().map(|Reverse(far)| far.tick()).filter(|&tick| tick < end);
+        let first = self.far.peek().map(|Reverse(far)| far.tick()).filter(|&tick| tick <= end);
         self.move_to(first.unwrap_or(end));
         first.is_some()
     }
 
     /// When the first thing is to be done, as the wheel stands.
     fn next_step(&self) -> u64 {
-        let near = self.earliest().map_or(u64::MAX, |(level, start)| step_at(level, start));
-        let far = self.far.peek().map_or(u64::MAX, |Reverse(far)| step_at(TOP, far.tick()));
+        let near = self.earliest().map_or(u64::MAX, |(level, tick)| match level {
+            0 => self.levels[0]
+                .of(digit(tick, 0))
+                .iter()
+                .map(|hint| self.whole(*hint))
+                .min()
+                .unwrap_or(u64::MAX),
+            _ => entry(level, tick),
+        });
+        let far = self.far.peek().map_or(u64::MAX, |Reverse(far)| entry(TOP, far.tick()));
         near.min(far)
     }
 
-    /// A hint's whole moment: the first after the cursor with these lower bits.
     fn whole(&self, hint: Near) -> u64 {
-        let start = self.start();
-        start + u64::from(hint.low.wrapping_sub(start as u32))
+        whole(self.start(), hint)
     }
 }
 
-/// As many ticks are past, to their last millisecond.
-fn ticks_past(now: u64) -> u64 {
-    let last = (1 << TICK_BITS) - 1;
-    (now >> TICK_BITS) + u64::from(now & last == last)
+/// A hint's whole moment: the first after `start` with these lower bits.
+fn whole(start: u64, hint: Near) -> u64 {
+    start + u64::from(hint.low.wrapping_sub(start as u32))
 }
 
-/// The moment at which `advance` first does something about this tick, if it stands on this level: on the lowest the
-/// tick's last moment, on others the first that brings the cursor into its bucket.
-fn step_at(level: usize, tick: u64) -> u64 {
-    if level == 0 {
-        return (tick << TICK_BITS) | ((1 << TICK_BITS) - 1);
-    }
+/// The moment at which the cursor enters a tick's bucket on a level.
+fn entry(level: usize, tick: u64) -> u64 {
     let shift = DIGIT_BITS * level as u32;
-    (tick >> shift << shift << TICK_BITS).saturating_sub(1)
+    tick >> shift << shift << TICK_BITS
 }
 
 /// The number of a tick's bucket on a level.
@@ -286,7 +313,7 @@ impl Far {
 #[derive(Default)]
 struct Level {
     /// A bit for each bucket that holds something.
-    held: u128,
+    held: u64,
     /// Those buckets, by their numbers.
     buckets: Vec<Vec<Near>>,
 }
@@ -318,13 +345,19 @@ impl Level {
         bucket.push(hint);
     }
 
+    /// What a bucket holds.
+    fn of(&self, index: u32) -> &[Near] {
+        if self.holds(index) { &self.buckets[self.place(index)] } else { &[] }
+    }
+
     fn pop(&mut self, index: u32) -> Option<Near> {
-        if !self.holds(index) {
-            return None;
-        }
+        self.pop_at(index, self.of(index).len().checked_sub(1)?)
+    }
+
+    fn pop_at(&mut self, index: u32, at: usize) -> Option<Near> {
         let place = self.place(index);
         let bucket = &mut self.buckets[place];
-        let hint = bucket.pop();
+        let hint = Some(bucket.swap_remove(at));
         if bucket.is_empty() {
             self.held ^= 1 << index;
             self.buckets.remove(place);

@@ -3,7 +3,6 @@
 //! Each command is a file, with its flags. It asks over HTTP what the node's fronts answer, as any client would, and
 //! ends with an exit code that scripts can rely on. Nothing here knows how a node works, and nothing is kept.
 
-mod amount;
 mod call;
 mod client;
 mod counts;
@@ -18,7 +17,6 @@ mod payload;
 mod remove;
 mod set;
 mod stat;
-mod table;
 mod times;
 mod url;
 

@@ -4,13 +4,13 @@ use carrotcache::{GroupName, Key};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::ask::amount::{bytes, long_time};
+use crate::amount::{bytes, long_time};
 use crate::ask::call::Call;
 use crate::ask::error::AskError;
 use crate::ask::flags::{NodeFlags, key};
 use crate::ask::output;
-use crate::ask::table::{Table, name};
 use crate::line::in_one_line;
+use crate::table::{Table, name};
 
 /// What help shows.
 pub const EXAMPLE: &str = "\

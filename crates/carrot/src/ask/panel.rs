@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 
-use crate::ask::amount::{bytes, count, long_time, percent, rate, seconds, signed};
+use crate::amount::{bytes, count, long_time, percent, rate, seconds, signed};
 use crate::ask::counts::{GroupCounts, PeerCounts, Snapshot, Tally};
-use crate::ask::table::{Column, Table, fit, name, number};
 use crate::line::in_one_line;
+use crate::table::{Column, Table, fit, name, number};
 
 /// As much of a group's name as is shown; it may be 64 characters long.
 const GROUP: Column = name("group", 16);

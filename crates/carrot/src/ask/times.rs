@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::ask::amount::seconds;
+use crate::amount::seconds;
 
 /// Times, counted up to one moment or between two.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -29,6 +29,7 @@ mod owner_and_stat;
 mod page;
 mod process;
 mod refusals;
+mod replaying;
 mod scripted;
 mod start;
 mod strangers;

@@ -21,6 +21,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["cache"],
             &["compact", "room"],
             &["insert", "iter", "loading", "many"],
+            &["readme", "typed"],
             // lib.rs.
             &[""],
         ],

@@ -327,7 +327,33 @@ mod tests { fn cache() { carrot_engine::Cache::new(); } } //~ Engine
                 "//! Only says it: //~ Forbid\n// #![forbid(unsafe_code)]\nfn f() { \"#![forbid(unsafe_code)]\" }\n",
             ),
             ("crates/carrotcache/src/lib.rs", "//! Allows it again. //~ Forbid\n#![deny(unsafe_code)]\n"),
-            ("crates/bench/src/main.rs", "//! Keeps to it.\n#![forbid(unsafe_code)]\n"),
+            ("crates/sim/src/main.rs", "//! Keeps to it.\n#![forbid(unsafe_code)]\n"),
+            ("crates/bench/src/main.rs", "//! Denies it, for one file may.\n#![deny(unsafe_code)]\n"),
+            (
+                "crates/bench/src/alloc.rs",
+                "//! The one file of the bench with unsafe code.
+// SAFETY: all is passed on.
+unsafe impl GlobalAlloc for Counting {}
+
+fn f() {}
+fn f() { unsafe { g() } } //~ Safety
+",
+            ),
+            (
+                "crates/bench/src/hits.rs",
+                "//! Another file, which has unsafe code as well.
+#![allow(unsafe_code)]
+// SAFETY: explained, where there may be none.
+fn f() { unsafe { g() } } //~ Unsafe
+",
+            ),
+            (
+                "crates/bench/src/engine/alloc.rs",
+                "//! Named alike, which is not enough to have unsafe code.
+// SAFETY: explained, where there may be none.
+unsafe impl Send for F {} //~ Unsafe
+",
+            ),
             ("crates/engine/src/lib.rs", "//! Need not forbid it.\nmod block;\n"),
             (
                 "crates/engine/src/block.rs",
@@ -361,6 +387,13 @@ fn f() { r\"unsafe { }\" }
 fn g() { unsafe { h() } } //~ Unsafe
 ",
             ),
+        ],
+    ),
+    (
+        "unsafe code, neither forbidden nor denied where one file may have it",
+        &[
+            ("crates/bench/src/main.rs", "//! Only warns of it. //~ Forbid\n#![warn(unsafe_code)]\n"),
+            ("crates/bench/src/alloc.rs", "//! Here is no unsafe code at all.\nfn f() {}\n"),
         ],
     ),
     (

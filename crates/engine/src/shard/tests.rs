@@ -17,13 +17,14 @@ struct Alone {
 
 impl Alone {
     fn new(is_lru: bool) -> Self {
-        let shard = Shard::new(is_lru, None);
+        let arena = Arena::new(None);
+        let shard = Shard::new(is_lru, None, &arena);
         shard.lock().set_quota(1 << 40);
-        Self { shard, keys: Keys::new(Some(1)), clock: Clock::manual(), arena: Arena::new(None) }
+        Self { shard, keys: Keys::new(Some(1)), clock: Clock::manual(), arena }
     }
 
     fn ground(&self) -> Ground<'_> {
-        Ground { keys: &self.keys, clock: &self.clock }
+        Ground { keys: &self.keys, arena: &self.arena, clock: &self.clock }
     }
 
     fn hash(&self, key: u32) -> u64 {
@@ -44,10 +45,13 @@ impl Alone {
         };
         let hit = Hit::new_in(&self.arena, &parts);
         let (hash, ground, mut shard) = (self.keys.hash(&key), self.ground(), self.shard.lock());
-        let old = shard.replace(hash, &hit, ground).or_else(|| {
-            let admitted = shard.admit(hash, &hit, 1 << 40);
-            shard.enter(hash, &hit, admitted, ground)
-        });
+        let old = match shard.older(hash, &key) {
+            Some(older) => Some(shard.replace(hash, &hit, &older, ground)),
+            None => {
+                let admitted = shard.admit(hash, &hit, None, 1 << 40);
+                shard.enter(hash, &hit, &admitted, ground)
+            }
+        };
         drop(shard);
         drop(old);
         hit
@@ -59,7 +63,7 @@ impl Alone {
 
     fn expire(&self) -> usize {
         let mut left = Vec::new();
-        self.shard.lock().expire(self.ground(), &mut left);
+        self.shard.lock().expire(self.ground(), &mut |gone| left.push(gone));
         assert!(left.iter().all(|left| left.cause == Cause::Expired));
         left.len()
     }

@@ -37,21 +37,29 @@ pub(super) fn draft(arena: &Arena, key: &[u8], value: &[u8]) -> Hit<()> {
 
 impl Stage {
     pub(super) fn new(half_of: fn(&[u8]) -> u32) -> Self {
-        Self::of(half_of, Table::new(None))
+        let arena = Arena::new(None);
+        let made = Table::new(None, &arena);
+        Self::of(half_of, made, arena)
     }
 
     #[cfg(not(shuttle))]
     pub(super) fn foreseeing(half_of: fn(&[u8]) -> u32, entries: usize) -> Self {
-        Self::of(half_of, Table::new(Some(entries)))
+        let arena = Arena::new(None);
+        let made = Table::new(Some(entries), &arena);
+        Self::of(half_of, made, arena)
     }
 
-    fn of(half_of: fn(&[u8]) -> u32, (table, lines): (Table<()>, Lines)) -> Self {
-        Self { table, lines: Mutex::new(lines), half_of, arena: Arena::new(None) }
+    fn of(half_of: fn(&[u8]) -> u32, (table, lines): (Table<()>, Lines), arena: Arena) -> Self {
+        Self { table, lines: Mutex::new(lines), half_of, arena }
     }
 
     /// A block that is in no table.
     pub(super) fn draft(&self, key: &[u8], value: &[u8]) -> Hit<()> {
         draft(&self.arena, key, value)
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { half_of: &self.half_of, arena: &self.arena }
     }
 
     /// Stores a value, in place of the key's older one.
@@ -62,7 +70,7 @@ impl Stage {
         let old = self.table.entry(&lines, half, key).map(|entry| entry.address());
         let old = old.map(|old| self.table.replace(&mut lines, half, old, hit.clone()));
         if old.is_none() {
-            self.table.insert(&mut lines, half, hit, &self.half_of);
+            self.table.insert(&mut lines, half, hit, self.place());
         }
         drop(lines);
         drop(old);
@@ -77,12 +85,12 @@ impl Stage {
     }
 
     pub(super) fn clear(&self) -> usize {
-        let gone = self.table.clear(&mut self.lines.lock());
+        let gone = self.table.clear(&mut self.lines.lock(), &self.arena);
         gone.len()
     }
 
     pub(super) fn shrink(&self) {
-        self.table.shrink(&mut self.lines.lock(), &self.half_of);
+        self.table.shrink(&mut self.lines.lock(), self.place());
     }
 
     /// Has the key's entry moved to another block, unless somebody holds it.
