@@ -46,7 +46,7 @@ mod tests {
     /// Resident bytes that no block uses, as a part of those that blocks use.
     fn waste(cache: &Cache<()>) -> f64 {
         let (resident, used) = cache.shared.arena.resident();
-        (resident - used) as f64 / (used as f64).max((64 << 10) as f64)
+        (resident - used) as f64 / (used as f64).max(65_536.0)
     }
 
     #[test]
