@@ -38,6 +38,9 @@ const MAX_SHARDS: usize = 1024;
 /// emptied then, if they lie sparse: so many that this keeps up with values that change their sizes.
 const LEFT_BETWEEN_LOOKS: u64 = 256;
 const CHUNKS_AT_A_LOOK: u64 = 4;
+/// So many bytes of a value count as another entry, up to so many: large blocks are few to a chunk.
+const LARGE: u64 = 256;
+const MOST_OF_ONE: u64 = 64;
 /// The part of the capacity that one entry may weigh.
 const LARGEST_PART: u64 = 8;
 
@@ -474,7 +477,7 @@ impl<M> Shared<M> {
         let mut panic = None;
         let mut count = 0;
         for Left { hit, cause } in left {
-            count += 1;
+            count += 1 + (hit.value_len() as u64 / LARGE).min(MOST_OF_ONE);
             if let Some(listener) = &self.listener {
                 let told = catch_unwind(AssertUnwindSafe(|| listener(&hit, cause)));
                 // The first one is the caller's; the others are told of all the same.

@@ -28,3 +28,77 @@ impl<M> Shared<M> {
         }
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use crate::cache::Cache;
+    use crate::clock::Clock;
+    use crate::weight::Weight;
+
+    fn cache() -> Cache<()> {
+        Cache::builder().capacity(1 << 30).shards(4).seed(1).clock(Clock::manual()).build()
+    }
+
+    fn put(cache: &Cache<()>, key: u32, value: &[u8]) {
+        cache.insert_if(&key.to_le_bytes(), value, (), Weight::Real, None, || true).unwrap();
+    }
+
+    /// Resident bytes that no block uses, as a part of those that blocks use.
+    fn waste(cache: &Cache<()>) -> f64 {
+        let (resident, used) = cache.shared.arena.resident();
+        (resident - used) as f64 / (used as f64).max(65_536.0)
+    }
+
+    #[test]
+    fn removes_that_leave_blocks_sparse_give_their_memory_back() {
+        for (len, count) in [(100, 60_000), (3000, 8000), (15_000, 4000)] {
+            let cache = cache();
+            (0..count).for_each(|key| put(&cache, key, &vec![7; len]));
+            let mut dice = 1_u64;
+            for key in 0..count {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                if dice >> 61 != 0 {
+                    drop(cache.remove(&key.to_le_bytes()));
+                }
+            }
+            assert!(waste(&cache) < 0.25, "{len}: {} wasted", waste(&cache));
+            let all = cache.iter().all(|hit| hit.len() == len && hit.iter().all(|&byte| byte == 7));
+            assert!(all && cache.iter().count() == cache.len());
+        }
+    }
+
+    #[test]
+    fn what_is_held_stays_where_it_is_while_all_around_it_is_moved() {
+        let cache = cache();
+        (0..40_000).for_each(|key| put(&cache, key, &key.to_le_bytes().repeat(25)));
+        let held: Vec<_> =
+            (0..40_000_u32).step_by(400).map(|key| cache.get(&key.to_le_bytes()).unwrap()).collect();
+        let places: Vec<_> = held.iter().map(|hit| hit.as_ptr()).collect();
+        (0..40_000_u32).filter(|key| key % 10 != 0).for_each(|key| drop(cache.remove(&key.to_le_bytes())));
+        (0..2000).for_each(|n| put(&cache, 100_000 + n, b""));
+        assert!(held.iter().zip(places).all(|(hit, place)| hit.as_ptr() == place));
+        for key in (0..40_000_u32).step_by(10) {
+            assert_eq!(&*cache.get(&key.to_le_bytes()).unwrap(), key.to_le_bytes().repeat(25));
+        }
+        // At most the chunks in which something is held, beside the usual.
+        let (resident, used) = cache.shared.arena.resident();
+        assert!(resident - used < used / 4 + (held.len() as u64 + 3) * (64 << 10), "{resident} of {used}");
+        drop(cache);
+        assert!(held.iter().all(|hit| hit.chunks(4).all(|part| part == hit.key())));
+    }
+
+    #[test]
+    fn a_cleared_cache_keeps_no_memory_of_its_entries_but_what_is_held() {
+        let cache = cache();
+        for key in 0..5000 {
+            put(&cache, key, &vec![1; key as usize % 3000]);
+        }
+        let held = cache.get(&4000_u32.to_le_bytes()).unwrap();
+        cache.clear();
+        let (resident, used) = cache.shared.arena.resident();
+        assert!(used > 0 && used < 4096, "{used}");
+        assert!(resident < 91 * (64 << 10), "a chunk for each size at most: {resident}");
+        assert_eq!(held.len(), 1000);
+        assert_eq!((cache.shared.budget.used(), cache.weight()), (0, 0));
+    }
+}

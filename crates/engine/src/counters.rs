@@ -45,7 +45,7 @@ pub(crate) fn seat() -> Option<usize> {
 
 #[cold]
 fn take_seat() -> Option<usize> {
-    let take = |taken: u64| (taken != u64::MAX).then_some(taken | (taken + 1));
+    let take = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
     let before = TAKEN.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).ok()?;
     Some(before.trailing_ones() as usize)
 }
@@ -131,5 +131,22 @@ mod tests {
         }
         let threads = 2 * (SEATS as u64 + 40);
         assert_eq!(counters.sums(), (threads * 1000, threads));
+    }
+
+    #[test]
+    fn when_every_seat_is_taken_the_others_share_a_line() {
+        let counters = Counters::new();
+        let all = std::sync::Barrier::new(SEATS + 10);
+        std::thread::scope(|scope| {
+            for _ in 0..SEATS + 10 {
+                scope.spawn(|| {
+                    counters.hit();
+                    // Nobody leaves before all have a seat, or have found none.
+                    all.wait();
+                    counters.hit();
+                });
+            }
+        });
+        assert_eq!(counters.sums(), (2 * (SEATS as u64 + 10), 0));
     }
 }

@@ -130,18 +130,20 @@ impl S3Fifo {
 
     /// One step towards room: the next victim, or a move. `None`: there is no major entry. `coming` is the weight that
     /// is about to come into small: counted before the queue is chosen, or large entries push each other out of it.
+    /// Who is not `patient` has no entry go round again for its hits.
     pub(crate) fn evict<M>(
         &mut self,
         queues: &mut Queues<M>,
         share: u64,
         coming: u64,
+        patient: bool,
         hash_of: &impl Fn(&[u8]) -> u64,
     ) -> Option<Victim> {
         let small_is_heavy = queues.weight(Queue::Small) + coming > self.small_target(share);
         if queues.len(Queue::Main) == 0 || (small_is_heavy && queues.len(Queue::Small) > 0) {
-            self.evict_small(queues, share, hash_of)
+            self.evict_small(queues, share, patient, hash_of)
         } else {
-            self.evict_main(queues, share, hash_of)
+            self.evict_main(queues, share, patient, hash_of)
         }
     }
 
@@ -149,13 +151,14 @@ impl S3Fifo {
         &mut self,
         queues: &mut Queues<M>,
         share: u64,
+        patient: bool,
         hash_of: &impl Fn(&[u8]) -> u64,
     ) -> Option<Victim> {
         queues.prefetch(Queue::Small, 1);
         let oldest = queues.oldest(Queue::Small)?;
         let hits = oldest.hits();
         let admitted = hits >= MAX_HITS;
-        if admitted || (hits > 0 && self.small > SMALL_IS_LARGE) {
+        if admitted || (hits > 0 && patient && self.small > SMALL_IS_LARGE) {
             oldest.set_hits(0);
             let to = if admitted { Queue::Main } else { Queue::Small };
             queues.requeue_oldest(Queue::Small, to);
@@ -170,13 +173,14 @@ impl S3Fifo {
         &mut self,
         queues: &mut Queues<M>,
         share: u64,
+        patient: bool,
         hash_of: &impl Fn(&[u8]) -> u64,
     ) -> Option<Victim> {
         queues.prefetch(Queue::Main, 3);
         let oldest = queues.oldest(Queue::Main)?;
         let hits = oldest.hits();
         let is_worth_it = oldest.weight() as f64 <= average(queues) * f64::from(hits) * WORTH;
-        if hits > 0 && is_worth_it {
+        if hits > 0 && patient && is_worth_it {
             oldest.set_hits(hits - 1);
             self.rank(Queue::Main, (self.frequency(&oldest) + 1).min(MAX_COUNT)).write(&oldest);
             queues.requeue_oldest(Queue::Main, Queue::Main);

@@ -22,6 +22,8 @@ use crate::wheel::Wheel;
 const EXPIRED_AT_ONCE: usize = 32;
 /// As many times that many hints are looked at before a live entry has to leave though expired ones may be left.
 const EXPIRY_ROUNDS: u32 = 128;
+/// Entries that one eviction lets go round again for their hits. Readers may hit them as fast as it passes them by.
+const MOST_MOVES: u32 = 1024;
 /// A wheel holds at most twice the hints it has use for, and these.
 const SPARE_HINTS: usize = 64;
 /// The clock is told of expiries a second ahead, so that it need not be told of each.
@@ -394,6 +396,7 @@ impl<'a, M> Locked<'a, M> {
 
     fn evict_major(&mut self, share: u64, coming: Coming, ground: Ground<'_>) -> Option<Left<M>> {
         let state = &mut *self.state;
+        let mut moves = 0;
         let (address, hash) = loop {
             match &mut state.order {
                 Order::Lru => {
@@ -401,12 +404,12 @@ impl<'a, M> Locked<'a, M> {
                     break (oldest.address(), ground.keys.hash(oldest.key()));
                 }
                 Order::S3Fifo(policy) => {
-                    match policy
-                        .evict(&mut state.queues, share, coming.small, &|key| ground.keys.hash(key))?
-                    {
+                    let (hash_of, patient) = (|key: &[u8]| ground.keys.hash(key), moves < MOST_MOVES);
+                    match policy.evict(&mut state.queues, share, coming.small, patient, &hash_of)? {
                         Victim::Evict { address, hash } => break (address, hash),
                         Victim::Moved { admitted } => state.stats.admissions += u64::from(admitted),
                     }
+                    moves += 1;
                 }
             }
         };
@@ -431,9 +434,11 @@ impl<'a, M> Locked<'a, M> {
     /// not hit since it last had its turn.
     pub(crate) fn evict_minor(&mut self, ground: Ground<'_>) -> Option<Left<M>> {
         let State { queues, order, .. } = &mut *self.state;
+        let mut moves = 0;
         let (address, half) = loop {
             let oldest = queues.oldest(Queue::Minor)?;
-            if matches!(order, Order::Lru) || oldest.hits() == 0 {
+            moves += 1;
+            if matches!(order, Order::Lru) || oldest.hits() == 0 || moves > MOST_MOVES {
                 break (oldest.address(), ground.keys.half(oldest.key()));
             }
             oldest.set_hits(oldest.hits() - 1);

@@ -33,7 +33,7 @@ fn what_the_fuzzer_found_worth_keeping_holds_to_the_contract() {
 
 #[test]
 fn random_operations_hold_to_the_contract() {
-    for seed in 0..100 {
+    for seed in 0..50 {
         let failed = std::panic::catch_unwind(|| run::run(&random(seed, 1000))).is_err();
         assert!(!failed, "with seed {seed}");
     }
@@ -41,7 +41,7 @@ fn random_operations_hold_to_the_contract() {
 
 #[test]
 fn long_runs_hold_to_it_too() {
-    for seed in 1000..1003 {
+    for seed in 1000..1002 {
         let failed = std::panic::catch_unwind(|| run::run(&random(seed, 20_000))).is_err();
         assert!(!failed, "with seed {seed}");
     }

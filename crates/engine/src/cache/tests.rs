@@ -283,3 +283,112 @@ fn any_number_of_entries_may_be_foreseen() {
         assert_eq!(cache.len() as u64, entries.min(100));
     }
 }
+
+#[test]
+fn tiny_capacities_hold_what_they_can_and_no_more() {
+    for policy in [Policy::Default, Policy::Lru] {
+        for (capacity, shards) in [(0, 1), (0, 16), (1, 1), (1, 16), (2, 64), (7, 8), (9, 4)] {
+            let cache: Cache<u32> = Cache::builder().capacity(capacity).policy(policy).shards(shards).build();
+            for n in 0..300_u32 {
+                let stored = cache.insert_if(&n.to_le_bytes(), b"v", 0, Weight::Entry, None, || true);
+                assert_eq!(stored.is_ok(), capacity > 0);
+                assert_eq!(cache.get(&n.to_le_bytes()).is_some(), capacity > 0);
+                assert!(cache.weight() <= capacity && cache.len() as u64 <= capacity);
+            }
+            assert!(cache.weight() >= capacity.min(1));
+        }
+    }
+}
+
+#[test]
+fn values_of_no_bytes_are_kept_and_those_larger_than_the_capacity_pass_by() {
+    let cache: Cache<u32> = Cache::builder().capacity(1 << 16).build();
+    for weight in [Weight::Payload, Weight::Real] {
+        for key in [&b""[..], b"k"] {
+            let stored = cache.insert_if(key, b"", 7, weight, None, || true).unwrap();
+            assert_eq!((stored.key(), &*stored, &*cache.get(key).unwrap()), (key, &b""[..], &b""[..]));
+        }
+        for len in [(1 << 13) + 1, 1 << 16, 1 << 20] {
+            let refused = cache.insert_if(b"large", &vec![1; len], 7, weight, None, || true);
+            assert!(refused.is_err() && cache.get(b"large").is_none() && cache.len() == 2);
+        }
+    }
+    assert_eq!((cache.stats().refused, cache.stats().evictions), (6, 0));
+}
+
+#[test]
+fn a_clock_that_stands_still_expires_nothing_and_one_that_jumps_by_years_all() {
+    let clock = Clock::manual();
+    let cache: Cache<u32> = Cache::builder().capacity(1000).clock(clock.clone()).build();
+    let year = Duration::from_hours(24 * 365);
+    for round in 0..5 {
+        for n in 0..200_u32 {
+            let expires = clock.now() + Duration::from_millis(1 + u64::from(n) * 100_000_000);
+            cache.insert_if(&n.to_le_bytes(), b"v", 0, Weight::Entry, Some(expires), || true).unwrap();
+        }
+        assert!((0..200_u32).all(|n| cache.get(&n.to_le_bytes()).is_some()));
+        clock.advance(year * 20 * (round + 1));
+        assert!((0..200_u32).all(|n| cache.peek(&n.to_le_bytes()).is_none()));
+        // Writes find them all, each some.
+        for n in 0..200_u32 {
+            cache.insert_if(&(1000 + n).to_le_bytes(), b"v", 0, Weight::Entry, None, || true).unwrap();
+        }
+        assert_eq!(cache.len(), 200);
+        cache.clear();
+    }
+    clock.advance(Duration::MAX);
+    let late = cache.insert_if(b"late", b"v", 0, Weight::Entry, Some(clock.now() + year), || true).unwrap();
+    assert!(late.expires().is_some());
+    assert!(cache.get(b"late").is_some(), "the clock stands at its end, and does not go round");
+}
+
+#[test]
+fn get_many_of_any_number_answers_as_so_many_gets() {
+    for policy in [Policy::Default, Policy::Lru] {
+        let cache: Cache<u32> = Cache::builder().capacity(500).policy(policy).shards(4).seed(5).build();
+        (0..200_u32).step_by(2).for_each(|n| drop(put(&cache, &n.to_le_bytes(), &n.to_le_bytes())));
+        for count in [0, 1, 2, 15, 16, 17, 31, 32, 33, 200, 1000] {
+            let keys: Vec<[u8; 4]> = (0..count).map(|n: u32| (n * 7 % 200).to_le_bytes()).collect();
+            let before = cache.stats();
+            let many: Vec<Option<Vec<u8>>> =
+                cache.get_many(&keys).into_iter().map(|hit| hit.map(|hit| hit.to_vec())).collect();
+            let stats = cache.stats();
+            let one_by_one: Vec<_> = keys.iter().map(|key| cache.get(key).map(|hit| hit.to_vec())).collect();
+            assert_eq!(many, one_by_one);
+            let hits = many.iter().flatten().count() as u64;
+            assert_eq!(stats.hits - before.hits, hits);
+            assert_eq!(stats.misses - before.misses, u64::from(count) - hits);
+        }
+    }
+}
+
+#[test]
+fn a_listener_that_panics_leaves_the_cache_whole_and_is_told_of_the_others() {
+    let told = Arc::new(Mutex::new(0));
+    let notes = Arc::clone(&told);
+    let cache: Cache<u32> = Cache::builder()
+        .capacity(100)
+        .shards(2)
+        .listener(Arc::new(move |_: &Hit<u32>, _| {
+            *notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner) += 1;
+            panic!("a listener's fault");
+        }))
+        .build();
+    let caught = |run: &dyn Fn()| catch_unwind(AssertUnwindSafe(run)).is_err();
+    let mut panics = 0;
+    for n in 0..500_u32 {
+        let weight = Weight::Units(1 + u64::from(n % 12));
+        panics += u32::from(caught(&|| {
+            drop(cache.insert_if(&n.to_le_bytes(), b"v", 0, weight, None, || true));
+        }));
+        panics += u32::from(n % 5 == 0 && caught(&|| drop(cache.remove(&n.to_le_bytes()))));
+        assert_eq!(cache.weight(), cache.iter().map(|hit| hit.weight()).sum::<u64>());
+    }
+    assert!(caught(&|| cache.clear()));
+    let stats = cache.stats();
+    assert!(panics > 100);
+    assert_eq!(
+        stats.inserts - stats.entries,
+        *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    );
+}

@@ -10,8 +10,8 @@ use shuttle::{check_pct, check_random, thread};
 use super::stage::{Stage, same, spread};
 
 fn check(test: impl Fn() + Send + Sync + Copy + 'static) {
-    check_random(test, 1500);
-    check_pct(test, 1500, 3);
+    check_random(test, 500);
+    check_pct(test, 1000, 3);
 }
 
 /// Runs what a writer does beside two looks for `key`, each of which has to satisfy `judge`.

@@ -19,7 +19,7 @@ type Told = Arc<Mutex<Vec<(usize, Meta, Cause)>>>;
 const KEYS: u8 = 64;
 
 /// Does what these bytes say; panics where a cache breaks its contract.
-pub fn run(bytes: &[u8]) {
+pub(crate) fn run(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
     let mut world = World::new(&mut bytes);
     let mut steps = 0_u32;
@@ -355,7 +355,7 @@ impl World {
 
     /// Seldom, else nothing else would be tried.
     fn clear(&mut self, at: usize, byte: u8) {
-        if byte % 8 == 0 {
+        if byte.is_multiple_of(8) {
             self.sides[at].cache.clear();
             self.follow(Kind::Clear(at));
             assert!(self.sides[at].held.is_empty() && self.sides[at].cache.is_empty());
