@@ -182,6 +182,7 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
             usize::try_from(fair.saturating_add(fair / 32)).unwrap_or(usize::MAX)
         };
         let foreseen = self.expected.map(|entries| part(entries.min(capacity)));
+        let has_values = self.drop_value.is_some();
         let arena = Arena::new(self.drop_value);
         let shared = Arc::new(Shared {
             shards: (0..shards).map(|_| Shard::new(is_lru, foreseen, &arena)).collect(),
@@ -197,6 +198,7 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
             is_minor: self.is_minor,
             clock: self.clock.unwrap_or_else(Clock::system),
             listener: self.listener,
+            has_values,
             refused: AtomicU64::new(0),
             unwanted: AtomicU64::new(0),
             turn: AtomicU64::new(0),
@@ -245,6 +247,8 @@ pub(crate) struct Shared<M> {
     is_minor: fn(&M) -> bool,
     pub(crate) clock: Clock,
     listener: Option<Listener<M>>,
+    /// Entries may hold Rust values, whose drop is foreign code.
+    has_values: bool,
     pub(crate) refused: AtomicU64,
     pub(crate) unwanted: AtomicU64,
     /// Where the next eviction for another sharer begins, so that no shard bears them all.
@@ -478,14 +482,17 @@ impl<M> Shared<M> {
         let mut count = 0;
         for Left { hit, cause } in left {
             count += 1 + (hit.value_len() as u64 / LARGE).min(MOST_OF_ONE);
-            if let Some(listener) = &self.listener {
-                let told = catch_unwind(AssertUnwindSafe(|| listener(&hit, cause)));
-                // The first one is the caller's; the others are told of all the same.
-                panic = panic.or(told.err());
+            if self.listener.is_none() && !self.has_values {
+                hit.retire(&self.arena);
+                continue;
             }
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                self.listener.iter().for_each(|listener| listener(&hit, cause));
+            }));
             // Apart, since a Rust value in it may panic as well when it is dropped.
             let dropped = catch_unwind(AssertUnwindSafe(|| hit.retire(&self.arena)));
-            panic = panic.or(dropped.err());
+            // The first one is the caller's; the others are told of all the same.
+            panic = panic.or(told.err()).or(dropped.err());
         }
         if count > 0 {
             self.compact(self.counters.left(count, LEFT_BETWEEN_LOOKS) * CHUNKS_AT_A_LOOK);

@@ -30,8 +30,8 @@ const STAMPS: u8 = 128;
 const IN_REACH: u64 = 32;
 /// A quarter of the stamps is dead, so that there is time to sweep what bears them.
 const OLDEST: u8 = STAMPS / 4 * 3;
-/// A stamp's turn sweeps this part of the lines: all of them twice while a quarter of the stamps turns.
-const SWEEPS: usize = 16;
+/// A stamp's turn sweeps this part of the lines: all of them while a quarter of the stamps turns, and some to spare.
+const SWEEPS: usize = 28;
 
 /// The largest count that a ghost can carry.
 pub(crate) const MAX_COUNT: u8 = 7;

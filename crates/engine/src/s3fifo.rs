@@ -154,7 +154,6 @@ impl S3Fifo {
         patient: bool,
         hash_of: &impl Fn(&[u8]) -> u64,
     ) -> Option<Victim> {
-        queues.prefetch(Queue::Small, 1);
         let oldest = queues.oldest(Queue::Small)?;
         let hits = oldest.hits();
         let admitted = hits >= MAX_HITS;
@@ -176,7 +175,7 @@ impl S3Fifo {
         patient: bool,
         hash_of: &impl Fn(&[u8]) -> u64,
     ) -> Option<Victim> {
-        queues.prefetch(Queue::Main, 3);
+        queues.prefetch(Queue::Main, 2);
         let oldest = queues.oldest(Queue::Main)?;
         let hits = oldest.hits();
         let is_worth_it = oldest.weight() as f64 <= average(queues) * f64::from(hits) * WORTH;

@@ -229,9 +229,9 @@ impl<'a, M> Locked<'a, M> {
         if let Order::S3Fifo(policy) = &self.state.order {
             policy.prefetch(hash);
         }
-        for (queue, ahead) in [(Queue::Main, 0), (Queue::Main, 1), (Queue::Main, 2), (Queue::Small, 0)] {
-            self.state.queues.prefetch(queue, ahead);
-        }
+        // The oldest were read by the eviction before.
+        self.state.queues.prefetch(Queue::Small, 1);
+        self.state.queues.prefetch(Queue::Main, 1);
     }
 
     /// The entry of a key, as a reader would find it.
