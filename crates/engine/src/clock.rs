@@ -5,10 +5,10 @@
 //!
 //! A hit must not pay for reading the system's clock. It compares the entry's expiry with one atomic of coarse
 //! time, which a small thread refreshes every few milliseconds while any cache of this clock holds an entry that
-//! can still expire. Only within `MARGIN` of the expiry, by coarse time, does the hit ask the exact clock; hence an
-//! entry is served past its ttl only if that thread is late by more than the margin. The thread starts with the
-//! first entry that has an expiry, parks when there is none left, and ends with the clock's last handle. It never
-//! touches a cache.
+//! can still expire. Only within `MARGIN` of the expiry, by coarse time, does the hit ask the exact clock, or where coarse
+//! time is older than the margin: that the processor's counter of cycles tells, for the thread may be late, stopped, or
+//! left behind by a fork. So no entry is served past its moment, whatever becomes of the thread. It starts with the first
+//! entry that has an expiry, parks when there is none left, and ends with the clock's last handle. It never touches a cache.
 
 use std::fmt;
 use std::ops::Add;
@@ -17,11 +17,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often coarse time is refreshed. The promise is 10 ms; two are left for the thread to wake up in.
+use crate::cycles::cycles;
+
+/// How often coarse time is refreshed: often beside the margin, and seldom enough to cost nothing.
 const TICK: Duration = Duration::from_millis(8);
 
-/// How near to an expiry coarse time is no longer trusted, in milliseconds. Ten times the promise: a thread of a
-/// busy machine is late by some milliseconds often, by 100 hardly ever.
+/// How near to an expiry coarse time is no longer trusted, and how old it may be, in milliseconds. A thread of a busy
+/// machine is late by some milliseconds often, by 100 seldom; the less the margin, the more hits ask the exact clock.
 const MARGIN: u64 = 100;
 
 /// A moment: milliseconds since its clock was made. Moments of two clocks have nothing to do with each other.
@@ -105,8 +107,10 @@ impl Clock {
     pub(crate) fn is_past(&self, expires: Time) -> bool {
         match &self.0 {
             Kind::System(owner) => {
-                let coarse = owner.0.coarse.load(Ordering::Relaxed);
-                needs_exact(coarse, expires) && owner.0.exact() >= expires
+                // In this order: what is found fresh is the time that is read after it, or a later one.
+                let is_trusted =
+                    owner.0.is_fresh() && !needs_exact(owner.0.coarse.load(Ordering::Relaxed), expires);
+                !is_trusted && owner.0.exact() >= expires
             }
             Kind::Manual(_) => self.now() >= expires,
         }
@@ -195,6 +199,10 @@ struct Ticker {
     /// Milliseconds since `start`, at most a tick old while `ticking`. Written under `state`'s lock alone.
     /// `u64::MAX` when there is no thread to refresh it: then every hit asks the exact clock.
     coarse: AtomicU64,
+    /// Up to this count of cycles coarse time is younger than the margin. Zero while the rate of cycles is not known.
+    fresh_until: AtomicU64,
+    /// The count of cycles at `start`.
+    start_cycles: u64,
     /// Those who hold entries with an expiry, over all caches: shards.
     live: AtomicU64,
     /// The latest expiry ever announced, in milliseconds: past it nothing is left that could expire, though entries
@@ -211,6 +219,8 @@ impl Ticker {
         Self {
             start: Instant::now(),
             coarse: AtomicU64::new(0),
+            fresh_until: AtomicU64::new(0),
+            start_cycles: cycles().unwrap_or(0),
             live: AtomicU64::new(0),
             latest: AtomicU64::new(0),
             ticking: AtomicBool::new(false),
@@ -224,9 +234,12 @@ impl Ticker {
     }
 
     fn coarse_or_exact(&self) -> Time {
-        let coarse = self.coarse.load(Ordering::Relaxed);
-        let stands = coarse == u64::MAX || !self.ticking.load(Ordering::Relaxed);
-        if stands { self.exact() } else { Time(coarse) }
+        if self.is_fresh() { Time(self.coarse.load(Ordering::Relaxed)) } else { self.exact() }
+    }
+
+    /// Whether coarse time is younger than the margin.
+    fn is_fresh(&self) -> bool {
+        cycles().is_some_and(|cycles| cycles < self.fresh_until.load(Ordering::Acquire))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -265,7 +278,15 @@ impl Ticker {
     }
 
     fn refresh(&self) {
-        self.coarse.store(self.exact().0, Ordering::Relaxed);
+        // Cycles first: what they promise is then rather too little.
+        let now_cycles = cycles().unwrap_or(0);
+        let now = self.exact();
+        self.coarse.store(now.0, Ordering::Relaxed);
+        // The first few milliseconds would give no good rate.
+        let rate = if now.0 < 8 { 0 } else { now_cycles.saturating_sub(self.start_cycles) / now.0 };
+        // A tenth less, for what the rate may be wrong. Release, against `is_fresh`: who trusts it sees the time it is for.
+        let fresh = if rate == 0 { 0 } else { now_cycles + rate * (MARGIN * 9 / 10) };
+        self.fresh_until.store(fresh, Ordering::Release);
     }
 
     fn idle(&self) -> bool {
@@ -379,6 +400,28 @@ mod tests {
         assert!(ticker.coarse.load(Ordering::Relaxed) < expires.0);
         assert!(clock.is_past(expires));
         assert!(!clock.is_past(expires + Duration::from_hours(1)));
+    }
+
+    #[test]
+    fn a_thread_that_has_stopped_does_not_make_an_entry_live_longer_either() {
+        let clock = Clock::system();
+        let ticker = ticker(&clock);
+        clock.watch(clock.now() + Duration::from_hours(1));
+        while clock.now() < Time::from_millis(20) || !ticker.is_fresh() {
+            thread::yield_now();
+        }
+        // As if it had been stopped since: nobody refreshes while its lock is held.
+        let state = ticker.lock();
+        let stopped = ticker.coarse.load(Ordering::Relaxed);
+        let expires = Time::from_millis(stopped + MARGIN + 10);
+        assert!(!clock.is_past(expires));
+        while clock.now() < expires {
+            thread::yield_now();
+        }
+        assert_eq!(ticker.coarse.load(Ordering::Relaxed), stopped);
+        assert!(!needs_exact(stopped, expires), "coarse time alone would say it is alive");
+        assert!(clock.is_past(expires) && clock.coarse() >= expires);
+        drop(state);
     }
 
     #[test]

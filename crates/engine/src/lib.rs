@@ -63,7 +63,7 @@
 //!                                                   · what an entry is charged · units on their way
 //!  1  block  arena  spans  budget      an entry's memory and its handle · where it comes from · how much may be held
 //!     flight                           loads under way
-//!  0  pages  prefetch  clock  keys  counters  stats  sync
+//!  0  pages  prefetch  clock  cycles  keys  counters  stats  sync
 //! ```
 //!
 //! Invariants: only `clock` reads a clock or waits; a thread holds one shard's lock at a time, but for who weighs the
@@ -78,6 +78,7 @@ mod cache;
 mod clock;
 mod compact;
 mod counters;
+mod cycles;
 mod flight;
 mod ghosts;
 mod insert;

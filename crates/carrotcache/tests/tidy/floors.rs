@@ -13,7 +13,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     (
         "engine",
         &[
-            &["clock", "counters", "keys", "pages", "prefetch", "rounds", "stats", "sync"],
+            &["clock", "counters", "cycles", "keys", "pages", "prefetch", "rounds", "stats", "sync"],
             &["arena", "block", "budget", "flight", "spans"],
             &["ghosts", "purse", "ring", "table", "weight", "wheel"],
             &["queues", "s3fifo"],
