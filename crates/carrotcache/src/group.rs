@@ -175,8 +175,8 @@ impl Group {
 
     /// The value of `key`: from this node's memory, else from its owner, else from the origin.
     ///
-    /// A hit takes no task, no allocation and no clock, and one short lock of the key's shard. Dropping the returned
-    /// future abandons the wait, not the load: other waiters still get the value, and it is kept.
+    /// A hit takes no task, no allocation, no clock and no lock (with `Policy::Lru`, a short one of the key's shard).
+    /// Dropping the returned future abandons the wait, not the load: other waiters still get the value, and it is kept.
     ///
     /// # Errors
     /// See [`GetError`]; nothing is stored where there is one.

@@ -53,7 +53,7 @@
 //! 1. *Whose is the key?* One hash of it, seeded by its group, gives one of 65,536 slots; the list of members alone
 //!    gives the slot's owner. See [`placement`].
 //! 2. *Is it here?* The group's memory holds what this node owns, and mirrors of others' hot keys. A hit ends here:
-//!    it costs no task, no allocation and no clock, and one short lock of the key's shard.
+//!    it costs no task, no allocation, no clock and no lock (with [`Policy::Lru`], a short one of the key's shard).
 //! 3. *Is somebody on the way for it?* All callers of one key share one flight, and one outcome, an error too. A
 //!    flight is a task of its own: a caller who goes away strands nobody. It looks into memory once more first.
 //! 4. *Does another node own it?* It is asked, and what it refuses is passed on. Only if it cannot be reached is its

@@ -1,14 +1,14 @@
 //! Blocks of one cache: slabs of size classes, in memory that keeps its address and its kind while the cache lives.
 //!
-//! Uses `unsafe` throughout: it is an allocator. Each block begins with a word that counts its handles and is zero while
-//! the block is free; nothing but a block of the same size will ever begin at that address. So a reader without a
+//! Uses `unsafe` throughout: it is an allocator. Each block begins with a word that counts its handles and is zero
+//! while the block is free; nothing but a block of the same size will ever begin at that address. So a reader without a
 //! lock may look at the word of a block that was freed a moment ago: it sees zero, or another entry's count,
 //! and never a byte of a value. That is what lets readers do without epochs and hazard pointers.
 //!
-//! Slabs after Bonwick (1994): regions of 1 MiB are cut into chunks, a chunk holds blocks of one class for ever, each class
-//! has a lock. An empty chunk's pages go back to the system; its addresses wait for the class to grow again. Classes
-//! are at most 1/8 apart, mostly far less, and an entry is charged its class. What is too large for the largest class
-//! has its text in `spans`.
+//! Slabs after Bonwick (1994): regions of 1 MiB are cut into chunks, a chunk holds blocks of one class for ever, each
+//! class has a lock. An empty chunk's pages go back to the system; its addresses wait for the class to grow again.
+//! Classes are at most 1/8 apart, mostly far less, and an entry is charged its class. What is too large for the largest
+//! class has its text in `spans`.
 //!
 //! The block that a thread freed last is kept at its hand: an insert that evicts takes it for the next, without a lock.
 //!
@@ -278,8 +278,8 @@ impl Arena {
         }
     }
 
-    /// The class that wastes most, of those where that can be mended, if all of them together waste more than they should:
-    /// a sixteenth of what is resident.
+    /// The class that wastes most, of those where that can be mended, if all of them together waste more than they
+    /// should: a sixteenth of what is resident.
     pub(crate) fn sparse(&self) -> Option<u8> {
         let (mut resident, mut wasted) = (0, 0);
         let mut worst = None;
@@ -362,8 +362,8 @@ pub(crate) unsafe fn free(
 ) {
     let region = block.as_ptr().map_addr(|address| address & !(REGION - 1)).cast::<Region>();
     let at = (block.as_ptr().addr() % REGION) / CHUNK;
-    // SAFETY: every block lies in a region, whose head says whose it is and of which class; the arena lives while a block
-    // of it is held. The class was written before the chunk's first block was handed out, and not since.
+    // SAFETY: every block lies in a region, whose head says whose it is and of which class; the arena lives while a
+    // block of it is held. The class was written before the chunk's first block was handed out, and not since.
     let (arena, number, chunk) = unsafe {
         (
             (&raw const (*region).arena).read(),
@@ -456,8 +456,8 @@ impl Class {
                 fields.touched += 1;
                 self.touched += 1;
                 let fresh = block_at(chunk, usize::from(fields.touched - 1), bytes);
-                // SAFETY: the block is ours; any bits are a value of the atomic. It may be anything if the heap had this
-                // memory before us. No reader knows the block as one that ever lived, or else it is zero already.
+                // SAFETY: the block is ours; any bits are a value of the atomic. It may be anything if the heap had
+                // this memory before us. No reader knows the block as one that ever lived, or else it is zero already.
                 unsafe { fresh.cast::<RawU32>().as_ref() }.store(0, Ordering::Relaxed);
                 fields.touched - 1
             }

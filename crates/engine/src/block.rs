@@ -5,8 +5,8 @@
 //! own count. Safe Rust has no memory of a length known only at run time with a typed head, that can be cloned by
 //! count and read as a slice, without that third miss; so this file is `unsafe`.
 //!
-//! What a reader sees of a block never changes while it is held, but for the count and the hits. A block is freed by the
-//! last handle, on whichever thread that is; the table's own handle is one like any other. The count is the block's
+//! What a reader sees of a block never changes while it is held, but for the count and the hits. A block is freed by
+//! the last handle, on whichever thread that is; the table's own handle is one like any other. The count is the block's
 //! first word and is zero while the block is free (see `arena`): `try_hold` takes a handle only if it is not.
 //!
 //! ```text
@@ -38,7 +38,7 @@ pub(crate) const MAX_VALUE: usize = u32::MAX as usize;
 /// The last moment that 48 bits of milliseconds can say stands for none: some 8,900 years.
 const NEVER: u64 = (1 << 48) - 1;
 
-/// Hits are counted up to this, since the policy asks for no more: see `policy`.
+/// Hits are counted up to this, since the policy asks for no more: see `s3fifo`.
 pub(crate) const MAX_HITS: u8 = 3;
 
 /// How the entry is charged, in the lowest two bits of a stamp.
@@ -72,7 +72,7 @@ struct Header<M> {
     key_len: u16,
     /// Counted by readers, up to `MAX_HITS`; a count may be lost to another's.
     hits: RawU8,
-    /// The policy's: see `policy`; under the shard's lock.
+    /// The policy's: see `s3fifo`; under the shard's lock.
     rank: RawU8,
     /// Expiry in milliseconds of the cache's clock, or `NEVER`, above 16 bits of the flags above.
     stamp: u64,
@@ -138,8 +138,8 @@ impl<M: Copy> Hit<M> {
     }
 
     /// # Safety
-    /// `block` and `span` are the caller's alone and as long as `shape` says, `block` aligned to `ALIGN`. `value` may be
-    /// read for as many bytes as the shape has for the value; `parts.value` is not looked at.
+    /// `block` and `span` are the caller's alone and as long as `shape` says, `block` aligned to `ALIGN`. `value` may
+    /// be read for as many bytes as the shape has for the value; `parts.value` is not looked at.
     unsafe fn write(
         block: NonNull<u8>,
         span: Option<NonNull<u8>>,
@@ -206,9 +206,9 @@ impl Hit<()> {
         let (block, span) = shape.alloc(arena);
         // Nothing panics any more, and the block has the value.
         let value = ManuallyDrop::new(value);
-        // SAFETY: block and span are as long as the shape says, and ours alone; a value may be read as its bytes, padding
-        // and all, by a copy that does not look at them. It is not used again here, so that copy is the value now. By
-        // the flag `VALUE` it lies at a multiple of `ALIGN`.
+        // SAFETY: block and span are as long as the shape says, and ours alone; a value may be read as its bytes,
+        // padding and all, by a copy that does not look at them. It is not used again here, so that copy is the value
+        // now. By the flag `VALUE` it lies at a multiple of `ALIGN`.
         unsafe { Self::write(block, span, &parts, (&raw const value).cast(), &shape) }
     }
 }
@@ -343,8 +343,8 @@ impl<M> Hit<M> {
         Shape::of_lengths(self.key_len(), self.header().value_len as usize, flags)
     }
 
-    /// Drops the handle. If it was the last one, its block is kept at hand in this arena, which it came from, where that
-    /// can be.
+    /// Drops the handle. If it was the last one, its block is kept at hand in this arena, which it came from, where
+    /// that can be.
     pub(crate) fn retire(self, arena: &Arena) {
         let mut this = ManuallyDrop::new(self);
         if this.header().handles.fetch_sub(1, Ordering::Release) != 1 {

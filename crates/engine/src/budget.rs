@@ -190,7 +190,8 @@ impl Budget {
 
     /// What is free now or held by entries.
     fn obtainable(&self) -> u64 {
-        // Read in turn: what moves between two of these may be missed, and is worth little unless all but nothing is left.
+        // Read in turn: what moves between two of these may be missed, and is worth little unless all but nothing is
+        // left.
         let held: u64 = self.others(std::ptr::null()).iter().map(|sharer| sharer.weight()).sum();
         held.saturating_add(self.capacity().saturating_sub(self.used()))
     }

@@ -1,13 +1,13 @@
-//! The cache: its builder, its handle, and every operation but storing (`insert`), many keys at once (`many`) and walking
-//! (`iter`).
+//! The cache: its builder, its handle, and every operation but storing (`insert`), many keys at once (`many`) and
+//! walking (`iter`).
 //!
-//! A key's hash names its shard. A hit takes no lock and writes nothing that all threads share: it counts up the entry's
-//! own handles and hits, and the thread's own counter. What changes a shard takes its lock. Capacity belongs to the
-//! whole cache: shards hold quotas of it, and pass them on where they are needed (`room`).
+//! A key's hash names its shard. A hit takes no lock and writes nothing that all threads share: it counts up the
+//! entry's own handles and hits, and the thread's own counter. What changes a shard takes its lock. Capacity belongs to
+//! the whole cache: shards hold quotas of it, and pass them on where they are needed (`room`).
 //!
-//! Order of locks: a thread holds one shard's lock at a time, and under it those of the arena, the clock and the flights; only who
-//! weighs the whole takes the shards' all, in their order. Entries leave through a list that is settled after the
-//! lock: there the listener is told and the blocks are freed.
+//! Order of locks: a thread holds one shard's lock at a time, and under it those of the arena, the clock and the
+//! flights; only who weighs the whole takes the shards' all, in their order. Entries leave through a list that is
+//! settled after the lock: there the listener is told and the blocks are freed.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -64,14 +64,14 @@ pub enum Policy {
 ///
 /// | the bound is | say | and store with |
 /// |---|---|---|
-/// | memory | `capacity(bytes)` | `Weight::Real`: what an entry takes, bookkeeping included; the process grows by that |
-/// | the sum of what you keep | `capacity(bytes)` | `Weight::Payload`: keys and values alone, to compare with others' figures |
+/// | memory | `capacity(bytes)` | `Weight::Real`: all that an entry takes, which the process grows by |
+/// | the sum of what you keep | `capacity(bytes)` | `Weight::Payload`: keys and values alone, as others count |
 /// | a number | `entries(n)` | `Weight::Entry` |
 /// | of your own measure | `capacity(units)` | `Weight::Units(n)` |
 /// | memory that several caches share | `budget(…)`, and `capacity(…)` for one that is to have less | all alike |
 ///
-/// `expect` is worth it where a cache of known size fills quickly, or has few and heavy entries. `policy` is for who must
-/// have LRU's order, `clock` and `seed` are for tests that repeat, `shards` for tests and benches.
+/// `expect` is worth it where a cache of known size fills quickly, or has few and heavy entries. `policy` is for who
+/// must have LRU's order, `clock` and `seed` are for tests that repeat, `shards` for tests and benches.
 pub struct Builder<M> {
     capacity: Option<u64>,
     budget: Option<Arc<Budget>>,
@@ -100,8 +100,8 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         self.capacity(entries).expect(entries)
     }
 
-    /// About how many entries will fit, where that is known. It decides on the number of shards, and a shard's table grows
-    /// to that size at once when it has begun to fill, instead of step by step. It bounds nothing.
+    /// About how many entries will fit, where that is known. It decides on the number of shards, and a shard's table
+    /// grows to that size at once when it has begun to fill, instead of step by step. It bounds nothing.
     pub fn expect(mut self, entries: u64) -> Self {
         self.expected = Some(entries);
         self
@@ -114,8 +114,8 @@ impl<M: Copy + Send + Sync + 'static> Builder<M> {
         self
     }
 
-    /// Which entry leaves when room is needed. The default wins on all but a few kinds of requests, and its hits take no
-    /// lock; LRU is for requests that are known to suit it, and for tests that rely on its order.
+    /// Which entry leaves when room is needed. The default wins on all but a few kinds of requests, and its hits take
+    /// no lock; LRU is for requests that are known to suit it, and for tests that rely on its order.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
@@ -476,7 +476,8 @@ impl<M> Shared<M> {
         left
     }
 
-    /// Tells the listener of what left, then lets go of it; looks now and then whether blocks lie sparse. Outside all locks.
+    /// Tells the listener of what left, then lets go of it; looks now and then whether blocks lie sparse. Outside all
+    /// locks.
     pub(crate) fn settle(&self, left: impl IntoIterator<Item = Left<M>>) {
         let mut panic = None;
         let mut count = 0;

@@ -10,8 +10,8 @@ use crate::block::try_hold;
 use crate::cache::Shared;
 
 impl<M> Shared<M> {
-    /// Empties up to so many chunks, while blocks lie sparse. Takes the lock of a shard for each entry, for the time of a
-    /// copy; no lock is held at the call.
+    /// Empties up to so many chunks, while blocks lie sparse. Takes the lock of a shard for each entry, for the time of
+    /// a copy; no lock is held at the call.
     pub(crate) fn compact(&self, chunks: u64) {
         for _ in 0..chunks {
             let Some(drained) = self.arena.sparse().and_then(|class| self.arena.drain(class)) else { return };

@@ -1,9 +1,9 @@
 //! Hits, misses and departures, counted by the threads that have them, each in a place of its own.
 //!
-//! A counter that all threads add to is a cache line that they all wait for, and would cost more than the rest of a hit.
-//! So each of the first threads of the process has a seat, and in each cache's counters a line by that seat which nobody
-//! else writes: there it adds by a plain load and store. Threads past the last seat share one line, and add atomically.
-//! A seat is free again when its thread ends.
+//! A counter that all threads add to is a cache line that they all wait for, and would cost more than the rest of a
+//! hit. So each of the first threads of the process has a seat, and in each cache's counters a line by that seat which
+//! nobody else writes: there it adds by a plain load and store. Threads past the last seat share one line, and add
+//! atomically. A seat is free again when its thread ends.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,7 +80,8 @@ impl Counters {
         self.add(|line| &line.misses, 1);
     }
 
-    /// So many entries left by a call of this thread. Says how many times another `each` of them have, since the last call.
+    /// So many entries left by a call of this thread. Says how many times another `each` of them have, since the last
+    /// call.
     pub(crate) fn left(&self, entries: u64, each: u64) -> u64 {
         let before = self.add(|line| &line.left, entries);
         (before + entries) / each - before / each

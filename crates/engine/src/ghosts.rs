@@ -1,16 +1,18 @@
 //! Ghosts: what was evicted lately, without the values; one 32-bit word each.
 //!
-//! A key that comes back while its ghost is here left too early: which queue it left says which queue is too small (after
-//! ARC; Megiddo and Modha 2003), and its count says how often it came back. One shard has one of these, under its lock.
+//! A key that comes back while its ghost is here left too early: which queue it left says which queue is too small
+//! (after ARC; Megiddo and Modha 2003), and its count says how often it came back. One shard has one of these, under
+//! its lock.
 //!
-//! The words lie in lines of 16, the youngest first; a ghost comes into that of two lines, which its hash names, whose last
-//! word is free or the older. So the lines can be nearly full and lose hardly any but the oldest: a plain hash table at
-//! this size loses enough to cost two points on a looping disk trace. 20 bits tell a key among the 32 words it may be in; with 13, a loop's false matches
-//! came back each lap.
+//! The words lie in lines of 16, the youngest first; a ghost comes into that of two lines, which its hash names, whose
+//! last word is free or the older. So the lines can be nearly full and lose hardly any but the oldest: a plain hash
+//! table at this size loses enough to cost two points on a looping disk trace. 20 bits tell a key among the 32 words it
+//! may be in; with 13, a loop's false matches came back each lap.
 //!
 //! A queue's ghosts reach back over a given weight of evictions. A ghost carries the stamp under which it was made, and
 //! for each stamp the weight of its ghosts is kept: the oldest stamp is dropped when they are too heavy together, and
-//! what is taken out makes room for older ones at once. Stamps wrap, so dead words are swept before they can seem young.
+//! what is taken out makes room for older ones at once. Stamps wrap, so dead words are swept before they can seem
+//! young.
 #![allow(clippy::cast_possible_truncation, reason = "words are put together of parts that fit")]
 
 use crate::prefetch::prefetch;
@@ -19,8 +21,8 @@ use crate::prefetch::prefetch;
 const WORDS: usize = 16;
 type Line = [u32; WORDS];
 
-/// Words for each resident entry: the ghosts of both queues reach over 1.8 times the capacity, and an eighth of the words
-/// stays free.
+/// Words for each resident entry: the ghosts of both queues reach over 1.8 times the capacity, and an eighth of the
+/// words stays free.
 const PER_ENTRY: f64 = 2.1;
 /// What that costs in bytes, when the table has just grown by a quarter.
 pub(crate) const BYTES_PER_ENTRY: usize = 11;
@@ -282,8 +284,8 @@ impl Ghosts {
         }
     }
 
-    /// A line's hashes lie side by side, so a new line has its ghosts from the old ones that it overlaps. Which they are a
-    /// word does not say, so all are copied, as far as there is room, and those that belong elsewhere grow old.
+    /// A line's hashes lie side by side, so a new line has its ghosts from the old ones that it overlaps. Which they
+    /// are a word does not say, so all are copied, as far as there is room, and those that belong elsewhere grow old.
     fn resize(&mut self, count: usize) {
         let old = std::mem::take(&mut self.lines);
         self.lines = (0..count)

@@ -198,7 +198,8 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         Ok(())
     }
 
-    /// The key's shard, locked, with the room for the entry in reach: held, or to be evicted there. `None`: there is none.
+    /// The key's shard, locked, with the room for the entry in reach: held, or to be evicted there. `None`: there is
+    /// none.
     fn lock_with_room(
         &self,
         home: usize,

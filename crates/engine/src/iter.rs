@@ -13,15 +13,15 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     /// The live entries, those first that are to leave last.
     ///
     /// The order is each shard's at the moment of the call, shard after shard, major and minor region each for
-    /// itself; the lists are interleaved by rank. With `Policy::Lru`, one shard and no minor region it is the exact order
-    /// of use; with the default policy main's entries come before small's, the newest of each first.
+    /// itself; the lists are interleaved by rank. With `Policy::Lru`, one shard and no minor region it is the exact
+    /// order of use; with the default policy main's entries come before small's, the newest of each first.
     ///
     /// An entry that is there from the call until its turn is given exactly once. One that leaves or expires
     /// meanwhile is left out, unless the iterator already held it. One that comes meanwhile is not given, unless in the
     /// place of one of the same key. Walking counts nothing and moves nothing.
     ///
-    /// The call takes each shard's lock once, for some tens of nanoseconds an entry, and 8 bytes an entry of memory; the
-    /// iterator then takes a shard's lock for 16 entries at a time. It keeps the cache alive.
+    /// The call takes each shard's lock once, for some tens of nanoseconds an entry, and 8 bytes an entry of memory;
+    /// the iterator then takes a shard's lock for 16 entries at a time. It keeps the cache alive.
     pub fn iter(&self) -> Iter<M> {
         let lists = self.shared.shards.iter().enumerate().flat_map(|(shard, lock)| {
             let orders = lock.lock().orders(self.shared.ground());

@@ -1,10 +1,10 @@
 //! A bounded cache inside one process, with eviction that adapts, expiry by entry, and exact weights.
 //!
-//! For services that read far more often than they write, and want to say how much memory their cache may take. An entry
-//! is one block of memory, with key and value in it; a hit is a counted handle on that block, which takes no lock, copies
-//! nothing, derefs to the value and stays valid after the entry is gone. The sum of the entries' weights never exceeds
-//! the capacity, at any instant and over all shards; what does not fit is refused rather than allowed to flush the rest.
-//! No async runtime, no network, and no thread but the clock's.
+//! For services that read far more often than they write, and want to say how much memory their cache may take. An
+//! entry is one block of memory, with key and value in it; a hit is a counted handle on that block, which takes no
+//! lock, copies nothing, derefs to the value and stays valid after the entry is gone. The sum of the entries' weights
+//! never exceeds the capacity, at any instant and over all shards; what does not fit is refused rather than allowed to
+//! flush the rest. No async runtime, no network, and no thread but the clock's.
 //!
 //! - [`Typed<V>`](Typed) holds Rust values: for whoever comes from moka or quick_cache. The README has a table of their
 //!   calls and these, and says what is not here.
@@ -59,8 +59,8 @@
 //!  5  cache                            the handle, its builder, a get and the other operations
 //!  4  shard                            a table, queues, policy, wheel and counts; all but the table under one lock
 //!  3  queues  s3fifo                   which entry stands where · who comes in and who leaves
-//!  2  table  ring  ghosts  wheel  weight  purse     lines of addresses · a queue · what left lately · what expires when
-//!                                                   · what an entry is charged · units on their way
+//!  2  table  ring  ghosts  wheel  weight  purse     lines of addresses · a queue · what left lately
+//!                                                   · what expires when · what an entry is charged · units on their way
 //!  1  block  arena  spans  budget      an entry's memory and its handle · where it comes from · how much may be held
 //!     flight                           loads under way
 //!  0  pages  prefetch  clock  cycles  keys  counters  stats  sync

@@ -10,8 +10,9 @@ const TOGETHER: usize = 16;
 impl<M: Copy + Send + Sync + 'static> Cache<M> {
     /// As `get` for each key, answered in the order asked.
     ///
-    /// The lines and then the blocks of 16 keys are fetched together, so that a batch waits for memory twice for each 16
-    /// keys and not for each key. With `Policy::Lru` the keys are used in the order asked, each under its shard's lock.
+    /// The lines and then the blocks of 16 keys are fetched together, so that a batch waits for memory twice for each
+    /// 16 keys and not for each key. With `Policy::Lru` the keys are used in the order asked, each under its shard's
+    /// lock.
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Hit<M>>> {
         let mut answers = Vec::with_capacity(keys.len());
         for keys in keys.chunks(TOGETHER) {

@@ -19,8 +19,8 @@ impl Source<'_> {
         taken
     }
 
-    /// Takes units that were freed for this cache by another sharer, and are taken from the budget still: as many as its
-    /// own capacity allows. The rest is given to the budget.
+    /// Takes units that were freed for this cache by another sharer, and are taken from the budget still: as many as
+    /// its own capacity allows. The rest is given to the budget.
     fn adopt(&self, units: u64) -> u64 {
         let adopted = self.own.map_or(units, |own| if own.try_take(units) { units } else { 0 });
         self.budget.give(units - adopted);

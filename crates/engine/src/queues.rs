@@ -1,7 +1,7 @@
 //! The queues of one shard: which entry stands in which, in what order, and what they weigh together.
 //!
-//! Three rings of addresses: `small` and `main` for major entries (an LRU needs `main` alone), and `minor` for the minor
-//! region. Each entry's own header says its queue and its place. Who leaves is the policy's business.
+//! Three rings of addresses: `small` and `main` for major entries (an LRU needs `main` alone), and `minor` for the
+//! minor region. Each entry's own header says its queue and its place. Who leaves is the policy's business.
 //!
 //! Uses `unsafe` once, to read the entries that the addresses stand for: what is in a queue is in the shard's table.
 #![allow(unsafe_code, reason = "addresses of entries; see above")]

@@ -1,8 +1,8 @@
 //! A queue of entries: addresses in the order they came, in segments, with holes where one left from the middle.
 //!
 //! Each entry knows its place, so that one which is removed leaves a hole at once and its block is free; a list would
-//! cost two links an entry, and a miss for each neighbour. Holes are passed over, and closed when they are too many. One
-//! shard has a few of these, under its lock. Addresses are numbers here: a ring reads no block.
+//! cost two links an entry, and a miss for each neighbour. Holes are passed over, and closed when they are too many.
+//! One shard has a few of these, under its lock. Addresses are numbers here: a ring reads no block.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,5 @@
-//! Room for an entry: from what is free, from the entry's own shard, from other shards, from other sharers of the budget.
+//! Room for an entry: from what is free, from the entry's own shard, from other shards, from other sharers of the
+//! budget.
 //!
 //! A shard's quota is what it has taken from the budget, and its entries weigh no more; so the sum of all weights is
 //! within the capacity at every instant, and in steady use an insert that evicts writes nothing that shards share. A
@@ -41,8 +42,8 @@ impl<M: Send + Sync + 'static> Shared<M> {
 }
 
 impl<M> Shared<M> {
-    /// Where the room for `weight` can come from, in place of `old` and beside the shard's other entries. What is free is
-    /// taken, if it is enough, so that the answer stays true while the lock is held. `patient`: a shard that is poor
+    /// Where the room for `weight` can come from, in place of `old` and beside the shard's other entries. What is free
+    /// is taken, if it is enough, so that the answer stays true while the lock is held. `patient`: a shard that is poor
     /// rather looks elsewhere than evicts its own.
     pub(crate) fn fit(
         &self,
@@ -72,7 +73,8 @@ impl<M> Shared<M> {
         weight < fair - fair / POOR
     }
 
-    /// Gets units for a shard from wherever they are, and says whether the purse holds what it needs now. `needs` is what it cannot do without; `wants`, no less, what spares it an eviction.
+    /// Gets units for a shard from wherever they are, and says whether the purse holds what it needs now. `needs` is
+    /// what it cannot do without; `wants`, no less, what spares it an eviction.
     #[cold]
     pub(crate) fn gather(
         &self,
@@ -158,8 +160,8 @@ impl<M> Shared<M> {
         });
     }
 
-    /// Takes units out of a shard's quota, what is not in use first; gives how many. They may be more than were asked for,
-    /// since entries leave as a whole, and what they held is of no use there.
+    /// Takes units out of a shard's quota, what is not in use first; gives how many. They may be more than were asked
+    /// for, since entries leave as a whole, and what they held is of no use there.
     fn take_from(&self, shard: &mut Locked<'_, M>, units: u64, left: &mut Leaving<M>) -> u64 {
         self.expire(shard, left);
         let quota = shard.quota();

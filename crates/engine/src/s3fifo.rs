@@ -1,13 +1,15 @@
 //! The default policy: S3-FIFO whose queues share their room by which ghosts come back, with a challenge.
 //!
-//! S3-FIFO (Yang et al. 2023) is two FIFO queues: what is new waits in a small one, and comes into the main one if it was
-//! hit there; main's oldest goes round again while it has hits. A hit only counts, up to three. Ours differs in this:
+//! S3-FIFO (Yang et al. 2023) is two FIFO queues: what is new waits in a small one, and comes into the main one if it
+//! was hit there; main's oldest goes round again while it has hits. A hit only counts, up to three. Ours differs in
+//! this:
 //!
 //! - Small's share is no constant. A key that comes back soon after it left small says that small is too small; one
-//!   that left main says the contrary (after ARC; Megiddo and Modha 2003). A key that neither would have kept says nothing.
-//! - A key that comes back after it left small is let into main only if it has proved more often useful than main's oldest
-//!   entry: so a long loop does not wash main out. The count of that rides in the entry and in its ghost: one for a new
-//!   key, one more for each return and for each round in main with hits; halved as time goes on.
+//!   that left main says the contrary (after ARC; Megiddo and Modha 2003). A key that neither would have kept says
+//!   nothing.
+//! - A key that comes back after it left small is let into main only if it has proved more often useful than main's
+//!   oldest entry: so a long loop does not wash main out. The count of that rides in the entry and in its ghost: one
+//!   for a new key, one more for each return and for each round in main with hits; halved as time goes on.
 //! - While the cache fills, what leaves small goes to main unasked, so that a loop finds a stable part resident.
 //! - A large entry has to be hit more often to stay in main.
 //!
@@ -27,8 +29,8 @@ const SMALL_MOST: f64 = 0.9;
 /// A returning key moves it by the average entry's weight, times as many as the other queue's ghosts outnumber its own,
 /// up to this: with steps of one a loop over a disk trace loses 20 points.
 const STEP_MOST: f64 = 20.0;
-/// It is moved only by keys that the larger queue would have kept: not by one that left small longer ago than three quarters
-/// of what is main's now, nor by one that left main longer ago than twice what is small's.
+/// It is moved only by keys that the larger queue would have kept: not by one that left small longer ago than three
+/// quarters of what is main's now, nor by one that left main longer ago than twice what is small's.
 const SMALL_AGE: f64 = 0.75;
 const MAIN_AGE: f64 = 2.0;
 /// Past this part, small keeps what was hit at all, as CLOCK does: it is then most of the cache.

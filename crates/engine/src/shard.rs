@@ -430,8 +430,8 @@ impl<'a, M> Locked<'a, M> {
         }
     }
 
-    /// Takes a minor entry out: the one used longest ago, or with the default policy, as CLOCK does, the oldest that was
-    /// not hit since it last had its turn.
+    /// Takes a minor entry out: the one used longest ago, or with the default policy, as CLOCK does, the oldest that
+    /// was not hit since it last had its turn.
     pub(crate) fn evict_minor(&mut self, ground: Ground<'_>) -> Option<Left<M>> {
         let State { queues, order, .. } = &mut *self.state;
         let mut moves = 0;
@@ -498,8 +498,8 @@ impl<'a, M> Locked<'a, M> {
         None
     }
 
-    /// Closes holes, gives memory back, and builds the wheel anew, each where it is worth it; after entries left otherwise
-    /// than from a queue's end.
+    /// Closes holes, gives memory back, and builds the wheel anew, each where it is worth it; after entries left
+    /// otherwise than from a queue's end.
     pub(crate) fn tidy(&mut self, ground: Ground<'_>) {
         let state = &mut *self.state;
         if !std::mem::take(&mut state.is_untidy) {

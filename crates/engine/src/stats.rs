@@ -1,7 +1,7 @@
 //! What a cache counts, and why an entry left it.
 //!
-//! Each shard counts what changes it under its own lock, in plain integers; hits and misses are counted by their threads
-//! (`counters`). A snapshot adds them up. So nothing shared is written on a hit.
+//! Each shard counts what changes it under its own lock, in plain integers; hits and misses are counted by their
+//! threads (`counters`). A snapshot adds them up. So nothing shared is written on a hit.
 
 /// Why an entry left the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -9,7 +9,7 @@
 pub enum Cause {
     /// For room.
     Evicted,
-    /// Its time was up, and somebody asked for it.
+    /// Its time was up: a later insert into its shard took it out, or a get or remove of its key found it.
     Expired,
     /// By `remove`.
     Removed,
@@ -28,7 +28,7 @@ pub enum Cause {
 pub struct Stats {
     /// Gets that found a live entry.
     pub hits: u64,
-    /// Gets that did not.
+    /// Gets that did not; of a `get_with`, one for each caller, those who wait for another's load too.
     pub misses: u64,
     /// Entries stored, replacements included.
     pub inserts: u64,
@@ -58,8 +58,8 @@ pub struct Stats {
     pub weight: u64,
     /// Of that, the minor region's; an insert under way is counted in.
     pub minor_weight: u64,
-    /// What the entries' blocks and pages hold of memory, in bytes, free ones that were not given back included, and those
-    /// of entries that left and are still held. Tables, queues and ghosts come on top: some 30 bytes an entry.
+    /// What the entries' blocks and pages hold of memory, in bytes, free ones that were not given back included, and
+    /// those of entries that left and are still held. Tables, queues and ghosts come on top: some 30 bytes an entry.
     pub resident_bytes: u64,
     /// The most that `weight` can be; of a shared budget, all sharers together.
     pub capacity: u64,

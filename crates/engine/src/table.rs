@@ -1,17 +1,18 @@
 //! The table of one shard: lines of eight tagged addresses, read without a lock.
 //!
-//! A line is 64 bytes and stands in one cache line; a word in it is a 16-bit tag of the hash above the 48-bit address of
-//! an entry's block. So a look-up costs one miss here and one at the block, unless the tag matches by chance. A key's home
-//! line is its hash scaled to the number of lines, which can be any; a full line passes what comes on to the next,
-//! and counts it in the four bits of its first word that an address leaves free: while that count is zero, a look-up
-//! that found nothing ends there. The counts are exact, since the table is made larger before one would overflow.
+//! A line is 64 bytes and stands in one cache line; a word in it is a 16-bit tag of the hash above the 48-bit address
+//! of an entry's block. So a look-up costs one miss here and one at the block, unless the tag matches by chance. A
+//! key's home line is its hash scaled to the number of lines, which can be any; a full line passes what comes on to the
+//! next, and counts it in the four bits of its first word that an address leaves free: while that count is zero, a
+//! look-up that found nothing ends there. The counts are exact, since the table is made larger before one would
+//! overflow.
 //!
-//! Writers hold the shard's lock, and prove it by the `Lines` that lies behind it. Readers hold nothing. They may read a
-//! word of an entry that left meanwhile: `try_hold` then finds its block free, or another entry's, whose key
+//! Writers hold the shard's lock, and prove it by the `Lines` that lies behind it. Readers hold nothing. They may read
+//! a word of an entry that left meanwhile: `try_hold` then finds its block free, or another entry's, whose key
 //! differs. They may read a table that was just replaced: it was emptied after the new one was published, so a reader
 //! who found nothing looks whether the table is still the same. A table's memory is kept for the shard's next one of
-//! that size, and its pages go back to the system. So a reader never waits, save that an entry is being moved to another
-//! block at this instant, and misses only what was not there.
+//! that size, and its pages go back to the system. So a reader never waits, save that an entry is being moved to
+//! another block at this instant, and misses only what was not there.
 //!
 //! Uses `unsafe` for memory that is read while it is written, by atomics alone.
 #![allow(unsafe_code, reason = "lines that are read while they are written; see above")]
@@ -32,8 +33,8 @@ type Line = [RawU64; WORDS];
 const LINES_IN_PAGE: usize = PAGE / size_of::<Line>();
 /// Lines are filled to 72 %: past that, what passes full lines costs more than the room is worth.
 const FILL_PERCENT: usize = 72;
-/// Of an entry at that load, just after the table grew by a quarter: 8 / 0.72 * 1.25, rounded up. A table of a page or two
-/// may take more: that is a shard's beginning, and no entry's.
+/// Of an entry at that load, just after the table grew by a quarter: 8 / 0.72 * 1.25, rounded up. A table of a page or
+/// two may take more: that is a shard's beginning, and no entry's.
 pub(crate) const BYTES_PER_ENTRY: usize = 14;
 
 /// A table grows to what was foreseen once it holds this part of it: a foresight may be wrong.

@@ -89,9 +89,9 @@ pub struct TypedBuilder<V> {
 impl<V: Send + Sync + 'static> TypedBuilder<V> {
     /// The most that the entries may weigh together: bytes, unless there is a weigher.
     ///
-    /// Without one an entry is charged what it takes in the cache: `V` itself, its key and the bookkeeping. What `V` keeps
-    /// on the heap, as a `String` or a `Vec` does, the cache does not see: there either `entries` or a weigher is right.
-    /// One entry may weigh an eighth of the capacity; a heavier one is refused, which `Stats::refused` counts.
+    /// Without one an entry is charged what it takes in the cache: `V` itself, its key and the bookkeeping. What `V`
+    /// keeps on the heap, as a `String` or a `Vec` does, the cache does not see: there either `entries` or a weigher is
+    /// right. One entry may weigh an eighth of the capacity; a heavier one is refused, which `Stats::refused` counts.
     pub fn capacity(mut self, units: u64) -> Self {
         self.builder = self.builder.capacity(units);
         self
@@ -183,9 +183,9 @@ impl<V: Send + Sync + 'static> Typed<V> {
         TypedBuilder { builder: Cache::builder(), weigh: Weigh::Real }
     }
 
-    /// What an entry takes in the cache: its key of this length, `V` itself and the bookkeeping, but nothing that `V` keeps
-    /// elsewhere. It is what an entry is charged where there is no weigher, but for a hint of some bytes if it expires;
-    /// a weigher that counts bytes begins with it.
+    /// What an entry takes in the cache: its key of this length, `V` itself and the bookkeeping, but nothing that `V`
+    /// keeps elsewhere. It is what an entry is charged where there is no weigher, but for a hint of some bytes if it
+    /// expires; a weigher that counts bytes begins with it.
     pub fn entry_bytes(key_len: usize) -> u64 {
         Weight::Real.units_of_value(key_len, size_of::<V>(), false)
     }
@@ -254,8 +254,8 @@ impl<V: Send + Sync + 'static> Typed<V> {
     /// See `LoadError`; a failure is not kept, and is told to all who wait. Callers of one key should agree on `E`.
     ///
     /// # Panics
-    /// With the closure's panic, on its own thread alone; those who wait get `LoadError::Panicked`, and the key is free.
-    /// On a key of 64 KiB, which no handle can hold.
+    /// With the closure's panic, on its own thread alone; those who wait get `LoadError::Panicked`, and the key is
+    /// free. On a key of 64 KiB, which no handle can hold.
     pub fn get_with<L, E>(
         &self,
         key: impl AsRef<[u8]>,
@@ -405,8 +405,8 @@ impl<V> fmt::Debug for Typed<V> {
     }
 }
 
-/// A counted handle on one entry of a `Typed`: derefs to its value. What it knows besides is asked as `Held::key(&held)`,
-/// as with `Arc`, so that it hides none of the value's own methods.
+/// A counted handle on one entry of a `Typed`: derefs to its value. What it knows besides is asked as
+/// `Held::key(&held)`, as with `Arc`, so that it hides none of the value's own methods.
 ///
 /// It stays valid for as long as it is held, also after the entry or the cache is gone; the value's memory is then no
 /// longer in the cache's weight. The value is dropped with the last handle, on its thread. Clone and drop cost one
@@ -487,8 +487,8 @@ impl<V: fmt::Display> fmt::Display for Held<V> {
 /// # Safety
 /// The entry's value is a `V`, as with all of a `Typed<V>`.
 unsafe fn value_of<V>(hit: &Hit<()>) -> &V {
-    // SAFETY: `Hit::with_value` moved a `V` there, aligned for it; it is not changed, but by itself, nor moved or dropped
-    // while this handle is held.
+    // SAFETY: `Hit::with_value` moved a `V` there, aligned for it; it is not changed, but by itself, nor moved or
+    // dropped while this handle is held.
     unsafe { hit.value_start().cast::<V>().as_ref() }
 }
 

@@ -84,8 +84,8 @@ impl<M> Hit<M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// It is more than an eighth of the capacity (by `Weight::Real`: its value is), or than its region's limit; or its key
-    /// is 64 KiB or longer, or its value 4 GiB. Nothing was evicted.
+    /// It is more than an eighth of the capacity (by `Weight::Real`: its value is), or than its region's limit; or its
+    /// key is 64 KiB or longer, or its value 4 GiB. Nothing was evicted.
     Oversize {
         /// What it would be charged.
         weight: u64,

@@ -2,10 +2,11 @@
 //!
 //! Hierarchical, after Varghese and Lauck (1987): 256 ms a bucket on the lowest level, 64 times as much on each of
 //! the next three, 49 days in all. What lies further off waits in a heap rather than going round the last level. The
-//! bucket of the present is looked through, so a hint is given when it is due and not a tick later. A hint is a hash and a moment, 8 bytes, and points to nothing: it says "look here", so whoever deletes an entry
-//! leaves its hint to run out, and a shard whose wheel holds more than twice the hints it has use for builds it
-//! anew. Levels keep only the buckets that hold something, found by a bit each; so a wheel that is not used costs
-//! nothing, and time that passes with nothing due costs the same few steps, be it a tick or a century.
+//! bucket of the present is looked through, so a hint is given when it is due and not a tick later. A hint is a hash
+//! and a moment, 8 bytes, and points to nothing: it says "look here", so whoever deletes an entry leaves its hint to
+//! run out, and a shard whose wheel holds more than twice the hints it has use for builds it anew. Levels keep only the
+//! buckets that hold something, found by a bit each; so a wheel that is not used costs nothing, and time that passes
+//! with nothing due costs the same few steps, be it a tick or a century.
 //!
 //! Lives in one shard, under its lock. Reads no clock and knows no entry.
 
@@ -64,8 +65,8 @@ impl Wheel {
         *self = Self { cursor: self.cursor, ..Self::new() };
     }
 
-    /// Has this hash looked at once `expires` is past. What is past already is given by the next `advance`, with a moment
-    /// that is past as well.
+    /// Has this hash looked at once `expires` is past. What is past already is given by the next `advance`, with a
+    /// moment that is past as well.
     pub(crate) fn add(&mut self, hash: u32, expires: Time) {
         self.len += 1;
         let step = self.place(hash, expires.as_millis().max(self.start()));

@@ -255,7 +255,8 @@ fn check_against_naive(ops: Vec<Op>) {
     }
 }
 
-/// With many shards, and with the default policy, which entry leaves is for neither to say, but it is told of; what has not been told of must be there.
+/// With many shards, and with the default policy, which entry leaves is for neither to say, but it is told of; what has
+/// not been told of must be there.
 fn check_invariants(ops: Vec<Op>, policy: Policy, shards: usize, seed: u64) {
     let mut subject = Subject::new(policy, shards, seed);
     let mut held: HashMap<u8, Entry> = HashMap::new();

@@ -1,5 +1,5 @@
-//! Operations as bytes say them, against naive maps: over the kept corpus, and over random bytes. `scripts/fuzz` looks for
-//! more by the same function.
+//! Operations as bytes say them, against naive maps: over the kept corpus, and over random bytes. `scripts/fuzz` looks
+//! for more by the same function.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! Tests of the arena: blocks apart from each other, their first words, chunks given back, orphans. They use `unsafe` as
-//! whoever allocates from it does.
+//! Tests of the arena: blocks apart from each other, their first words, chunks given back, orphans. They use `unsafe`
+//! as whoever allocates from it does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;

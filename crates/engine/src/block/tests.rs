@@ -1,5 +1,5 @@
-//! Tests of blocks: their parts at every length, handles on any thread, free blocks. They use `unsafe` to look at a block
-//! by its address.
+//! Tests of blocks: their parts at every length, handles on any thread, free blocks. They use `unsafe` to look at a
+//! block by its address.
 
 use super::*;
 use crate::rounds::rounds;

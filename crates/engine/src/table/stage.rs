@@ -1,5 +1,5 @@
-//! A table with an arena and a lock of its own, as a shard has them: for the tests of the table, those under shuttle too.
-//! Uses `unsafe` where a shard does.
+//! A table with an arena and a lock of its own, as a shard has them: for the tests of the table, those under shuttle
+//! too. Uses `unsafe` where a shard does.
 
 use super::*;
 use crate::arena::Arena;

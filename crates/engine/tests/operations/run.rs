@@ -1,5 +1,5 @@
-//! What bytes say, done to two caches and to naive maps with the same contract: what is served is what was stored last and
-//! not told of as left; weights are exact; no bound is passed; everything that leaves is told of once.
+//! What bytes say, done to two caches and to naive maps with the same contract: what is served is what was stored last
+//! and not told of as left; weights are exact; no bound is passed; everything that leaves is told of once.
 //!
 //! One function, run by `cargo test` over a small corpus and random bytes, and by a fuzzer over what it finds. Which
 //! entry leaves for room is the caches' to say: they tell it, and the maps follow.
