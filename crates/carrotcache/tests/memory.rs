@@ -166,7 +166,7 @@ impl Loader for Pieces {
 
 #[tokio::test]
 async fn a_loader_may_charge_its_value_from_the_first_byte_and_is_busy_where_it_cannot() {
-    let cluster = Cluster::local().memory(ByteSize::kib(24)).start().await.unwrap();
+    let cluster = Cluster::local().memory(ByteSize::kib(100)).start().await.unwrap();
     let (go, charged) = (Arc::new(Semaphore::new(3)), Arc::new(AtomicU64::new(0)));
     let group = cluster.group("g").open(Pieces { go: go.clone(), charged: charged.clone() }).unwrap();
     let getting = tokio::spawn({
@@ -180,10 +180,10 @@ async fn a_loader_may_charge_its_value_from_the_first_byte_and_is_busy_where_it_
     assert_eq!(getting.await.unwrap().unwrap(), 10 * 1024);
     assert!(held(&cluster) > 10 * KIB && used(&cluster) == held(&cluster));
     let others = cluster.memory().charge();
-    others.grow(20 * KIB).unwrap();
+    others.grow(96 * KIB).unwrap();
     go.add_permits(100);
     assert_busy(&group.get("b").await.map(|value| value.len()));
-    assert_eq!((used(&cluster), refused(&cluster)), (20 * KIB, 1));
+    assert_eq!((used(&cluster), refused(&cluster)), (96 * KIB, 1));
     assert_eq!(cluster.stats().groups[0].loads.get(LoadOutcome::Failed), 0);
 }
 

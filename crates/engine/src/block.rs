@@ -455,6 +455,11 @@ pub(crate) fn taken<M>(key_len: usize, value_len: usize, is_value: bool) -> usiz
     block_taken(shape.block_bytes) + span
 }
 
+/// Where the text begins in most blocks.
+pub(crate) const fn header_bytes<M>() -> usize {
+    size_of::<Header<M>>()
+}
+
 /// # Safety
 /// The address is an exposed one of a block of `M`.
 unsafe fn block_at<M>(address: u64) -> NonNull<Header<M>> {
@@ -469,7 +474,9 @@ unsafe fn block_at<M>(address: u64) -> NonNull<Header<M>> {
 pub(crate) unsafe fn try_hold<M>(address: u64) -> Option<Hit<M>> {
     // SAFETY: a block's first word may be read as long as its arena lives; no more of it is looked at.
     let handles = unsafe { &(*block_at::<M>(address).as_ptr()).handles };
-    let mut count = handles.load(Ordering::Relaxed);
+    // Mostly the table's handle is the only one. To try it, rather than to look first, fetches the line for this core alone
+    // and not twice, where other cores have it.
+    let mut count = 1;
     while count != 0 {
         if count > MAX_HANDLES {
             std::process::abort();

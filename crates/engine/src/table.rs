@@ -21,7 +21,7 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 use crate::arena::Arena;
-use crate::block::{Hit, Lent, try_hold};
+use crate::block::{Hit, Lent, header_bytes, try_hold};
 use crate::pages::{PAGE, Pages, give_back};
 use crate::prefetch::prefetch;
 use crate::sync::{Ordering, RawU64, relax};
@@ -249,6 +249,11 @@ impl<M> Table<M> {
                 let mut word = slot.load(Ordering::Acquire);
                 let mut looks = 0;
                 while word >> 48 == tag && word & ADDRESS != 0 {
+                    // A block begins at any sixteenth byte, so its key may end in a second cache line. Asked for now, it
+                    // comes with the first; after the handle is taken it would be waited for as long again.
+                    prefetch(ptr::without_provenance(
+                        (word & ADDRESS) as usize + header_bytes::<M>() + key.len(),
+                    ));
                     // SAFETY: what a table holds are addresses of blocks of the cache's arena, which lives as long.
                     let held = unsafe { try_hold::<M>(word & ADDRESS) };
                     // Looked at once more while the block is held, hence not used again: if the word still says it,

@@ -1,6 +1,7 @@
 //! Looking for a key over the whole cluster: who is asked, what is told, and that nothing changes by it.
 
 use super::*;
+use crate::policy::Policy;
 use crate::stats::{EvictionCause, Region};
 use crate::units::ByteSize;
 use crate::whereabouts::AtMember;
@@ -121,7 +122,7 @@ async fn looking_changes_no_number_no_rate_and_no_peers_health() {
 #[tokio::test(start_paused = true)]
 async fn an_entry_that_is_looked_at_is_evicted_as_if_nobody_had() {
     let town = Town::of(&["a"]);
-    let settings = Settings { capacity: ByteSize::bytes(1000), ..Settings::default() };
+    let settings = Settings { capacity: ByteSize::bytes(1000), policy: Policy::Lru, ..Settings::default() };
     let group = open(&town.nodes[0], &settings, &Origin::prompt());
     let evicted = || group.stats().evictions.get(EvictionCause::Room);
     let mut next = 0;
