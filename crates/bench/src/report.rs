@@ -154,11 +154,11 @@ fn command_line() -> String {
     [env!("CARGO_PKG_NAME").to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
-/// `…/NAME` for a path from the root of a file system; else as it is.
+/// `…/NAME` for a path from the root of a file system, or out of the folder one is in; else as it is.
 fn without_place(argument: &str) -> String {
     let path = Path::new(argument);
     match path.file_name() {
-        Some(name) if path.is_absolute() => format!("…/{}", name.display()),
+        Some(name) if path.is_absolute() || path.starts_with("..") => format!("…/{}", name.display()),
         _ => argument.to_owned(),
     }
 }
