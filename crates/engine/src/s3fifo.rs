@@ -165,9 +165,7 @@ impl S3Fifo {
             queues.requeue_oldest(Queue::Small, to);
             return Some(Victim::Moved { admitted });
         }
-        let address = oldest.address();
-        let hash = self.remember(&oldest, From::Small, queues, share, hash_of);
-        Some(Victim::Evict { address, hash })
+        Some(self.give_up(&oldest, From::Small, queues, share, hash_of))
     }
 
     fn evict_main<M>(
@@ -187,25 +185,23 @@ impl S3Fifo {
             queues.requeue_oldest(Queue::Main, Queue::Main);
             return Some(Victim::Moved { admitted: false });
         }
-        let address = oldest.address();
-        let hash = self.remember(&oldest, From::Main, queues, share, hash_of);
-        Some(Victim::Evict { address, hash })
+        Some(self.give_up(&oldest, From::Main, queues, share, hash_of))
     }
 
-    /// Leaves a ghost of an entry that is to be evicted, and gives its hash.
-    fn remember<M>(
+    /// The entry is to leave; its ghost stays.
+    fn give_up<M>(
         &mut self,
         entry: &Hit<M>,
         from: From,
         queues: &Queues<M>,
         share: u64,
         hash_of: &impl Fn(&[u8]) -> u64,
-    ) -> u64 {
+    ) -> Victim {
         let reach = share as f64 * if from == From::Small { SMALL_REACH } else { MAIN_REACH };
         let residents = queues.len(Queue::Small) + queues.len(Queue::Main);
         let (hash, frequency) = (hash_of(entry.key()), self.frequency(entry));
         self.ghosts.put(hash, from, frequency, entry.weight(), reach as u64, residents);
-        hash
+        Victim::Evict { address: entry.address(), hash }
     }
 
     /// Forgets what left.
