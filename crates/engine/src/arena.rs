@@ -5,7 +5,7 @@
 //! lock may look at the word of a block that was freed a moment ago: it sees zero, or another entry's count,
 //! and never a byte of a value. That is what lets readers do without epochs and hazard pointers.
 //!
-//! Slabs after Bonwick (1994): regions of 1 MiB are cut into chunks, a chunk holds blocks of one class for ever, each
+//! Slabs after Bonwick (1994): regions (see `regions`) are cut into chunks, a chunk holds blocks of one class for ever, each
 //! class has a lock. An empty chunk's pages go back to the system; its addresses wait for the class to grow again.
 //! Classes are at most 1/8 apart, mostly far less, and an entry is charged its class. What is too large for the largest
 //! class has its text in `spans`.
@@ -17,76 +17,20 @@
 
 use std::ptr::NonNull;
 
+use crate::classes::{ALIGN, CHUNK, CLASS_BYTES, CLASS_OF, MAX_BLOCK};
 use crate::counters::{SEATS, seat};
-use crate::pages::{Pages, give_back, poison, small_pages, unpoison};
+use crate::pages::{PageSize, give_back, poison, unpoison};
+use crate::regions::{REGION, Regions};
 use crate::spans::Spans;
 use crate::sync::{AtomicU64, Mutex, Ordering, RawU32};
 
-/// Regions are this large and begin at a multiple of it, so that a block's address tells its region.
-const REGION: usize = 1 << 20;
-/// A chunk's size; what a class grows by.
-const CHUNK: usize = 64 << 10;
 const CHUNKS: usize = REGION / CHUNK;
 /// What a region says of itself, at its start: the first chunk is smaller by that.
 const HEAD: usize = 512;
-/// Every block begins at a multiple of this: four bits of its address are free.
-pub(crate) const ALIGN: usize = 16;
 /// Blocks up to this size are kept at hand.
 const AT_HAND: usize = 1 << 10;
 /// Up to this, what blocks waste is not worth the trouble.
 const WASTE: u64 = 4 * CHUNK as u64;
-/// The largest block.
-pub(crate) const MAX_BLOCK: usize = 16 << 10;
-
-/// Block sizes. Up to 512 bytes by 16, then by 1/16 to 1/8, then as many as go into a chunk.
-const CLASS_BYTES: [u16; 91] = class_bytes();
-/// The class of each number of 16-byte steps.
-const CLASS_OF: [u8; MAX_BLOCK / ALIGN + 1] = class_of();
-
-const fn class_bytes() -> [u16; 91] {
-    let mut classes = [0; 91];
-    let mut bytes = 32;
-    let mut at = 0;
-    while bytes <= 4096 {
-        classes[at] = bytes as u16;
-        at += 1;
-        bytes += if bytes < 512 {
-            16
-        } else if bytes < 1024 {
-            32
-        } else if bytes < 2048 {
-            64
-        } else {
-            128
-        };
-    }
-    let mut in_a_chunk = 15;
-    while in_a_chunk >= 4 {
-        classes[at] = (CHUNK / in_a_chunk / ALIGN * ALIGN) as u16;
-        at += 1;
-        in_a_chunk -= 1;
-    }
-    assert!(at == classes.len());
-    classes
-}
-
-const fn class_of() -> [u8; MAX_BLOCK / ALIGN + 1] {
-    let mut table = [0; MAX_BLOCK / ALIGN + 1];
-    let (mut steps, mut class) = (0, 0);
-    while steps <= MAX_BLOCK / ALIGN {
-        while (CLASS_BYTES[class] as usize) < steps * ALIGN {
-            class += 1;
-        }
-        table[steps] = class as u8;
-        steps += 1;
-    }
-    table
-}
-
-/// The bytes that a block of at least this many takes; `bytes` is at most `MAX_BLOCK`.
-pub(crate) const fn block_taken(bytes: usize) -> usize {
-    CLASS_BYTES[CLASS_OF[bytes.div_ceil(ALIGN)] as usize] as usize
-}
 
 /// What runs when a block with a Rust value in it is freed; given the value's address.
 pub(crate) type DropValue = unsafe fn(*mut u8);
@@ -98,7 +42,8 @@ pub(crate) struct Arena(NonNull<Inner>);
 struct Inner {
     classes: Box<[Mutex<Class>]>,
     spans: Mutex<Spans>,
-    regions: Mutex<Regions>,
+    tables: Mutex<Spans>,
+    carved: Mutex<Carved>,
     /// By the seats of threads: a free block's address, and above it its class and one; zero is none.
     at_hand: Box<[AtHand]>,
     /// Once the cache is gone: the blocks still held, and `CLOSING` while they are counted.
@@ -114,9 +59,8 @@ const CLOSING: u64 = 1 << 62;
 #[repr(align(64))]
 struct AtHand(std::sync::atomic::AtomicU64);
 
-#[derive(Default)]
-struct Regions {
-    all: Vec<Pages>,
+struct Carved {
+    regions: Regions,
     /// Chunks of the last region that belong to no class yet.
     unused: usize,
 }
@@ -171,12 +115,14 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// An empty arena. `drop_value` is called for blocks freed by `free` that say they hold a value.
-    pub(crate) fn new(drop_value: Option<DropValue>) -> Self {
+    /// An empty arena, its blocks and tables in pages of this size. `drop_value` is called for blocks freed by `free`
+    /// that say they hold a value.
+    pub(crate) fn new(page_size: PageSize, drop_value: Option<DropValue>) -> Self {
         let inner = Box::new(Inner {
             classes: CLASS_BYTES.iter().map(|_| Mutex::new(Class::default())).collect(),
-            spans: Mutex::new(Spans::default()),
-            regions: Mutex::new(Regions::default()),
+            spans: Mutex::new(Spans::new(PageSize::Small)),
+            tables: Mutex::new(Spans::new(page_size)),
+            carved: Mutex::new(Carved { regions: Regions::new(page_size), unused: 0 }),
             at_hand: (0..SEATS).map(|_| AtHand::default()).collect(),
             orphans: AtomicU64::new(0),
             drop_value,
@@ -240,7 +186,16 @@ impl Arena {
 
     /// Whole pages for a table, for as long as the arena lives; they are in nobody's account.
     pub(crate) fn alloc_table(&self, bytes: usize) -> NonNull<u8> {
-        self.inner().spans.lock().alloc_for_good(bytes)
+        self.inner().tables.lock().alloc(bytes)
+    }
+
+    /// Gives the pages of a table back to the system, while its address stays the table's.
+    ///
+    /// # Safety
+    /// `start` came from `alloc_table(bytes)`, and nobody relies on what is there, but for words that are zero already.
+    pub(crate) unsafe fn empty_table(&self, start: NonNull<u8>, bytes: usize) {
+        // SAFETY: by the caller.
+        unsafe { self.inner().tables.lock().empty(start, bytes) };
     }
 
     /// A chunk with room, which becomes the class's last partial one.
@@ -255,22 +210,18 @@ impl Arena {
     }
 
     fn new_chunk(&self, number: u8) -> NonNull<Chunk> {
-        let mut regions = self.inner().regions.lock();
-        if regions.unused == 0 {
-            let pages = Pages::new(REGION, REGION);
-            small_pages(&pages);
-            let region = pages.start().cast::<Region>();
+        let mut carved = self.inner().carved.lock();
+        if carved.unused == 0 {
+            let region = carved.regions.grow().cast::<Region>();
             let empty = || Chunk { live: 0, touched: 0, free: 0, stuck: false, place: FULL };
             let chunks = std::array::from_fn(|_| empty());
             // SAFETY: the region is ours alone, aligned, and larger than its head.
             unsafe { region.write(Region { arena: self.0, classes: [0; CHUNKS], chunks }) };
-            regions.all.push(pages);
-            regions.unused = CHUNKS;
+            carved.unused = CHUNKS;
         }
-        regions.unused -= 1;
-        let at = CHUNKS - 1 - regions.unused;
-        let region =
-            regions.all.last().expect("one was just made, if there was none").start().cast::<Region>();
+        carved.unused -= 1;
+        let at = CHUNKS - 1 - carved.unused;
+        let region = carved.regions.last().cast::<Region>();
         // SAFETY: inside the region's head; no reference to the whole head is made, since other chunks are in use.
         unsafe {
             (*region.as_ptr()).classes[at] = u16::from(number);
@@ -515,9 +466,13 @@ impl Class {
         self.touched -= u64::from(fields.touched);
         let used = usize::from(fields.touched) * bytes;
         (fields.touched, fields.free, fields.place) = (0, 0, FULL);
-        unpoison(first_block(chunk), used);
+        let start = first_block(chunk);
+        unpoison(start, used);
+        // SAFETY: a region's head says whose it is, and its arena lives, since the chunk does.
+        let inner = unsafe { (&raw const (*located(chunk).1.cast::<Region>()).arena).read().as_ref() };
+        inner.carved.lock().regions.thin(start.as_ptr().addr());
         // SAFETY: all its blocks are free: their first words are zero, and nothing else in them matters to anyone.
-        unsafe { give_back(first_block(chunk), used) };
+        unsafe { give_back(start, used) };
         self.released.push(chunk);
     }
 

@@ -22,7 +22,8 @@ use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::slice;
 
-use crate::arena::{self, ALIGN, Arena, MAX_BLOCK, block_taken};
+use crate::arena::{self, Arena};
+use crate::classes::{ALIGN, MAX_BLOCK, block_taken};
 use crate::clock::Time;
 use crate::spans::Spans;
 use crate::sync::{Ordering, RawU8, RawU32, fence};

@@ -61,9 +61,9 @@
 //!  3  queues  s3fifo                   which entry stands where · who comes in and who leaves
 //!  2  table  ring  ghosts  wheel  weight  purse     lines of addresses · a queue · what left lately
 //!                                                   · what expires when · what an entry is charged · units on their way
-//!  1  block  arena  spans  budget      an entry's memory and its handle · where it comes from · how much may be held
-//!     flight                           loads under way
-//!  0  pages  prefetch  clock  cycles  keys  counters  stats  sync
+//!  1  block  arena  spans  regions     an entry's memory and its handle · where it comes from
+//!     budget  flight                   how much may be held · loads under way
+//!  0  pages  classes  prefetch  clock  cycles  keys  counters  stats  sync
 //! ```
 //!
 //! Invariants: only `clock` reads a clock or waits; a thread holds one shard's lock at a time, but for who weighs the
@@ -75,6 +75,7 @@ mod arena;
 mod block;
 mod budget;
 mod cache;
+mod classes;
 mod clock;
 mod compact;
 mod counters;
@@ -92,6 +93,7 @@ mod purse;
 mod queues;
 #[cfg(doctest)]
 mod readme;
+mod regions;
 mod ring;
 mod room;
 #[cfg(all(test, not(shuttle)))]

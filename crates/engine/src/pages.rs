@@ -12,10 +12,33 @@ use std::ptr::NonNull;
 /// What the system gives and takes at once. A machine with larger pages gives back less, and no more.
 pub(crate) const PAGE: usize = 4096;
 
+/// A large page, on most processors that have such.
+pub(crate) const LARGE_PAGE: usize = 2 << 20;
+
+/// Which pages memory is to be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PageSize {
+    /// None is resident for what lies beside it.
+    Small,
+    /// A large one is resident as a whole; but a processor that looks at random into much memory spends a good part of
+    /// each look on finding a small one.
+    Large,
+}
+
+impl PageSize {
+    fn advice(self) -> Advice {
+        match self {
+            Self::Small => Advice::SmallPages,
+            Self::Large => Advice::LargePages,
+        }
+    }
+}
+
 /// A piece of memory that is freed with its owner. What is in it at first is anything.
 pub(crate) struct Pages {
     start: NonNull<u8>,
     layout: Layout,
+    page_size: PageSize,
 }
 
 // SAFETY: a piece of memory and no more; who writes where in it is for the owner to order.
@@ -32,7 +55,7 @@ impl Pages {
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
         // Tables keep tags above that. No system gives such addresses unasked; one that did would have them cut off.
         assert!(start.as_ptr().addr() >> 48 == 0, "an address of 48 bits");
-        Self { start, layout }
+        Self { start, layout, page_size: PageSize::Small }
     }
 
     /// The first byte.
@@ -42,6 +65,31 @@ impl Pages {
 
     pub(crate) fn len(&self) -> usize {
         self.layout.size()
+    }
+
+    pub(crate) fn holds(&self, address: usize) -> bool {
+        (self.start.addr().get()..self.start.addr().get() + self.len()).contains(&address)
+    }
+
+    /// Asks that this memory be in pages of this size, as far as whole ones fit in it.
+    pub(crate) fn paged(mut self, size: PageSize) -> Self {
+        self.page_size = size;
+        advise(self.start, self.len(), size.advice());
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+
+    /// A part is about to be given back, and is to stay so rather than be filled up to a large page again. What else is
+    /// in large pages stays in them.
+    pub(crate) fn thin(&mut self) {
+        if self.page_size == PageSize::Large {
+            self.page_size = PageSize::Small;
+            advise(self.start, self.len(), Advice::SmallPages);
+        }
     }
 }
 
@@ -95,15 +143,11 @@ pub(crate) unsafe fn give_back(start: NonNull<u8>, bytes: usize) {
     }
 }
 
-/// Asks that this memory be in small pages: a large one would be resident as a whole for a single block.
-pub(crate) fn small_pages(pages: &Pages) {
-    advise(pages.start, pages.len(), Advice::SmallPages);
-}
-
 #[derive(Clone, Copy)]
 enum Advice {
     DontNeed,
     SmallPages,
+    LargePages,
 }
 
 /// Tells the system. It may not know the advice: then memory stays resident, and nothing else is different.
@@ -112,8 +156,9 @@ fn advise(start: NonNull<u8>, bytes: usize, advice: Advice) {
     let advice = match advice {
         Advice::DontNeed => libc::MADV_DONTNEED,
         Advice::SmallPages => libc::MADV_NOHUGEPAGE,
+        Advice::LargePages => libc::MADV_HUGEPAGE,
     };
-    // SAFETY: the range is memory of ours, by the callers; neither advice touches any other.
+    // SAFETY: the range is memory of ours, by the callers; no advice touches any other.
     let _ = unsafe { libc::madvise(start.as_ptr().cast(), bytes, advice) };
 }
 
@@ -127,8 +172,7 @@ mod tests {
 
     #[test]
     fn pages_are_aligned_and_what_is_given_back_can_be_written_again() {
-        let pages = Pages::new(1 << 20, 1 << 20);
-        small_pages(&pages);
+        let pages = Pages::new(1 << 20, 1 << 20).paged(PageSize::Small);
         assert_eq!(pages.start().as_ptr().addr() % (1 << 20), 0);
         // SAFETY: inside the piece, which is ours alone.
         unsafe {

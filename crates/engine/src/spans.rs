@@ -8,16 +8,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
 
-use crate::pages::{PAGE, Pages, give_back, poison, small_pages, unpoison};
+use crate::pages::{LARGE_PAGE, PAGE, PageSize, Pages, give_back, poison, unpoison};
 
-/// What is asked of the heap at once, at least: addresses are plenty, and the fewer pieces the fewer seams.
+/// What is asked of the heap at once, at least, and a 64th of what there is: addresses are plenty, and the fewer
+/// pieces the fewer seams.
 const PIECE: usize = 4 << 20;
 
-/// The runs of one arena.
-#[derive(Default)]
+/// The runs of one arena: those of texts, or those of tables.
 pub(crate) struct Spans {
+    page_size: PageSize,
     /// By address.
     pieces: BTreeMap<usize, Pages>,
+    /// Their sum.
+    bytes: usize,
     /// Free runs: length by address. Two never touch inside a piece.
     free: BTreeMap<usize, usize>,
     /// The same, by length and then address.
@@ -26,6 +29,12 @@ pub(crate) struct Spans {
 }
 
 impl Spans {
+    /// None yet; they will be in pages of this size.
+    pub(crate) fn new(page_size: PageSize) -> Self {
+        let (pieces, free, by_length) = Default::default();
+        Self { page_size, pieces, bytes: 0, free, by_length, in_use: 0 }
+    }
+
     /// What a body of this length takes, in bytes.
     pub(crate) const fn taken(bytes: usize) -> usize {
         bytes.saturating_add(PAGE - 1) / PAGE * PAGE
@@ -33,13 +42,8 @@ impl Spans {
 
     /// A run for `bytes`, which belongs to the caller until `free`.
     pub(crate) fn alloc(&mut self, bytes: usize) -> NonNull<u8> {
-        self.in_use += Self::taken(bytes) as u64;
-        self.alloc_for_good(bytes)
-    }
-
-    /// A run for `bytes` that is never freed, and not counted.
-    pub(crate) fn alloc_for_good(&mut self, bytes: usize) -> NonNull<u8> {
         let length = Self::taken(bytes);
+        self.in_use += length as u64;
         let (found, start) = match self.by_length.range((length, 0)..).next() {
             Some(&run) => run,
             None => self.grow(length),
@@ -81,9 +85,21 @@ impl Spans {
         }
         if length == piece_length {
             self.pieces.remove(&piece);
+            self.bytes -= piece_length;
         } else {
             self.add_free(start, length);
         }
+    }
+
+    /// Gives a run's pages back while it stays the caller's.
+    ///
+    /// # Safety
+    /// The run is of these spans, and nobody relies on what is in it, but for words that are zero already.
+    pub(crate) unsafe fn empty(&mut self, start: NonNull<u8>, bytes: usize) {
+        let (piece, _) = self.piece(start.as_ptr().addr());
+        self.pieces.get_mut(&piece).into_iter().for_each(Pages::thin);
+        // SAFETY: by the caller.
+        unsafe { give_back(start, bytes) };
     }
 
     /// What the runs in use take, in bytes.
@@ -93,8 +109,9 @@ impl Spans {
 
     /// A new piece with room for `length`, as one free run.
     fn grow(&mut self, length: usize) -> (usize, usize) {
-        let pages = Pages::new(length.max(PIECE), PAGE);
-        small_pages(&pages);
+        let bytes = length.max(PIECE).max((self.bytes / 64).next_multiple_of(PAGE));
+        let pages = Pages::new(bytes, LARGE_PAGE).paged(self.page_size);
+        self.bytes += bytes;
         let (start, length) = (pages.start().as_ptr().addr(), pages.len());
         self.pieces.insert(start, pages);
         self.add_free(start, length);
@@ -136,7 +153,7 @@ mod tests {
 
     #[test]
     fn runs_do_not_overlap_and_hold_what_is_written() {
-        let mut spans = Spans::default();
+        let mut spans = Spans::new(PageSize::Small);
         let mut runs = Vec::new();
         for n in 1..200_usize {
             let bytes = n * 997;
@@ -160,7 +177,7 @@ mod tests {
 
     #[test]
     fn freed_neighbours_become_one_run_again_and_the_best_fit_is_taken() {
-        let mut spans = Spans::default();
+        let mut spans = Spans::new(PageSize::Small);
         let runs: Vec<_> = (0..5).map(|_| (spans.alloc(3 * PAGE), 3 * PAGE)).collect();
         free(&mut spans, runs[1]);
         free(&mut spans, runs[3]);

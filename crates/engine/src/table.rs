@@ -22,7 +22,7 @@ use std::ptr::{self, NonNull};
 
 use crate::arena::Arena;
 use crate::block::{Hit, Lent, header_bytes, try_hold};
-use crate::pages::{PAGE, Pages, give_back};
+use crate::pages::{PAGE, Pages};
 use crate::prefetch::prefetch;
 use crate::sync::{Ordering, RawU64, relax};
 
@@ -402,9 +402,9 @@ impl<M> Table<M> {
         let addresses: Vec<u64> = old.addresses().collect();
         let new = lock.make(1, arena);
         if ptr::eq(new.lines, old.lines) {
-            lock.empty(old);
+            lock.empty(old, arena);
         } else {
-            self.publish(lock, old, new);
+            self.publish(lock, old, new, arena);
         }
         lock.len = 0;
         // SAFETY: as in `replace`.
@@ -439,18 +439,18 @@ impl<M> Table<M> {
             if fits {
                 break new;
             }
-            lock.empty(new);
+            lock.empty(new, place.arena);
             count = other(next_count(count));
         };
-        self.publish(lock, old, new);
+        self.publish(lock, old, new, place.arena);
         new
     }
 
-    fn publish(&self, lock: &mut Lines, old: View, new: View) {
+    fn publish(&self, lock: &mut Lines, old: View, new: View, arena: &Arena) {
         let generation = (self.lines.load(Ordering::Relaxed) & GENERATION) + 1;
         // Release: who sees the new table sees what is in it.
         self.lines.store(new.pack(generation), Ordering::Release);
-        lock.empty(old);
+        lock.empty(old, arena);
     }
 
     /// The most lines that a look-up of any entry here goes through.
@@ -490,14 +490,16 @@ impl Lines {
     }
 
     /// Empties a table that is not in force any more, and gives its pages back.
-    fn empty(&mut self, old: View) {
+    fn empty(&mut self, old: View, arena: &Arena) {
         for word in (0..old.count).flat_map(|at| old.line(at)) {
             // Release, against the readers' loads: who sees this, sees the new table when he looks for it.
             word.store(0, Ordering::Release);
         }
         let (_, memory) = self.all.iter().find(|(count, _)| *count == old.count).expect("it was made here");
-        // SAFETY: all of it is zero, and nothing more is asked of it.
-        unsafe { give_back(memory.start(), old.count * size_of::<Line>()) };
+        if let Memory::Span(start) = memory {
+            // SAFETY: all of it is zero, and nothing more is asked of it.
+            unsafe { arena.empty_table(*start, old.count * size_of::<Line>()) };
+        }
     }
 }
 

@@ -13,8 +13,11 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
     (
         "engine",
         &[
-            &["clock", "counters", "cycles", "keys", "pages", "prefetch", "rounds", "stats", "sync"],
-            &["arena", "block", "budget", "flight", "spans"],
+            &[
+                "classes", "clock", "counters", "cycles", "keys", "pages", "prefetch", "rounds", "stats",
+                "sync",
+            ],
+            &["arena", "block", "budget", "flight", "regions", "spans"],
             &["ghosts", "purse", "ring", "table", "weight", "wheel"],
             &["queues", "s3fifo"],
             &["shard"],

@@ -31,22 +31,8 @@ fn fill(block: NonNull<u8>, bytes: usize, with: u8) {
 }
 
 #[test]
-fn every_size_has_a_class_that_is_at_most_an_eighth_larger_up_to_4_kib_and_a_quarter_above() {
-    for bytes in 1..=MAX_BLOCK {
-        let taken = block_taken(bytes);
-        assert!(taken >= bytes && taken.is_multiple_of(ALIGN));
-        let waste = taken - bytes;
-        assert!(
-            waste < 32 || waste <= if bytes <= 4096 { bytes / 8 } else { bytes / 4 + 16 },
-            "{bytes} takes {taken}"
-        );
-    }
-    assert_eq!([32, 33, 144, 512, 513, MAX_BLOCK].map(block_taken), [32, 48, 144, 512, 544, MAX_BLOCK]);
-}
-
-#[test]
 fn blocks_do_not_overlap_and_begin_with_zero_whatever_was_in_them() {
-    let arena = Arena::new(None);
+    let arena = Arena::new(crate::pages::PageSize::Small, None);
     let mut held: BTreeMap<usize, (NonNull<u8>, usize)> = BTreeMap::new();
     let mut dice = 1_u64;
     for _ in 0..20_000 {
@@ -70,7 +56,7 @@ fn blocks_do_not_overlap_and_begin_with_zero_whatever_was_in_them() {
 
 #[test]
 fn empty_chunks_are_given_back_and_their_addresses_serve_the_same_class_again() {
-    let arena = Arena::new(None);
+    let arena = Arena::new(crate::pages::PageSize::Small, None);
     let blocks: Vec<_> = (0..5000).map(|_| arena.alloc(144)).collect();
     blocks.iter().for_each(|&block| hold(block));
     let (resident, used) = arena.resident();
@@ -92,7 +78,7 @@ fn empty_chunks_are_given_back_and_their_addresses_serve_the_same_class_again() 
 
 #[test]
 fn a_sparse_class_is_drained_by_whoever_moves_its_blocks() {
-    let arena = Arena::new(None);
+    let arena = Arena::new(crate::pages::PageSize::Small, None);
     let mut blocks: Vec<_> = (0..20_000).map(|_| arena.alloc(144)).collect();
     assert_eq!(arena.sparse(), None);
     let mut at = 0;
@@ -120,7 +106,7 @@ fn a_sparse_class_is_drained_by_whoever_moves_its_blocks() {
 
 #[test]
 fn a_chunk_that_cannot_be_emptied_takes_blocks_again_but_as_the_last() {
-    let arena = Arena::new(None);
+    let arena = Arena::new(crate::pages::PageSize::Small, None);
     let in_three_chunks = (CHUNK - HEAD) / 144 + 2 * (CHUNK / 144);
     let blocks: Vec<_> = (0..in_three_chunks).map(|_| arena.alloc(144)).collect();
     let class = CLASS_OF[144 / ALIGN];
@@ -146,7 +132,7 @@ fn what_is_held_outlives_the_arena_and_the_last_frees_it() {
     unsafe fn count(_: *mut u8) {
         DROPPED.fetch_add(1, Ordering::Relaxed);
     }
-    let arena = Arena::new(Some(count));
+    let arena = Arena::new(crate::pages::PageSize::Small, Some(count));
     let (small, large) = (arena.alloc(100), arena.alloc(48));
     let span = arena.alloc_span(100_000);
     hold(small);
@@ -164,7 +150,7 @@ fn what_is_held_outlives_the_arena_and_the_last_frees_it() {
 
 #[test]
 fn threads_that_free_each_others_blocks_lose_none() {
-    let arena = Arena::new(None);
+    let arena = Arena::new(crate::pages::PageSize::Small, None);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

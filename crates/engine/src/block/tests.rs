@@ -28,7 +28,7 @@ fn key_value_and_meta_are_what_was_put_in_at_every_length_and_alignment() {
     #[repr(align(16))]
     struct Wide(u8);
 
-    let arena = Arena::new(None);
+    let arena = Arena::new(crate::pages::PageSize::Small, None);
     let bytes: Vec<u8> = (0..70_000_u32).map(|n| n as u8).collect();
     // Around the largest block, past which the text is elsewhere, and around a page.
     let lengths = [0, 1, 7, 8, 15, 16, 255, 4096, 16_300, MAX_BLOCK - 40, MAX_BLOCK - 24, MAX_BLOCK, 60_000];
@@ -53,7 +53,7 @@ fn a_value_of_the_rust_kind_lies_aligned_and_is_dropped_once_wherever_it_lies() 
         let number = unsafe { value.cast::<u64>().read() };
         SUM.fetch_add(number as usize, Ordering::Relaxed);
     }
-    let arena = Arena::new(Some(add));
+    let arena = Arena::new(crate::pages::PageSize::Small, Some(add));
     for key_len in 0..40 {
         for value_len in [8, 100, MAX_BLOCK] {
             let mut value = vec![0; value_len];
@@ -73,7 +73,7 @@ fn a_value_of_the_rust_kind_lies_aligned_and_is_dropped_once_wherever_it_lies() 
 
 #[test]
 fn a_free_block_gives_no_handle_and_one_that_lives_gives_its_own() {
-    let arena = Arena::new(None);
+    let arena = Arena::new(crate::pages::PageSize::Small, None);
     let hit = Hit::new_in(&arena, &parts(b"key", b"value", 1_u8, Charge::Entry));
     let address = hit.address();
     // SAFETY: a block of this arena, also below.
@@ -90,7 +90,7 @@ fn a_free_block_gives_no_handle_and_one_that_lives_gives_its_own() {
 
 #[test]
 fn threads_that_look_at_a_block_which_comes_and_goes_see_whole_entries_or_none() {
-    let arena = Arena::new(None);
+    let arena = Arena::new(crate::pages::PageSize::Small, None);
     let address = Hit::new_in(&arena, &parts(b"", &[1; 100], (), Charge::Entry)).address();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -17,7 +17,7 @@ struct Alone {
 
 impl Alone {
     fn new(is_lru: bool) -> Self {
-        let arena = Arena::new(None);
+        let arena = Arena::new(crate::pages::PageSize::Small, None);
         let shard = Shard::new(is_lru, None, &arena);
         shard.lock().set_quota(1 << 40);
         Self { shard, keys: Keys::new(Some(1)), clock: Clock::manual(), arena }

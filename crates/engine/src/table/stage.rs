@@ -37,14 +37,14 @@ pub(super) fn draft(arena: &Arena, key: &[u8], value: &[u8]) -> Hit<()> {
 
 impl Stage {
     pub(super) fn new(half_of: fn(&[u8]) -> u32) -> Self {
-        let arena = Arena::new(None);
+        let arena = Arena::new(crate::pages::PageSize::Small, None);
         let made = Table::new(None, &arena);
         Self::of(half_of, made, arena)
     }
 
     #[cfg(not(shuttle))]
     pub(super) fn foreseeing(half_of: fn(&[u8]) -> u32, entries: usize) -> Self {
-        let arena = Arena::new(None);
+        let arena = Arena::new(crate::pages::PageSize::Small, None);
         let made = Table::new(Some(entries), &arena);
         Self::of(half_of, made, arena)
     }

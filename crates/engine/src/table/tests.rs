@@ -158,7 +158,7 @@ fn same_under_rapidhash(count: usize) -> Vec<[u8; 16]> {
 
 /// The most lines that a look-up goes through in a table of these keys, hashed as a cache hashes them.
 fn longest_way(keys: &[[u8; 16]]) -> usize {
-    let (hash, arena) = (Keys::new(None), crate::arena::Arena::new(None));
+    let (hash, arena) = (Keys::new(None), crate::arena::Arena::new(crate::pages::PageSize::Small, None));
     let half_of = |key: &[u8]| hash.half(key);
     let (table, mut lines) = Table::<()>::new(None, &arena);
     for key in keys {
