@@ -369,7 +369,7 @@ impl Group {
         if self.shared.around.faults.has(Fault::NoSecondLookup) {
             return None;
         }
-        self.shared.store.lookup(local, key.as_bytes())
+        self.shared.store.look_again(local, key.as_bytes())
     }
 
     pub(crate) fn remembered(&self, entry: Entry) -> Answer {

@@ -98,6 +98,12 @@ impl Store {
         entry(local, self.cache.get(key)?)
     }
 
+    /// As `lookup`, for a flight before it goes on: a set that is being stored at this moment is waited for. A lookup
+    /// takes no lock, so it may come after that set has detached the flights, and find nothing yet.
+    pub(crate) fn look_again(&self, local: bool, key: &[u8]) -> Option<Entry> {
+        entry(local, self.cache.get_in_order(key)?)
+    }
+
     /// What `lookup` would find, for somebody who only wants to know: nothing is counted, moved or dropped.
     pub(crate) fn held(&self, local: bool, key: &[u8]) -> Option<Holding> {
         let hit = self.cache.peek(key)?;

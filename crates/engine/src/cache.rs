@@ -290,6 +290,16 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         self.shared.get(self.shared.keys.hash(key), key)
     }
 
+    /// As `get`, in order with the calls that change entries: an insert that has asked its `keep`, and has not yet stored
+    /// what it may, is waited for. For a second look before something is loaded. Takes the shard's lock.
+    pub fn get_in_order(&self, key: &[u8]) -> Option<Hit<M>> {
+        let shared = &*self.shared;
+        let hash = shared.keys.hash(key);
+        let found =
+            if shared.is_lru { shared.touch(hash, key) } else { shared.shard(hash).lock().find(hash, key) };
+        shared.judge(hash, found)
+    }
+
     /// The live entry of this key, without any trace: nothing is counted, moved or dropped.
     pub fn peek(&self, key: &[u8]) -> Option<Hit<M>> {
         let shared = &*self.shared;
@@ -406,6 +416,12 @@ impl<M> Shared<M> {
     #[inline]
     pub(crate) fn get(&self, hash: u64, key: &[u8]) -> Option<Hit<M>> {
         let found = if self.is_lru { self.touch(hash, key) } else { self.find(hash, key) };
+        self.judge(hash, found)
+    }
+
+    /// What is found is a hit if it has not expired.
+    #[inline]
+    fn judge(&self, hash: u64, found: Option<Hit<M>>) -> Option<Hit<M>> {
         match found {
             Some(hit) if !is_past(&hit, &self.clock) => {
                 hit.touch();

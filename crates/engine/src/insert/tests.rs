@@ -240,3 +240,23 @@ fn a_cache_that_comes_late_to_a_full_budget_gets_its_part_from_the_heaviest() {
     assert!((24..=32).contains(&late.weight()), "its part but for an entry");
     assert_eq!(early.weight() + small.weight() + late.weight(), budget.used());
 }
+
+#[test]
+fn a_get_in_order_waits_for_an_insert_that_has_decided_to_store() {
+    for policy in [Policy::Default, Policy::Lru] {
+        let cache: Cache<u8> = Cache::builder().capacity(1 << 20).policy(policy).build();
+        let (found, finds) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let other = cache.clone();
+            let stored = cache.insert_if(b"Tom", b"630", 0, Weight::Real, None, || {
+                scope.spawn(move || found.send(other.get_in_order(b"Tom").map(|hit| hit.to_vec())).unwrap());
+                // Time for one that does not wait to find nothing.
+                assert!(finds.recv_timeout(Duration::from_millis(30)).is_err());
+                true
+            });
+            assert!(stored.is_ok());
+            assert_eq!(finds.recv().unwrap(), Some(b"630".to_vec()));
+        });
+        assert_eq!((cache.stats().hits, cache.stats().misses), (1, 0));
+    }
+}
