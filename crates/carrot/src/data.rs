@@ -34,6 +34,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest values whose bodies may be held at once: 256 MiB where a value may have 8, of thousands of connections.
 const VALUES_AT_ONCE: u64 = 32;
 
+/// The longest lists of keys that may be held at once: 16 MiB.
+const LISTS_AT_ONCE: u64 = 4;
+
 /// What every answer carries: from where the value came, and whether it had to be loaded.
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
@@ -45,8 +48,10 @@ pub struct DataFront {
     gate: Gate,
     /// The largest value a PUT may bring.
     value_max: ByteSize,
-    /// Of all bodies that are being read or handed on.
+    /// Of all values that are being read or handed on.
     intake: Intake,
+    /// Of all lists of keys that are being read or answered.
+    lists: Intake,
 }
 
 /// A group, and how long its hits took here.
@@ -75,10 +80,19 @@ impl DataFront {
     ) -> Arc<Self> {
         let served =
             |group: Group| (group.name().to_string(), Served { group, hit_seconds: Histogram::default() });
-        let largest = value_max.as_u64().max(many::BODY_MAX);
-        let intake = Intake::new(value_max.as_u64().saturating_mul(VALUES_AT_ONCE).max(largest));
-        let intake = intake.charged_to(cluster.memory().clone(), largest);
-        Arc::new(Self { cluster, groups: groups.into_iter().map(served).collect(), gate, value_max, intake })
+        let taking = |most: u64, largest: u64| {
+            Intake::new(most.saturating_mul(largest)).charged_to(cluster.memory().clone(), largest)
+        };
+        let intake = taking(VALUES_AT_ONCE, value_max.as_u64());
+        let lists = taking(LISTS_AT_ONCE, many::BODY_MAX);
+        Arc::new(Self {
+            cluster,
+            groups: groups.into_iter().map(served).collect(),
+            gate,
+            value_max,
+            intake,
+            lists,
+        })
     }
 
     /// How long hits took so far, by group.
@@ -156,7 +170,7 @@ impl DataFront {
     }
 
     async fn many(&self, group: &Group, body: Incoming) -> Result<Response<Full<Bytes>>, Refusal> {
-        let mut held = self.intake.share();
+        let mut held = self.lists.share();
         let keys = many::keys(&self.whole(body, "list of keys", many::BODY_MAX, &mut held).await?)?;
         let answers = group.answer_many(&keys, Ask::default()).await;
         let told = |answer: &Answer| {
