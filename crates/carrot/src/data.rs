@@ -1,6 +1,6 @@
 //! The data front: values over HTTP, for clients in any language.
 //!
-//! `GET`, `HEAD`, `PUT` and `DELETE` on `/v1/{group}/{key…}`, the first carrotCache's `/api?key=`, and for whoever
+//! `GET`, `HEAD`, `PUT` and `DELETE` on `/v1/{group}/{key…}`, `POST` of many keys on `/v1/{group}`, the first carrotCache's `/api?key=`, and for whoever
 //! wonders about a key `/owner/{group}/{key…}`. Turns requests into calls on a group and answers into responses, and
 //! decides nothing else but whether the caller knows the password. The path is read as bytes and unescaped once, so
 //! that every key has one spelling and no router tidies it up.
@@ -20,6 +20,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 
 use crate::auth::{Gate, Tries};
+use crate::many;
 use crate::refusal::Refusal;
 use crate::some::SomeTime;
 use crate::target::{Bad, Target};
@@ -33,6 +34,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest values whose bodies may be held at once: 256 MiB where a value may have 8, of thousands of connections.
 const VALUES_AT_ONCE: u64 = 32;
 
+/// The longest lists of keys that may be held at once: 16 MiB.
+const LISTS_AT_ONCE: u64 = 4;
+
 /// What every answer carries: from where the value came, and whether it had to be loaded.
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
@@ -44,8 +48,10 @@ pub struct DataFront {
     gate: Gate,
     /// The largest value a PUT may bring.
     value_max: ByteSize,
-    /// Of all bodies that are being read or handed on.
+    /// Of all values that are being read or handed on.
     intake: Intake,
+    /// Of all lists of keys that are being read or answered.
+    lists: Intake,
 }
 
 /// A group, and how long its hits took here.
@@ -74,9 +80,19 @@ impl DataFront {
     ) -> Arc<Self> {
         let served =
             |group: Group| (group.name().to_string(), Served { group, hit_seconds: Histogram::default() });
-        let intake = Intake::new(value_max.as_u64().saturating_mul(VALUES_AT_ONCE));
-        let intake = intake.charged_to(cluster.memory().clone(), value_max.as_u64());
-        Arc::new(Self { cluster, groups: groups.into_iter().map(served).collect(), gate, value_max, intake })
+        let taking = |most: u64, largest: u64| {
+            Intake::new(most.saturating_mul(largest)).charged_to(cluster.memory().clone(), largest)
+        };
+        let intake = taking(VALUES_AT_ONCE, value_max.as_u64());
+        let lists = taking(LISTS_AT_ONCE, many::BODY_MAX);
+        Arc::new(Self {
+            cluster,
+            groups: groups.into_iter().map(served).collect(),
+            gate,
+            value_max,
+            intake,
+            lists,
+        })
     }
 
     /// How long hits took so far, by group.
@@ -130,7 +146,7 @@ impl DataFront {
     ) -> Result<Response<Full<Bytes>>, Refusal> {
         let (group, key) = (&self.served(asked.group)?.group, asked.key);
         match *method {
-            Method::GET | Method::HEAD | Method::DELETE if ttl.is_some() => {
+            Method::GET | Method::HEAD | Method::DELETE | Method::POST if ttl.is_some() => {
                 Err(Refusal::bad_request("ttl goes with PUT alone"))
             }
             Method::GET | Method::HEAD => self.get(asked).await,
@@ -146,8 +162,25 @@ impl DataFront {
                 group.remove(key).await.map_err(|error| Refusal::of_write(&error))?;
                 Ok(empty(StatusCode::NO_CONTENT))
             }
+            // The keys are in the body.
+            Method::POST if key.is_empty() => self.many(group, body).await,
+            _ if key.is_empty() => Err(Refusal::method("POST")),
             _ => Err(Refusal::method("GET, HEAD, PUT, DELETE")),
         }
+    }
+
+    async fn many(&self, group: &Group, body: Incoming) -> Result<Response<Full<Bytes>>, Refusal> {
+        let mut held = self.lists.share();
+        let keys = many::keys(&self.whole(body, "list of keys", many::BODY_MAX, &mut held).await?)?;
+        let answers = group.answer_many(&keys, Ask::default()).await;
+        let told = |answer: &Answer| {
+            let (cache, source) = words(answer);
+            [cache, "; source=", source, "; node=", &answer.node].concat()
+        };
+        let body = many::json(answers, told, self.value_max.as_u64(), self.cluster.memory())?;
+        let mut response = Response::new(Full::new(body));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+        Ok(response)
     }
 
     async fn api(&self, method: &Method, asked: Asked<'_>) -> Result<Response<Full<Bytes>>, Refusal> {
@@ -186,13 +219,23 @@ impl DataFront {
         self.groups.get(name).ok_or_else(|| Refusal::no_such_group(name))
     }
 
-    /// The body of a PUT: at most as long as a value may be, whatever the client claims, and counted in `held`.
-    async fn value(&self, mut body: Incoming, held: &mut Share<'_>) -> Result<Bytes, Refusal> {
-        let limit = self.value_max.as_u64();
+    /// The body of a PUT: at most as long as a value may be.
+    async fn value(&self, body: Incoming, held: &mut Share<'_>) -> Result<Bytes, Refusal> {
+        self.whole(body, "value", self.value_max.as_u64(), held).await
+    }
+
+    /// The whole body: at most as long as the limit, whatever the client claims, and counted in `held`.
+    async fn whole(
+        &self,
+        mut body: Incoming,
+        what: &str,
+        limit: u64,
+        held: &mut Share<'_>,
+    ) -> Result<Bytes, Refusal> {
         let claimed = body.size_hint().lower();
         if claimed > limit {
             return Err(Refusal::large_value(format!(
-                "value of {claimed} bytes is over the limit of {limit}"
+                "{what} of {claimed} bytes is over the limit of {limit}"
             )));
         }
         let mut value = BytesMut::new();
@@ -202,7 +245,7 @@ impl DataFront {
                     frame.map_err(|error| Refusal::bad_request(format!("the body broke off: {error}")))?;
                 let Ok(data) = frame.into_data() else { continue };
                 if (value.len() + data.len()) as u64 > limit {
-                    return Err(Refusal::large_value(format!("value is over the limit of {limit} bytes")));
+                    return Err(Refusal::large_value(format!("{what} is over the limit of {limit} bytes")));
                 }
                 held.grow(data.len() as u64).map_err(Refusal::full)?;
                 value.extend_from_slice(&data);
@@ -235,14 +278,19 @@ fn some_time(ttl: &str) -> Result<Duration, Refusal> {
     Ok(ttl)
 }
 
-fn found(answer: Answer<Value>) -> Response<Full<Bytes>> {
+/// Whether an answer had to be loaded, and where it came from.
+fn words(answer: &Answer<Value>) -> (&'static str, &'static str) {
     let (cache, source) = match answer.source {
         Source::Memory => ("hit", "memory"),
         Source::Mirror => ("hit", "mirror"),
         Source::Owner => ("hit", "owner"),
         Source::Origin => ("miss", "origin"),
     };
-    let cache = if answer.stale { "stale" } else { cache };
+    (if answer.stale { "stale" } else { cache }, source)
+}
+
+fn found(answer: Answer<Value>) -> Response<Full<Bytes>> {
+    let (cache, source) = words(&answer);
     let told = format!("{cache}; source={source}");
     // A node's name is its operator's or a peer's word: one that no header can carry is left out.
     let told = HeaderValue::try_from(format!("{told}; node={}", answer.node))

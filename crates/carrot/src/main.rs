@@ -22,6 +22,7 @@ mod help;
 mod host;
 mod line;
 mod log;
+mod many;
 mod metrics;
 mod node;
 mod origin;

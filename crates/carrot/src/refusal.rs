@@ -87,6 +87,17 @@ impl Refusal {
         }
     }
 
+    /// There are more keys than one request may name; no group has seen them.
+    pub fn keys(error: KeyError) -> Self {
+        Self { counted: Some(Cause::Key), ..Self::key(error) }
+    }
+
+    /// The value is there, and the answer to many keys has no room for it beside others of so many bytes at most.
+    pub fn left_out(values_max: u64) -> Self {
+        let message = format!("values of {values_max} bytes are in this answer: ask for this one again");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+    }
+
     /// A get that gave no value.
     pub fn of_get(error: &GetError) -> Self {
         let (status, word) = match error {

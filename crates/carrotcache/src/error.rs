@@ -39,6 +39,14 @@ pub enum KeyError {
         /// `Limits::key`, in bytes.
         limit: usize,
     },
+    /// There are more keys than one call may ask for.
+    #[error("{count} keys in one call are over the limit of {limit}")]
+    TooMany {
+        /// How many keys there are.
+        count: usize,
+        /// `Limits::KEYS_MAX`.
+        limit: usize,
+    },
 }
 
 /// Why a `get` gave no value. Cheap to clone: every waiter of a flight receives the same one.

@@ -87,9 +87,16 @@ impl Group {
                 tracing::debug!(group = %shared.name, peer = %member.name, error = %lost, "peer is unreachable");
                 Fetched::Unreachable
             }
-            Err(busy @ PeerError::Busy(_)) => Fetched::Landed(Err(busy_with(member, &busy))),
-            Err(PeerError::Memory(full)) => Fetched::Landed(Err(shared.origin.busy(full))),
-            Err(_) => Fetched::Landed(Err(self.late(member, key, shared.settings.fetch_deadline()))),
+            Err(error) => Fetched::Landed(Err(self.unasked(member, key, &error))),
+        }
+    }
+
+    /// A peer that can be reached gave no answer.
+    pub(crate) fn unasked(&self, member: &Member, key: &Key, error: &PeerError) -> GetError {
+        match error {
+            PeerError::Busy(_) => busy_with(member, error),
+            PeerError::Memory(full) => self.shared.origin.busy(*full),
+            _ => self.late(member, key, self.shared.settings.fetch_deadline()),
         }
     }
 
@@ -99,7 +106,7 @@ impl Group {
         let (began, sent) = (clock::now(), self.now());
         let mut answer = shared.around.peers.ask(member, what, deadline).await;
         shared.stats.fetch_seconds.observe(clock::now() - began);
-        shared.stats.fetches.add(outcome_of(&answer, shared.around.limits.value));
+        shared.stats.fetches.add(outcome_of(answer.as_ref(), shared.around.limits.value));
         if let Ok(Reply::Found(found)) = &mut answer {
             found.travelled(self.now().saturating_sub(sent));
         }
@@ -107,7 +114,7 @@ impl Group {
     }
 
     /// A value from a peer, for a flight: mirrored where it is hot, handed on in any case.
-    fn arrived(&self, from: &Member, key: &Key, keep: &Keep<Landed>, found: Found) -> Landed {
+    pub(crate) fn arrived(&self, from: &Member, key: &Key, keep: &Keep<Landed>, found: Found) -> Landed {
         let shared = &*self.shared;
         let answer = self.received(from, key, found)?;
         if !self.is_hot(key) {
@@ -121,7 +128,7 @@ impl Group {
     }
 
     /// A value from a peer, if it is of a size that is taken. Takes note of the giver's view.
-    fn received(&self, from: &Member, key: &Key, found: Found) -> Landed {
+    pub(crate) fn received(&self, from: &Member, key: &Key, found: Found) -> Landed {
         let shared = &*self.shared;
         shared.origin.check_size(key, found.value.len())?;
         if shared.around.views.note(from, found.view) {
@@ -162,23 +169,37 @@ impl Group {
         };
         match answer {
             Ok(Reply::Found(found)) => self.received(owner, &key, found),
-            Ok(Reply::NotCached | Reply::NoGroup | Reply::Unsupported) => Err(GetError::NotCached { key }),
-            Ok(refusal) => Err(self.refused(owner, &key, refusal)),
-            Err(PeerError::Timeout(waited)) => Err(self.late(owner, &key, waited)),
-            Err(busy @ PeerError::Busy(_)) => Err(busy_with(owner, &busy)),
-            Err(PeerError::Memory(full)) => Err(shared.origin.busy(full)),
-            // Nobody who can be reached holds it.
-            Err(_) => Err(GetError::NotCached { key }),
+            other => self.not_remembered(owner, &key, &other),
         }
     }
 
+    /// What there is to say of a key that a peer was asked to look for in its memory, and gave no value of.
+    pub(crate) fn not_remembered(
+        &self,
+        member: &Member,
+        key: &Key,
+        answer: &Result<Reply, PeerError>,
+    ) -> Landed {
+        Err(match answer {
+            Ok(Reply::NotCached | Reply::NoGroup | Reply::Unsupported) => {
+                GetError::NotCached { key: key.clone() }
+            }
+            Ok(refusal) => self.refused(member, key, refusal.clone()),
+            Err(PeerError::Timeout(waited)) => self.late(member, key, *waited),
+            Err(busy @ PeerError::Busy(_)) => busy_with(member, busy),
+            Err(PeerError::Memory(full)) => self.shared.origin.busy(*full),
+            // Nobody who can be reached holds it.
+            Err(_) => GetError::NotCached { key: key.clone() },
+        })
+    }
+
     /// A peer gave no value in the time that it was allowed.
-    fn late(&self, peer: &Member, key: &Key, waited: Duration) -> GetError {
+    pub(crate) fn late(&self, peer: &Member, key: &Key, waited: Duration) -> GetError {
         GetError::late(&self.shared.name, key, Some(&peer.name), waited)
     }
 
     /// A peer's refusal, in the words of a get.
-    fn refused(&self, owner: &Member, key: &Key, refusal: Reply) -> GetError {
+    pub(crate) fn refused(&self, owner: &Member, key: &Key, refusal: Reply) -> GetError {
         match refusal {
             Reply::NotFound => GetError::NotFound { group: self.shared.name.clone(), key: key.clone() },
             Reply::LoadFailed(cause) => {
@@ -209,8 +230,8 @@ struct AtOwner {
     cause: Arc<str>,
 }
 
-/// How a fetch counts. `limit` is that of a value.
-fn outcome_of(answer: &Result<Reply, PeerError>, limit: ByteSize) -> FetchOutcome {
+/// How a fetch of one key counts. `limit` is that of a value.
+pub(crate) fn outcome_of(answer: Result<&Reply, &PeerError>, limit: ByteSize) -> FetchOutcome {
     match answer {
         Ok(Reply::Found(found)) if found.value.len() as u64 > limit.as_u64() => FetchOutcome::TooLarge,
         Ok(Reply::Found(_)) => FetchOutcome::Found,

@@ -38,6 +38,35 @@ pub(crate) enum Claim<T> {
     Busy,
 }
 
+/// What `claim_many` found.
+pub(crate) struct Claims<T> {
+    /// The flights that the caller begins, in the order asked: each key once.
+    pub(crate) led: Vec<Takeoff<T>>,
+    /// One for each key, in the order asked.
+    pub(crate) waits: Vec<Wait<T>>,
+}
+
+/// A caller's wait for one of many flights.
+pub(crate) enum Wait<T> {
+    /// He began it.
+    Led(Waiter<T>),
+    /// It was up already, if only because he asked for its key before.
+    Shared(Waiter<T>),
+    /// The limit is reached. Nothing was started.
+    Busy,
+}
+
+impl<T: Clone> Wait<T> {
+    /// What the flight lands with. Dropping the future abandons the wait, not the flight.
+    pub(crate) async fn flown(self) -> Flown<T> {
+        match self {
+            Self::Led(waiter) => Flown::Led(waiter.await),
+            Self::Shared(waiter) => Flown::Shared(waiter.await),
+            Self::Busy => Flown::Busy,
+        }
+    }
+}
+
 /// How `fly` ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Flown<T> {
@@ -87,6 +116,24 @@ impl<T: Clone> Flights<T> {
         let waiter = Waiter::new(Arc::clone(&takeoff.flight), place);
         shard.insert_unique(hash, Arc::clone(&takeoff.flight), |flight| flight.hash);
         Claim::Lead(takeoff, waiter)
+    }
+
+    /// As `claim` for each key, one after the other: a key that is there twice is led once and joined once.
+    ///
+    /// Whoever leads several flights may land them by one errand. He waits for none of them there: two who lead what
+    /// the other joins would wait for each other.
+    pub(crate) fn claim_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Claims<T> {
+        let mut led = Vec::new();
+        let claim = |key: &K| match self.claim(key.as_ref()) {
+            Claim::Lead(takeoff, waiter) => {
+                led.push(takeoff);
+                Wait::Led(waiter)
+            }
+            Claim::Join(waiter) => Wait::Shared(waiter),
+            Claim::Busy => Wait::Busy,
+        };
+        let waits = keys.iter().map(claim).collect();
+        Claims { led, waits }
     }
 
     /// Takes the key's flight out of the table, if one is up.
@@ -148,6 +195,27 @@ where
                 return flown;
             }
         }
+    }
+}
+
+impl<T: Clone + Send + 'static> Flights<T> {
+    /// Joins the flight of each key, or begins it, and gives the waits in the order asked. `errands` makes as many
+    /// errands as it likes of the flights that are begun, `spawn` sends each off.
+    pub(crate) async fn fly_many<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        spawn: impl Fn(Errand),
+        errands: impl FnOnce(Vec<Takeoff<T>>) -> Vec<Errand>,
+    ) -> Vec<Wait<T>> {
+        let Claims { led, waits } = self.claim_many(keys);
+        for errand in errands(led) {
+            if self.table.faults.has(Fault::LeaderRunsInCaller) {
+                errand.await;
+            } else {
+                spawn(errand);
+            }
+        }
+        waits
     }
 }
 
@@ -299,8 +367,8 @@ impl<T> Takeoff<T> {
         self.flight.publish(outcome);
     }
 
-    /// This flight's errand, ready to be spawned.
-    fn errand<F>(self, errand: impl Fn(Key, Keep<T>) -> F) -> Errand
+    /// This flight's own errand, ready to be spawned.
+    pub(crate) fn errand<F>(self, errand: impl Fn(Key, Keep<T>) -> F) -> Errand
     where
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,

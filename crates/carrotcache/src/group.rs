@@ -115,7 +115,7 @@ pub(crate) struct Shared {
 }
 
 /// Who a load is for, which decides whether its value is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
     /// For callers of this node, or a peer that holds us for the owner: kept if we own the key.
     Answer,
@@ -213,7 +213,7 @@ impl Group {
     /// The landing of the key's flight, which is begun if there is none.
     async fn wait(&self, key: &[u8], local: bool, deadline: Option<Duration>) -> Landed {
         // A flight ends by itself; this bound is for a loader that blocks the thread its timer runs on.
-        let limit = deadline.unwrap_or(self.shared.settings.fetch_deadline().saturating_mul(2));
+        let limit = self.patience(deadline);
         let landed = if local {
             clock::timeout(limit, self.loading(key, Purpose::Answer)).await
         } else {
@@ -226,8 +226,13 @@ impl Group {
         Ok(answer)
     }
 
+    /// How long a caller waits who may have named a deadline.
+    pub(crate) fn patience(&self, deadline: Option<Duration>) -> Duration {
+        deadline.unwrap_or(self.shared.settings.fetch_deadline().saturating_mul(2))
+    }
+
     /// A caller has waited for so long, for a load here or for the key's owner.
-    fn gave_up(&self, key: &[u8], waited: Duration) -> GetError {
+    pub(crate) fn gave_up(&self, key: &[u8], waited: Duration) -> GetError {
         let view = self.shared.around.views.current();
         let owner = match view.place(self.shared.seed, key).owner() {
             Owner::Local => None,
@@ -250,11 +255,11 @@ impl Group {
     }
 
     /// Gives a flight a task of its own.
-    fn spawn(&self) -> impl Fn(flight::Errand) + '_ {
+    pub(crate) fn spawn(&self) -> impl Fn(flight::Errand) + '_ {
         |errand| drop(self.shared.around.runtime.spawn(errand))
     }
 
-    fn landing(&self, flown: Flown<Landed>) -> Landed {
+    pub(crate) fn landing(&self, flown: Flown<Landed>) -> Landed {
         match flown {
             Flown::Led(landed) => landed,
             Flown::Shared(landed) => {
@@ -278,7 +283,7 @@ impl Group {
     }
 
     /// The errand to the origin.
-    async fn load(self, key: Key, keep: Keep<Landed>, purpose: Purpose) -> Landed {
+    pub(crate) async fn load(self, key: Key, keep: Keep<Landed>, purpose: Purpose) -> Landed {
         self.take_off()?;
         if let Some(entry) = self.look_again(self.is_local(key.as_bytes()), &key) {
             return Ok(self.remembered(entry));
@@ -288,7 +293,13 @@ impl Group {
     }
 
     /// Keeps a loaded value where this node owns the key or stands in for its owner.
-    fn fill(&self, key: &[u8], keep: &Keep<Landed>, purpose: Purpose, loaded: Loaded<Bytes>) -> Answer {
+    pub(crate) fn fill(
+        &self,
+        key: &[u8],
+        keep: &Keep<Landed>,
+        purpose: Purpose,
+        loaded: Loaded<Bytes>,
+    ) -> Answer {
         let shared = &*self.shared;
         let ttl = loaded.ttl.or(shared.settings.ttl);
         let region = match purpose {
@@ -358,11 +369,15 @@ impl Group {
 
     fn lookup(&self, local: bool, key: &[u8]) -> Option<Entry> {
         let entry = self.shared.store.lookup(local, key)?;
+        self.count_hit(&entry);
+        Some(entry)
+    }
+
+    pub(crate) fn count_hit(&self, entry: &Entry) {
         match entry.region {
             Region::Owned => self.shared.stats.hits.add(HitSource::Memory),
             Region::Mirrors => self.shared.stats.hits.add(HitSource::Mirror),
         }
-        Some(entry)
     }
 
     pub(crate) fn look_again(&self, local: bool, key: &Key) -> Option<Entry> {
@@ -398,6 +413,15 @@ impl Group {
 
     pub(crate) fn now(&self) -> Duration {
         self.shared.around.clock.elapsed()
+    }
+
+    /// Whether one call may ask for so many keys.
+    pub(crate) fn check_count(&self, count: usize) -> Result<(), KeyError> {
+        if count <= Limits::KEYS_MAX {
+            return Ok(());
+        }
+        self.shared.stats.refusals.add(Refusal::Key);
+        Err(KeyError::TooMany { count, limit: Limits::KEYS_MAX })
     }
 
     /// The key, if a node takes it.

@@ -61,6 +61,9 @@
 //! 5. *Do we own it?* The [`Loader`] asks the origin, in its turn and within its deadline. The value is kept unless
 //!    it was removed meanwhile.
 //!
+//! [`Group::get_many`] goes the same way with many keys: it looks for all in one pass, and its flights ask each owner,
+//! and an origin that can be asked so ([`Loader::load_many`]), once for all that is missing.
+//!
 //! A get that came from a peer ends at 2 or 5 and never asks a third node: lists that disagree cost loads, and
 //! cannot make two nodes wait for each other.
 //!
@@ -72,7 +75,7 @@
 //! | 6 | `net`, `open` | the only sockets; [`GroupBuilder`] |
 //! | 5 | `node`, `typed` | answers peers; [`TypedGroup`] and [`Codec`] |
 //! | 4 | `write` | `set` and `remove` |
-//! | 3 | `group`, `whereabouts` | [`Group`]: the way of a get; where a key is |
+//! | 3 | `group`, `many`, `whereabouts` | [`Group`]: the way of a get, and of many; where a key is |
 //! | 2 | `store`, `views`, `peers`, `load`, `flight`, `loader` | memory, members, asking, loading |
 //! | 1 | `placement`, `hot`, `breaker`, `stats`, `units`, … | pure: time and randomness come in, decisions go out |
 //!
@@ -108,6 +111,7 @@ mod dropped_ttl;
 mod error;
 mod fault;
 mod fetch;
+mod fetch_many;
 mod flight;
 mod group;
 mod hot;
@@ -115,6 +119,7 @@ mod limits;
 mod listed;
 mod load;
 mod loader;
+mod many;
 mod memory;
 mod message;
 #[cfg(feature = "http")]
@@ -143,7 +148,7 @@ pub use crate::cluster::{Cluster, ClusterBuilder};
 pub use crate::group::Group;
 pub use crate::open::GroupBuilder;
 
-pub use crate::loader::{Loaded, Loader};
+pub use crate::loader::{Loaded, LoadedMany, Loader};
 pub use crate::peers::{BoxFuture, PeerRequests, PeerSnapshot, PeerState};
 
 #[cfg(feature = "json")]

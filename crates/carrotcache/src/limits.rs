@@ -41,6 +41,13 @@ pub struct Limits {
 impl Limits {
     /// The longest that [`Limits::key`] may be.
     pub const KEY_MAX: ByteSize = ByteSize::kib(16);
+
+    /// Keys that one call may ask for.
+    pub const KEYS_MAX: usize = 16_384;
+
+    /// What the keys of one request between nodes may take, by the body that carries them. Whoever asks for more asks
+    /// several times.
+    pub const KEYS_BODY: ByteSize = ByteSize::kib(64);
 }
 
 impl Default for Limits {

@@ -1,4 +1,4 @@
-//! One load: asking the origin, under the group's limits.
+//! One load, of a key or of many: asking the origin, under the group's limits.
 //!
 //! Runs inside a flight's own task. However the loader ends, by an answer, an error, a panic or not at all, the
 //! flight lands: nothing here outlives the group's load deadline, save a loader that blocks its thread.
@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::clock::{self, Elapsed};
 use crate::error::{BoxError, GetError};
 use crate::fault::{Fault, Faults};
-use crate::loader::{Loaded, Loader};
+use crate::loader::{Loaded, LoadedMany, Loader};
 use crate::memory::{Charge, Memory, MemoryFull};
 use crate::stats::{GroupStats, LoadOutcome, Refusal};
 use crate::units::{ByteSize, GroupName, Key};
@@ -41,30 +41,92 @@ impl Origin {
     /// Asks the origin for `key`. Dropping the future drops the loader's.
     pub(crate) async fn load(&self, key: &Key) -> Result<Loaded<Bytes>, GetError> {
         let deadline = clock::after(clock::now(), self.deadline);
-        let _permit = self.permit().await?;
+        let _permit = self.permit(1).await?;
         let began = clock::now();
         let charge = self.memory.charge();
         let loading = caught(|| self.loader.load_charged(key.clone(), &charge));
         let ended = clock::timeout_at(deadline, loading).await;
         self.stats.load_seconds.observe(clock::now() - began);
-        let (outcome, loaded) = self.judge(key, ended, charge);
-        self.stats.loads.add(outcome);
-        loaded
+        self.judged(key, ended, charge)
     }
 
-    /// Leave to run one load. Half the deadline is for waiting, so that a load that begins has time to end.
-    async fn permit(&self) -> Result<Option<SemaphorePermit<'_>>, GetError> {
+    /// Asks the origin for many keys in one call, and gives the outcome of each, in their order; `None`: the loader has
+    /// no such call, and nothing was done. Dropping the future drops the loader's.
+    pub(crate) async fn load_many(&self, keys: &[Key]) -> Option<Vec<Result<Loaded<Bytes>, GetError>>> {
+        let deadline = clock::after(clock::now(), self.deadline);
+        let made = catch_unwind(AssertUnwindSafe(|| self.loader.load_many(keys)));
+        let ended = match made {
+            Ok(None) => return None,
+            Ok(Some(loading)) => {
+                let _permit = match self.permit(keys.len()).await {
+                    Ok(permit) => permit,
+                    Err(busy) => return Some(vec![Err(busy); keys.len()]),
+                };
+                let began = clock::now();
+                let ended = clock::timeout_at(deadline, caught(|| loading)).await;
+                self.stats.load_seconds.observe(clock::now() - began);
+                ended
+            }
+            Err(panic) => Ok(Err(panic_text(&*panic))),
+        };
+        Some(self.judge_many(keys, ended))
+    }
+
+    /// Leave to run one load, of so many keys. Half the deadline is for waiting, so that a load that begins has time to end.
+    async fn permit(&self, keys: usize) -> Result<Option<SemaphorePermit<'_>>, GetError> {
         if self.faults.has(Fault::NoCap) {
             return Ok(None);
         }
         match clock::timeout(self.deadline / 2, self.permits.acquire()).await {
             Ok(permit) => Ok(permit.ok()),
             Err(Elapsed) => {
-                self.stats.loads.add(LoadOutcome::Busy);
-                self.stats.refusals.add(Refusal::Loads);
+                for _ in 0..keys {
+                    self.stats.loads.add(LoadOutcome::Busy);
+                    self.stats.refusals.add(Refusal::Loads);
+                }
                 Err(GetError::busy("max_loads", self.max_loads))
             }
         }
+    }
+
+    /// What became of one call for many keys. What befalls the call befalls each of them.
+    fn judge_many(
+        &self,
+        keys: &[Key],
+        ended: Result<Result<LoadedMany, String>, Elapsed>,
+    ) -> Vec<Result<Loaded<Bytes>, GetError>> {
+        let failed = |error: BoxError| {
+            // One error for all, as all callers of one key get one.
+            let source: Arc<dyn std::error::Error + Send + Sync> = error.into();
+            let fail = |key: &Key| {
+                self.stats.loads.add(LoadOutcome::Failed);
+                let (group, key, source) = (self.group.clone(), key.clone(), source.clone());
+                Err(GetError::Load { group, key, source })
+            };
+            keys.iter().map(fail).collect()
+        };
+        let each = |ended: &dyn Fn() -> Ended| {
+            keys.iter().map(|key| self.judged(key, ended(), self.memory.charge())).collect()
+        };
+        match ended {
+            Ok(Ok(Ok(answers))) if answers.len() == keys.len() => {
+                let pairs = keys.iter().zip(answers);
+                pairs.map(|(key, answer)| self.judged(key, Ok(Ok(answer)), self.memory.charge())).collect()
+            }
+            Ok(Ok(Ok(answers))) => {
+                failed(format!("the loader gave {} answers to {} keys", answers.len(), keys.len()).into())
+            }
+            Ok(Ok(Err(error))) => failed(error),
+            Ok(Err(panic)) => each(&|| Ok(Err(panic.clone()))),
+            Err(Elapsed) => each(&|| Err(Elapsed)),
+        }
+    }
+
+    /// What a load's waiters get, counted.
+    fn judged(&self, key: &Key, ended: Ended, charge: Charge) -> Result<Loaded<Bytes>, GetError> {
+        let (outcome, loaded) = self.judge(key, ended, charge);
+        self.stats.loads.add(outcome);
+        loaded
     }
 
     /// What became of a load: how it counts, and what its waiters get.

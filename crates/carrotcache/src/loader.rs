@@ -64,6 +64,10 @@ impl From<&'static [u8]> for Loaded<Bytes> {
     }
 }
 
+/// What an origin says to many keys at once: of each, in the order asked, its value, that there is none, or why that is
+/// not known; or why it says nothing of any.
+pub type LoadedMany = Result<Vec<Result<Option<Loaded>, BoxError>>, BoxError>;
+
 /// Asks the origin. Implemented for every async closure from a [`Key`] to `Result<Option<T>, E>`.
 ///
 /// It is called at most once at a time for one key on one node, save that a load which a `remove` or `set` of its key
@@ -86,6 +90,18 @@ pub trait Loader: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Option<Loaded>, BoxError>> {
         let _ = charge;
         self.load(key)
+    }
+
+    /// The values of many different keys by one call to the origin: what a [`Group::get_many`](crate::Group::get_many)
+    /// has to load on this node, whoever asked. `None`, as by default, where the origin has no such call: each key is
+    /// loaded by itself then, by [`load_charged`](Self::load_charged), as many at once as may be.
+    ///
+    /// The future is not polled before its turn: it counts as one of the group's `max_loads`, has its deadline, and is
+    /// dropped there. Where it fails or panics, where the deadline takes it, or where it does not answer each key once,
+    /// that is an error of all its keys. Each value is charged when all are there. A single key never comes this way.
+    fn load_many(&self, keys: &[Key]) -> Option<BoxFuture<'static, LoadedMany>> {
+        let _ = keys;
+        None
     }
 }
 

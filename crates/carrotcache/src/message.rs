@@ -28,6 +28,17 @@ pub(crate) enum Request {
         /// Answer from memory or not at all. Only the native row can say so.
         cached_only: bool,
     },
+    /// The values of many keys, each as by a `Get`. At most `Limits::KEYS_MAX`. Only the native row can say so.
+    GetMany {
+        /// The group.
+        group: GroupName,
+        /// The keys; one that is there twice is answered twice.
+        keys: Vec<Key>,
+        /// As of a `Get`.
+        stand_in: bool,
+        /// As of a `Get`.
+        cached_only: bool,
+    },
     /// Keep this value, as its owner.
     Set {
         /// The group.
@@ -66,6 +77,11 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     /// The value.
     Found(Found),
+    /// To `Request::GetMany`: the answer to each key, in the order asked. Their values together are no larger than one
+    /// may be alone.
+    Many(Vec<Reply>),
+    /// Within `Many`: for this one there was no room beside the others. To be asked for again.
+    LeftOut,
     /// The set or remove is done.
     Done,
     /// The origin has no such key.
@@ -101,6 +117,8 @@ impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Found(_) => f.write_str("found"),
+            Self::Many(replies) => write!(f, "{} answers", replies.len()),
+            Self::LeftOut => f.write_str("left out"),
             Self::Done => f.write_str("done"),
             Self::NotFound => f.write_str("not found"),
             Self::NotCached => f.write_str("not cached"),

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use crate::answer::{Answer, Source};
 use crate::clock;
 use crate::error::{GetError, KeyError, OpenError, with_causes};
-use crate::group::{Group, Settings, Surroundings};
+use crate::group::{Group, Landed, Settings, Surroundings};
 use crate::loader::Loader;
 use crate::message::{Found, Reply, Request};
 use crate::peers::PeerSnapshot;
@@ -75,6 +75,10 @@ impl Node {
                 Some(group) => self.get(&group, &key, stand_in, cached_only).await,
                 None => self.no_group(),
             },
+            Request::GetMany { group, keys, stand_in, cached_only } => match self.group(group.as_str()) {
+                Some(group) => self.get_many(&group, &keys, stand_in, cached_only).await,
+                None => self.no_group(),
+            },
             Request::Set { group, key, value, ttl } => {
                 self.write(&group, &key, |group| match group.check_value(value.len()) {
                     Ok(()) if group.keep_as_owner(key.as_bytes(), value, ttl) => Reply::Done,
@@ -104,6 +108,19 @@ impl Node {
             Ok(answer) => Reply::Found(self.found(answer, minute_qps)),
             Err(error) => refusal(error),
         }
+    }
+
+    async fn get_many(&self, group: &Group, keys: &[Key], stand_in: bool, cached_only: bool) -> Reply {
+        let answers = match group.serve_many(keys, stand_in, cached_only).await {
+            Ok(answers) => answers,
+            Err(error) => return refusal(error.into()),
+        };
+        let reply = |(key, answer): (&Key, Option<Landed>)| match answer {
+            Some(Ok(answer)) => Reply::Found(self.found(answer, group.minute_qps(key.as_bytes()))),
+            Some(Err(error)) => refusal(error),
+            None => Reply::LeftOut,
+        };
+        Reply::Many(keys.iter().zip(answers).map(reply).collect())
     }
 
     fn write(&self, group: &GroupName, key: &Key, apply: impl FnOnce(&Group) -> Reply) -> Reply {
@@ -179,7 +196,9 @@ fn refusal(error: GetError) -> Reply {
         GetError::Leaving => Reply::NoGroup,
         GetError::Deadline { .. } => Reply::Deadline,
         GetError::Key(KeyError::Empty) => Reply::BadRequest(KeyError::Empty.to_string().into()),
-        GetError::Key(error @ KeyError::TooLong { .. }) => Reply::TooLarge(error.to_string().into()),
+        GetError::Key(error @ (KeyError::TooLong { .. } | KeyError::TooMany { .. })) => {
+            Reply::TooLarge(error.to_string().into())
+        }
         error @ (GetError::TooLarge { .. } | GetError::Refused { .. } | GetError::Decode { .. }) => {
             Reply::LoadFailed(error.to_string().into())
         }

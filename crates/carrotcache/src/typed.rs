@@ -133,6 +133,15 @@ impl<V: 'static> TypedGroup<V> {
         Ok(Answer { value: self.decode(key, &value)?, source, age, ttl, stale, node })
     }
 
+    /// The values of many keys, decoded, in the order asked. See [`Group::get_many`].
+    ///
+    /// # Errors
+    /// As `Group::get_many`, for each key; `GetError::Decode` where its bytes are no `V`.
+    pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<V, GetError>> {
+        let values = self.group.get_many(keys).await;
+        keys.iter().zip(values).map(|(key, value)| self.decode(key.as_ref(), &value?)).collect()
+    }
+
     /// Puts a value into the cache, at the key's owner. See [`Group::set`].
     ///
     /// # Errors

@@ -123,13 +123,20 @@ fn the_peer_port_refuses_what_no_peer_asks() {
         ("/_carrot/pages/home", "GET, PUT, DELETE"),
         ("/carrotCache/pages/home", "GET"),
         ("/_groupcache/pages/home", "GET"),
-        ("/_carrot/id", "GET"),
-        ("/_carrot/members", "GET"),
     ] {
         for method in ["POST", "PATCH", "BREW"] {
             let reply = client.ask(method, target);
             assert_eq!((reply.status, reply.header("allow")), (405, Some(allowed)), "{method} {target}");
         }
+    }
+    for target in ["/_carrot/id", "/_carrot/members"] {
+        for method in ["PUT", "PATCH", "BREW"] {
+            let reply = client.ask(method, target);
+            assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, POST")), "{method} {target}");
+        }
+        // A POST asks for many keys of a group of that name.
+        let reply = client.ask("POST", target);
+        assert_eq!((reply.status, reply.header("x-carrot-outcome")), (404, Some("no_group")), "{target}");
     }
     for method in ["PUT", "DELETE"] {
         for base in ["carrotCache", "_groupcache"] {

@@ -22,6 +22,7 @@ mod hostile_requests;
 mod http_origin;
 mod late_origin;
 mod lost_nodes;
+mod many_keys;
 mod memory;
 mod operators;
 mod origin_changes;

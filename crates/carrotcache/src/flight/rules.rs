@@ -51,6 +51,7 @@ pub(crate) struct Terms {
 pub(crate) trait Subject: Clone + Send + Sync + 'static {
     fn open(terms: Terms) -> Self;
     fn get(&self, key: &str) -> impl Future<Output = Got> + Send;
+    fn get_many(&self, keys: &[&str]) -> impl Future<Output = Vec<Got>> + Send;
     /// Stores a value, as the user's `set` does. Must be done at the first poll where the key is this node's own.
     fn set(&self, key: &str, value: u64) -> impl Future<Output = ()> + Send;
     fn waiters(&self) -> usize;
@@ -235,6 +236,108 @@ pub(crate) async fn loads_are_capped<S: Subject>(faults: Faults) -> Result<(), S
     demand(odd.is_none(), || format!("a caller got {odd:?}"))?;
     let served = got.iter().filter(|got| got.is_ok()).count();
     demand(served >= MAX, || format!("only {served} callers were served"))
+}
+
+/// Half of the callers want one of a few cold keys, half want them all, in another order each and one of them twice:
+/// each key is loaded once, and everybody gets every value.
+///
+/// Broken by no fault of ours: whoever claims many keys claims each as if it were alone.
+pub(crate) async fn one_and_many_share_their_flights<S: Subject>(faults: Faults) -> Result<(), String> {
+    const KEYS: [&str; 8] = ["0", "1", "2", "3", "4", "5", "6", "7"];
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let load: Load = Arc::new(move |key| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            sleep(A_SECOND).await;
+            Ok(key.to_str().unwrap_or_default().parse().unwrap_or(99))
+        })
+    });
+    let subject = S::open(Terms::new(faults, load));
+    let call = |n: usize| {
+        let subject = subject.clone();
+        tokio::spawn(async move {
+            let mut keys = KEYS.to_vec();
+            keys.rotate_left(n % KEYS.len());
+            keys.push(KEYS[0]);
+            let got = if n.is_multiple_of(2) {
+                keys.truncate(1);
+                vec![timeout(FOR_EVER, subject.get(keys[0])).await.ok()?]
+            } else {
+                timeout(FOR_EVER, subject.get_many(&keys)).await.ok()?
+            };
+            let right = keys.iter().map(|key| Ok(key.parse().unwrap_or(98))).collect::<Vec<Got>>();
+            Some(if got == right { Ok(0) } else { Err(Failure::Load(n as u64)) })
+        })
+    };
+    let told = all((0..100).map(call).collect()).await?;
+    demand(told.iter().all(|told| *told == Ok(0)), || {
+        format!("some got what they had not asked for: {told:?}")
+    })?;
+    let loads = calls.load(Ordering::Relaxed);
+    demand(loads == KEYS.len(), || format!("{loads} loads of {} keys", KEYS.len()))?;
+    demand(subject.waiters() == 0, || format!("{} waiters are counted for ever", subject.waiters()))
+}
+
+/// Of many keys one whose load panics spoils no other, and all are free again.
+///
+/// Broken by `GuardNotDropped`, where the panic reaches the guard.
+pub(crate) async fn of_many_a_panicking_load_spoils_no_other<S: Subject>(
+    faults: Faults,
+) -> Result<(), String> {
+    let load: Load = Arc::new(|key| {
+        Box::pin(async move {
+            sleep(A_SECOND).await;
+            assert!(key != Key::from("bad"), "the loader's panic, as planned");
+            Ok(7)
+        })
+    });
+    let subject = S::open(Terms::new(faults, load));
+    let told = timeout(FOR_EVER, subject.get_many(&["a", "bad", "b"])).await;
+    let told = told.map_err(|_| "a caller waited for ever")?;
+    demand(told == [Ok(7), Err(Failure::Abandoned), Ok(7)], || format!("the caller was told {told:?}"))?;
+    demand(subject.waiters() == 0, || format!("{} waiters are counted for ever", subject.waiters()))?;
+    let next = timeout(FOR_EVER, subject.get("bad")).await;
+    demand(next == Ok(Err(Failure::Abandoned)), || format!("the next get gave {next:?}"))
+}
+
+/// A caller of many keys who leaves strands none of those who share his flights, and costs no second load.
+///
+/// Broken by `LeaderRunsInCaller`.
+pub(crate) async fn a_caller_of_many_that_leaves_strands_no_one<S: Subject>(
+    faults: Faults,
+) -> Result<(), String> {
+    let (load, calls) = counting(|_| async {
+        sleep(A_SECOND).await;
+        Ok(7)
+    });
+    let subject = S::open(Terms::new(faults, load));
+    let mut leader = Box::pin(subject.get_many(&["Jack", "Tom", "Sam"]));
+    demand(poll_once(leader.as_mut()).is_none(), || "the leader did not wait".into())?;
+    let waiters = callers(&subject, 3);
+    sleep(A_SECOND / 2).await;
+    drop(leader);
+    let got = all(waiters).await?;
+    demand(got.iter().all(|got| *got == Ok(7)), || format!("those who stayed got {got:?}"))?;
+    let loads = calls.load(Ordering::Relaxed);
+    demand(loads == 3, || format!("{loads} loads of three keys"))?;
+    demand(subject.waiters() == 0, || format!("{} waiters are counted for ever", subject.waiters()))
+}
+
+/// Of many keys as many wait as may; those past it are told so at once.
+///
+/// Broken by `NoCap`.
+pub(crate) async fn waiters_for_many_are_capped<S: Subject>(faults: Faults) -> Result<(), String> {
+    let (load, _) = counting(|_| async {
+        sleep(A_SECOND).await;
+        Ok(7)
+    });
+    let subject = S::open(Terms { max_waiters: 2, ..Terms::new(faults, load) });
+    let got = timeout(FOR_EVER, subject.get_many(&["a", "b", "c", "a"])).await;
+    let got = got.map_err(|_| "a caller waited for ever")?;
+    let (served, busy) = (Ok(7), Err(Failure::Busy));
+    demand(got == [served.clone(), served, busy.clone(), busy], || format!("the caller got {got:?}"))?;
+    demand(subject.waiters() == 0, || format!("{} waiters are counted for ever", subject.waiters()))
 }
 
 /// Polls without a waker: for what a caller does before he first waits.

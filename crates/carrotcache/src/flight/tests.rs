@@ -80,6 +80,47 @@ fn whoever_comes_after_the_landing_begins_another_flight() {
 }
 
 #[test]
+fn of_many_keys_each_is_led_once_and_what_is_up_is_joined() {
+    let flights = table();
+    let (jack, _jack_waits) = lead(&flights, "Jack");
+    let Claims { led, waits } = flights.claim_many(&["Tom", "Jack", "Sam", "Tom"]);
+    let keys: Vec<_> = led.iter().map(|takeoff| takeoff.key().to_string()).collect();
+    assert_eq!(keys, ["Tom", "Sam"]);
+    assert_eq!((flights.len(), flights.waiters()), (3, 5));
+    assert_eq!(kinds(&waits), "led shared led shared");
+    for (takeoff, outcome) in led.into_iter().zip([1, 2]) {
+        takeoff.land(outcome);
+    }
+    jack.land(3);
+    let flown = waits.into_iter().map(|wait| match wait {
+        Wait::Led(waiter) | Wait::Shared(waiter) => outcome(waiter),
+        Wait::Busy => None,
+    });
+    assert_eq!(flown.collect::<Vec<_>>(), [Some(1), Some(3), Some(2), Some(1)]);
+    assert_eq!(flights.len(), 0);
+}
+
+#[test]
+fn of_many_keys_those_past_the_limit_are_busy_and_leave_no_trace() {
+    let flights = Flights::<u32>::new(3, Faults::none(), |_| 404);
+    let Claims { led, waits } = flights.claim_many(&["a", "b", "a", "a", "c"]);
+    assert_eq!(kinds(&waits), "led led shared busy busy");
+    assert_eq!((led.len(), flights.len(), flights.waiters()), (2, 2, 3));
+    drop(led);
+    drop(waits);
+    assert_eq!((flights.len(), flights.waiters()), (0, 0));
+}
+
+fn kinds(waits: &[Wait<u32>]) -> String {
+    let kind = |wait: &Wait<u32>| match wait {
+        Wait::Led(_) => "led",
+        Wait::Shared(_) => "shared",
+        Wait::Busy => "busy",
+    };
+    waits.iter().map(kind).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
 fn keys_fly_apart() {
     let flights = table();
     let many: Vec<_> = (0..50).map(|n| lead(&flights, &n.to_string())).collect();
@@ -271,6 +312,27 @@ impl Subject for SmallGroup {
         }
     }
 
+    async fn get_many(&self, keys: &[&str]) -> Vec<Got> {
+        let spawn = |errand| drop(tokio::spawn(errand));
+        let missing: Vec<_> =
+            keys.iter().filter(|key| self.lookup(key.as_bytes()).is_none()).copied().collect();
+        let errands = |led: Vec<Takeoff<Got>>| {
+            led.into_iter().map(|flight| flight.errand(|key, keep| self.clone().fill(key, keep))).collect()
+        };
+        let mut waits = self.flights.fly_many(&missing, spawn, errands).await.into_iter();
+        let mut got = Vec::new();
+        for key in keys {
+            got.push(match self.lookup(key.as_bytes()) {
+                Some(value) if !missing.contains(key) => Ok(value),
+                _ => match waits.next().unwrap().flown().await {
+                    Flown::Led(outcome) | Flown::Shared(outcome) => outcome,
+                    Flown::Busy => Err(Failure::Busy),
+                },
+            });
+        }
+        got
+    }
+
     async fn set(&self, key: &str, value: u64) {
         self.flights.detach(key.as_bytes());
         self.memory.lock().unwrap().insert(Key::from(key), value);
@@ -337,4 +399,39 @@ async fn waiters_are_capped() {
 async fn loads_are_capped() {
     kept_unless(Fault::NoCap, rules::loads_are_capped::<SmallGroup>, "10000 loads at once where 16 may run")
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_and_many_share_their_flights() {
+    assert_eq!(rules::one_and_many_share_their_flights::<SmallGroup>(Faults::none()).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_a_panicking_load_spoils_no_other() {
+    kept_unless(
+        Fault::GuardNotDropped,
+        rules::of_many_a_panicking_load_spoils_no_other::<SmallGroup>,
+        "a caller waited for ever",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_of_many_that_leaves_strands_no_one() {
+    kept_unless(
+        Fault::LeaderRunsInCaller,
+        rules::a_caller_of_many_that_leaves_strands_no_one::<SmallGroup>,
+        "those who stayed got [Err(Abandoned), Err(Abandoned), Err(Abandoned)]",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiters_for_many_are_capped() {
+    kept_unless(
+        Fault::NoCap,
+        rules::waiters_for_many_are_capped::<SmallGroup>,
+        "the caller got [Ok(7), Ok(7), Ok(7), Ok(7)]",
+    )
+    .await;
 }

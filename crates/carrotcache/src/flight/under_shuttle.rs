@@ -182,6 +182,72 @@ fn once_detach_returned_nobody_joins_the_old_flight() {
     });
 }
 
+fn wait_all(waits: Vec<Wait<u32>>) -> Vec<u32> {
+    let wait = |wait| match wait {
+        Wait::Led(waiter) | Wait::Shared(waiter) => block_on(waiter),
+        Wait::Busy => panic!("there is room"),
+    };
+    waits.into_iter().map(wait).collect()
+}
+
+/// The number in a key's name, which is what its flight lands with.
+fn land_all(led: Vec<Takeoff<u32>>) {
+    for takeoff in led {
+        let outcome = takeoff.key().to_str().unwrap().parse().unwrap();
+        takeoff.land(outcome);
+    }
+}
+
+#[test]
+fn those_who_claim_many_of_the_same_keys_in_any_order_never_wait_for_each_other_in_a_circle() {
+    check(|| {
+        let flights = table(Faults::none());
+        // Each leads what he was first to claim, and joins what the others were.
+        let orders = [["1", "2", "3", "1"], ["3", "2", "1", "3"], ["2", "3", "1", "2"]];
+        let callers = orders.map(|keys| {
+            let flights = Arc::clone(&flights);
+            thread::spawn(move || {
+                let Claims { led, waits } = flights.claim_many(&keys);
+                let landing = thread::spawn(move || land_all(led));
+                let told = wait_all(waits);
+                landing.join().unwrap();
+                (keys, told)
+            })
+        });
+        for (keys, told) in callers.map(|caller| caller.join().unwrap()) {
+            assert_eq!(keys.map(|key| key.parse::<u32>().unwrap()), *told);
+        }
+        assert_at_rest(&flights);
+    });
+}
+
+#[test]
+fn of_those_who_claim_one_and_many_at_once_one_leads_each_key() {
+    check(|| {
+        let flights = table(Faults::none());
+        let many = {
+            let flights = Arc::clone(&flights);
+            thread::spawn(move || flights.claim_many(&["Jack", "Tom"]))
+        };
+        let one = spawn_claim(&flights);
+        let Claims { mut led, waits } = many.join().unwrap();
+        let (tom, waiter) = match one.join().unwrap() {
+            Claim::Lead(takeoff, waiter) => (takeoff, waiter),
+            Claim::Join(waiter) => (led.pop().unwrap(), waiter),
+            Claim::Busy => panic!("there is room"),
+        };
+        assert_eq!((led.len(), tom.key().to_str().unwrap()), (1, "Tom"));
+        // An errand that ends midway lands what it has not landed.
+        let landing = thread::spawn(move || {
+            tom.land(7);
+            drop(led);
+        });
+        assert_eq!((block_on(waiter), wait_all(waits)), (7, vec![ABANDONED, 7]));
+        landing.join().unwrap();
+        assert_at_rest(&flights);
+    });
+}
+
 /// Memory and flights of a group whose every load reads the origin, which a remove follows upon a write.
 struct Tiny {
     flights: Flights<u32>,

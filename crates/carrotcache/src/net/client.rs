@@ -34,14 +34,15 @@ use crate::message::{Reply, Request};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
 use crate::net::reply::{self, Asked, TEXT_LIMIT, Verb};
 use crate::net::tap::{Hear, Tap};
-use crate::net::target::{held_target, target};
+use crate::net::target::{group_target, held_target, target};
 use crate::net::wire;
 use crate::net::wire::family::FamilySetRequest;
+use crate::net::wire::many::PER_ANSWER;
 use crate::peers::{BoxFuture, Customs, Transport};
 use crate::units::{GroupName, Key};
 use crate::view::Member;
 
-/// What a reply may hold beside its value, in bytes.
+/// What a reply may hold beside its value, in bytes; that to many keys holds more, see `PER_ANSWER`.
 const SLACK: usize = 64 << 10;
 
 /// The longest header of a reply.
@@ -153,6 +154,8 @@ struct Call {
     group: Option<GroupName>,
     flags: Vec<&'static str>,
     body: Bytes,
+    /// What a reply may hold beside a value, in bytes.
+    slack: usize,
 }
 
 /// Whether the row has a way to say this.
@@ -167,6 +170,7 @@ fn can_say(row: &Row, what: &Request) -> bool {
     match what {
         Request::Get { cached_only, .. } => is_native || !cached_only,
         Request::Set { .. } | Request::Remove { .. } => row.writes(),
+        Request::GetMany { .. } => row.gets_many(),
         Request::Held { .. } | Request::Members => is_native,
         Request::Id => true,
     }
@@ -180,6 +184,13 @@ impl Call {
                 let flags = [(stand_in, STAND_IN), (cached_only, CACHED_ONLY)];
                 let said = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name);
                 Self { flags: said.collect(), ..Self::entry(row, Verb::Get, Method::GET, group, &key) }
+            }
+            Request::GetMany { group, keys, stand_in, cached_only } => {
+                let body = wire::GetManyRequest::new(&keys, stand_in, cached_only).encode_to_vec().into();
+                let target = group_target(row, group.as_str().as_bytes());
+                let (group, flags) = (Some(group), Vec::new());
+                let slack = SLACK + keys.len() * PER_ANSWER;
+                Self { verb: Verb::GetMany, method: Method::POST, target, group, flags, body, slack }
             }
             Request::Set { group, key, value, ttl } => {
                 let body = if row.dialect == Dialect::Native {
@@ -203,12 +214,20 @@ impl Call {
 
     fn entry(row: &Row, verb: Verb, method: Method, group: GroupName, key: &Key) -> Self {
         let target = target(row, group.as_str().as_bytes(), key.as_bytes());
-        Self { verb, method, target, group: Some(group), flags: Vec::new(), body: Bytes::new() }
+        Self { verb, method, target, group: Some(group), flags: Vec::new(), body: Bytes::new(), slack: SLACK }
     }
 
     fn about_node(verb: Verb, target: &str) -> Self {
         let target = target.to_owned();
-        Self { verb, method: Method::GET, target, group: None, flags: Vec::new(), body: Bytes::new() }
+        Self {
+            verb,
+            method: Method::GET,
+            target,
+            group: None,
+            flags: Vec::new(),
+            body: Bytes::new(),
+            slack: SLACK,
+        }
     }
 
     fn request(&self, authority: &str) -> Result<HttpRequest<Full<Bytes>>, PeerError> {
@@ -218,7 +237,7 @@ impl Call {
         for flag in &self.flags {
             builder = builder.header(*flag, "1");
         }
-        if self.verb == Verb::Set {
+        if matches!(self.verb, Verb::Set | Verb::GetMany) {
             builder = builder.header(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         }
         builder.body(Full::new(self.body.clone())).map_err(|error| {
@@ -339,7 +358,7 @@ impl Pool {
             }
             Err(error) => return Err(broken(&chain(&error)).into()),
         };
-        let (head, body, is_whole) = self.receive(response, call.verb).await?;
+        let (head, body, is_whole) = self.receive(response, call).await?;
         if is_whole {
             self.keep(Kept { is_fresh: false, ..kept });
         }
@@ -351,14 +370,14 @@ impl Pool {
     async fn receive(
         &self,
         response: Response<Incoming>,
-        verb: Verb,
+        call: &Call,
     ) -> Result<(response::Parts, Bytes, bool), PeerError> {
         let (head, mut body) = response.into_parts();
         let carries_value = head.status == StatusCode::OK;
         if carries_value && !has_length(&head) {
             return Err(broken("a reply that ends when the connection does, and may have been cut"));
         }
-        let limit = if carries_value { self.value_limit() } else { TEXT_LIMIT };
+        let limit = if carries_value { self.value_limit(call.slack) } else { TEXT_LIMIT };
         let over = || broken("a reply over the limit");
         if carries_value && body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
             return Err(over());
@@ -367,7 +386,7 @@ impl Pool {
         let mut taken = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| broken(&chain(&error)))?.into_data().unwrap_or_default();
-            charge.grow(frame.len() as u64).map_err(|full| match verb {
+            charge.grow(frame.len() as u64).map_err(|full| match call.verb {
                 // The peer may have done it.
                 Verb::Set | Verb::Remove => broken(&full.to_string()),
                 _ => PeerError::Memory(full),
@@ -385,8 +404,8 @@ impl Pool {
         Ok((head, charge.around(taken.freeze()), true))
     }
 
-    fn value_limit(&self) -> usize {
-        usize::try_from(self.limits.value.as_u64()).unwrap_or(usize::MAX).saturating_add(SLACK)
+    fn value_limit(&self, slack: usize) -> usize {
+        usize::try_from(self.limits.value.as_u64()).unwrap_or(usize::MAX).saturating_add(slack)
     }
 }
 

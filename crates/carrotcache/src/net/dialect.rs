@@ -11,6 +11,7 @@ use std::str::FromStr;
 use http::{Method, StatusCode};
 
 use crate::listed::Spelling;
+use crate::message::Reply;
 use crate::peers::Customs;
 use crate::placement::RingHash;
 
@@ -150,6 +151,11 @@ impl Row {
     /// Whether it has a set and a remove.
     pub(super) fn writes(&self) -> bool {
         self.verbs.contains(&Method::PUT)
+    }
+
+    /// Whether a POST of a group gives the values of the keys that its body lists.
+    pub(super) fn gets_many(&self) -> bool {
+        self.dialect == Dialect::Native
     }
 
     /// Whether a POST of this key removes those that its body lists.
@@ -295,6 +301,22 @@ impl Outcome {
             Self::TooLarge => "too_large",
             Self::BadRequest => "bad_request",
             Self::Unsupported => "unsupported",
+        }
+    }
+
+    /// The reply that says so, with a text that says why where there is one for it.
+    pub(super) fn reply(self, why: &str) -> Reply {
+        match self {
+            Self::NotFound => Reply::NotFound,
+            Self::NotCached => Reply::NotCached,
+            Self::NoGroup => Reply::NoGroup,
+            Self::NotOwner => Reply::NotOwner,
+            Self::LoadFailed => Reply::LoadFailed(why.into()),
+            Self::Busy => Reply::Busy(why.into()),
+            Self::Deadline => Reply::Deadline,
+            Self::TooLarge => Reply::TooLarge(why.into()),
+            Self::BadRequest => Reply::BadRequest(why.into()),
+            Self::Unsupported => Reply::Unsupported,
         }
     }
 

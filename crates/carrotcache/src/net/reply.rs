@@ -42,6 +42,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Get,
+    GetMany,
     Set,
     Remove,
     Id,
@@ -74,6 +75,9 @@ pub(super) struct Asked<'a> {
 pub(super) fn encode(row: &Row, about: Subject<'_>, reply: Reply) -> Response<Bytes> {
     match reply {
         Reply::Found(found) => value(row, found, about.unix_nanos),
+        Reply::Many(replies) => typed(row, wire::Answers::from(replies).encode_to_vec()),
+        // Of many answers alone, never of one.
+        Reply::LeftOut => refusal(row, Outcome::Unsupported, "left out"),
         Reply::Done => status(row.done, Bytes::new()),
         // Told though it is not the owner, as everybody is, it has dropped what it held: all that was wanted of it.
         Reply::NotOwner if row.customs.tell_all => status(row.done, Bytes::new()),
@@ -172,6 +176,7 @@ pub(super) fn decode(
     }
     match (head.status.as_u16(), asked.verb) {
         (200, Verb::Get) => decode_value(row, asked, head, body),
+        (200, Verb::GetMany) => decode_many(row, asked, head, body),
         (_, Verb::Set | Verb::Remove) if head.status == row.done => decode_done(&body),
         (200, Verb::Id) => decode_id(head, &body),
         (200, Verb::Members) => decode_members(row, head, body),
@@ -195,9 +200,27 @@ fn decode_value(
         Dialect::Golang => get_response(body)?.into_found_without_end(),
         Dialect::Mailgun | Dialect::GroupcacheGo => get_response(body)?.into_found(asked.unix_nanos),
     };
+    check_size(asked, &found)?;
+    Ok(Reply::Found(found))
+}
+
+/// One answer that is none, and the whole reply is none: what came before it may not be what was meant either.
+fn decode_many(row: &Row, asked: Asked<'_>, head: &response::Parts, body: Bytes) -> Result<Reply, PeerError> {
+    check_type(row, head)?;
+    let answers = wire::Answers::decode(body).map_err(malformed)?;
+    let replies = answers.into_replies().ok_or_else(|| broken("an answer that is no outcome"))?;
+    for reply in &replies {
+        if let Reply::Found(found) = reply {
+            check_size(asked, found)?;
+        }
+    }
+    Ok(Reply::Many(replies))
+}
+
+fn check_size(asked: Asked<'_>, found: &Found) -> Result<(), PeerError> {
     let (length, limit) = (found.value.len(), asked.value_limit);
     if u64::try_from(length).is_ok_and(|length| length <= limit) {
-        Ok(Reply::Found(found))
+        Ok(())
     } else {
         Err(broken(&format!("value of {length} bytes is over the limit of {limit}")))
     }
@@ -262,19 +285,7 @@ fn decode_refusal(
         (Words::Text, _) if status == Some(Outcome::NotFound) && !speaks_of_a_key(head, text) => (None, text),
         (Words::Text, _) => by_text(status, asked.group, text),
     };
-    let why = || Arc::from(cut(text));
-    Ok(match outcome.ok_or_else(bare)? {
-        Outcome::NotFound => Reply::NotFound,
-        Outcome::NotCached => Reply::NotCached,
-        Outcome::NoGroup => Reply::NoGroup,
-        Outcome::NotOwner => Reply::NotOwner,
-        Outcome::LoadFailed => Reply::LoadFailed(why()),
-        Outcome::Busy => Reply::Busy(why()),
-        Outcome::Deadline => Reply::Deadline,
-        Outcome::TooLarge => Reply::TooLarge(why()),
-        Outcome::BadRequest => Reply::BadRequest(why()),
-        Outcome::Unsupported => Reply::Unsupported,
-    })
+    Ok(outcome.ok_or_else(bare)?.reply(cut(text)))
 }
 
 /// Whether a 404 is a pool's answer. It says for certain that there is no value, so it is not believed of a server that

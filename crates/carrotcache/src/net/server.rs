@@ -114,6 +114,13 @@ impl PeerPort {
                 reply::encode(row, about(b"", b""), Reply::BadRequest(Arc::from(NO_ENTRY)))
             }
             Route::Malformed { row, why } => reply::encode(row, about(b"", b""), self.malformed(why)),
+            // There may be groups of these names.
+            Route::Id if head.method == Method::POST => self.get_many(native, b"id", body).await,
+            Route::Members if head.method == Method::POST => self.get_many(native, b"members", body).await,
+            Route::Group { row, group } if head.method == Method::POST => {
+                self.get_many(row, &group, body).await
+            }
+            Route::Group { row, .. } => reply::encode(row, about(b"", b""), self.malformed(NO_ENTRY)),
             Route::Held { group, key } => self.held(Call { row: native, group, key }, &head).await,
             Route::Id => self.about_us(native, &head, Request::Id).await,
             Route::Members => self.about_us(native, &head, Request::Members).await,
@@ -131,8 +138,13 @@ impl PeerPort {
 
     /// The response with what was answered. A value in it is a copy, which is charged until the peer has taken it.
     fn encode(&self, row: &Row, about: Subject<'_>, answer: Reply) -> Response<Bytes> {
+        let values = |answer: &Reply| match answer {
+            Reply::Found(found) => length(&found.value),
+            _ => 0,
+        };
         let charge = match &answer {
-            Reply::Found(found) => self.limits.memory.charge_of(length(&found.value)),
+            Reply::Found(_) => self.limits.memory.charge_of(values(&answer)),
+            Reply::Many(answers) => self.limits.memory.charge_of(answers.iter().map(values).sum()),
             _ => Ok(Charge::default()),
         };
         match charge {
@@ -150,9 +162,37 @@ impl PeerPort {
 
     async fn about_us(&self, row: &Row, head: &request::Parts, what: Request) -> Response<Bytes> {
         if head.method != Method::GET {
-            return reply::wrong_method("GET");
+            return reply::wrong_method("GET, POST");
         }
         reply::encode(row, about(b"", b""), self.ask(what).await)
+    }
+
+    /// The values of many keys. Holds one place among the requests in flight, and its body's share, until it is answered.
+    async fn get_many(&self, row: &Row, group: &[u8], body: Incoming) -> Response<Bytes> {
+        let answer = self.many(group, body).await;
+        self.encode(row, about(group, b""), answer)
+    }
+
+    async fn many(&self, group: &[u8], body: Incoming) -> Reply {
+        let Some(group) = self.group(group) else { return Reply::NoGroup };
+        let Ok(_place) = self.in_flight.try_acquire() else { return self.busy() };
+        let mut held = self.bodies.share();
+        let body = match self.whole(body, &mut held).await {
+            Ok(body) => body,
+            Err(refused) => return refused,
+        };
+        if !wire::GetManyRequest::takes(length(&body)) {
+            return self.too_many_keys(&format!("more than {} of keys in one request", Limits::KEYS_BODY));
+        }
+        let Ok(wire::GetManyRequest { keys, stand_in, cached_only }) = wire::GetManyRequest::decode(body)
+        else {
+            return self.malformed("the body is no GetManyRequest");
+        };
+        if keys.len() > Limits::KEYS_MAX {
+            return self.too_many_keys(&format!("more than {} keys in one request", Limits::KEYS_MAX));
+        }
+        let keys = keys.iter().map(|key| Key::new(key)).collect();
+        (self.answer)(Request::GetMany { group, keys, stand_in, cached_only }).await
     }
 
     /// What is held of the key: a question, so GET alone.
@@ -162,7 +202,7 @@ impl PeerPort {
         }
         let answer = if let Some(refused) = self.refuse_key(&call.key) {
             refused
-        } else if let Some(group) = self.group(&call) {
+        } else if let Some(group) = self.group(&call.group) {
             self.ask(Request::Held { group, key: Key::new(&call.key) }).await
         } else {
             Reply::NoGroup
@@ -176,7 +216,7 @@ impl PeerPort {
         if let Some(refused) = in_path.then(|| self.refuse_key(&call.key)).flatten() {
             return refused;
         }
-        let Some(group) = self.group(call) else { return Reply::NoGroup };
+        let Some(group) = self.group(&call.group) else { return Reply::NoGroup };
         let key = Key::new(&call.key);
         match verb {
             Verb::Set => self.set(call.row, group, key, body).await,
@@ -192,8 +232,8 @@ impl PeerPort {
     }
 
     /// The group, if there can be one of that name: one outside the alphabet is a group that nobody can have.
-    fn group(&self, call: &Call) -> Option<GroupName> {
-        let group = std::str::from_utf8(&call.group).ok().and_then(|name| GroupName::new(name).ok());
+    fn group(&self, name: &[u8]) -> Option<GroupName> {
+        let group = std::str::from_utf8(name).ok().and_then(|name| GroupName::new(name).ok());
         if group.is_none() {
             self.stats.refusals.add(Refusal::NoGroup);
         }
@@ -245,7 +285,9 @@ impl PeerPort {
         };
         let keys = match RemoveKeysRequest::read(&body) {
             Ok(RemoveKeysRequest::Keys(keys)) => keys,
-            Ok(RemoveKeysRequest::TooMany) => return self.too_many_keys(),
+            Ok(RemoveKeysRequest::TooMany) => {
+                return self.too_many_keys(&format!("more than {REMOVED_KEYS_MAX} keys in one request"));
+            }
             Err(error) => return self.malformed(&format!("the body is no list of keys: {error}")),
         };
         // A key that no node takes is not held by this one: there is nothing to forget.
@@ -336,9 +378,9 @@ impl PeerPort {
         Reply::TooLarge(Arc::from(format!("value of {length} bytes is over the limit of {limit}")))
     }
 
-    fn too_many_keys(&self) -> Reply {
+    fn too_many_keys(&self, why: &str) -> Reply {
         self.stats.refusals.add(Refusal::Malformed);
-        Reply::TooLarge(Arc::from(format!("more than {REMOVED_KEYS_MAX} keys in one request")))
+        Reply::TooLarge(Arc::from(why))
     }
 }
 

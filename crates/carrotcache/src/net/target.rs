@@ -20,6 +20,8 @@ pub(super) const NO_ENTRY: &str = "bad request: the path is no group/key";
 pub(super) enum Route {
     /// A key of a group, by the row whose base path it stands under. Both halves are whatever was sent.
     Entry { row: &'static Row, group: Vec<u8>, key: Vec<u8> },
+    /// `/_carrot/{group}`, of which many keys may be asked by POST. The group is whatever was sent.
+    Group { row: &'static Row, group: Vec<u8> },
     /// `/_carrot/~held/{group}/{key}`. Both halves are whatever was sent.
     Held { group: Vec<u8>, key: Vec<u8> },
     /// `/_carrot/id`.
@@ -45,6 +47,7 @@ pub(super) fn route(target: &[u8], own: Dialect) -> Route {
     if let Some(rest) = path.strip_prefix(HELD.as_bytes()) {
         return match entry(Dialect::Native.row(), rest) {
             Route::Entry { group, key, .. } => Route::Held { group, key },
+            Route::Group { row, .. } => Route::Malformed { row, why: NO_ENTRY },
             malformed => malformed,
         };
     }
@@ -60,7 +63,10 @@ pub(super) fn route(target: &[u8], own: Dialect) -> Route {
 /// Reads what is behind a base path.
 fn entry(row: &'static Row, rest: &[u8]) -> Route {
     let Some(slash) = rest.iter().position(|&b| b == b'/') else {
-        return Route::Malformed { row, why: NO_ENTRY };
+        return match unescape(rest, row.plus) {
+            Some(group) if row.gets_many() => Route::Group { row, group },
+            _ => Route::Malformed { row, why: NO_ENTRY },
+        };
     };
     match (unescape(&rest[..slash], row.plus), unescape(&rest[slash + 1..], row.plus)) {
         (Some(group), Some(key)) => Route::Entry { row, group, key },
@@ -77,6 +83,13 @@ pub(super) fn target(row: &Row, group: &[u8], key: &[u8]) -> String {
 /// The target under which a native peer says what it holds of the key.
 pub(super) fn held_target(group: &[u8], key: &[u8]) -> String {
     under(HELD, group, key)
+}
+
+/// The target under which a peer of this row is asked for many keys of the group.
+pub(super) fn group_target(row: &Row, group: &[u8]) -> String {
+    let mut target = row.base.to_owned();
+    escape(group, &mut target);
+    target
 }
 
 fn under(base: &str, group: &[u8], key: &[u8]) -> String {

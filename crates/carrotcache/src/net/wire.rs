@@ -1,5 +1,5 @@
 //! The protobuf messages that peers exchange, and what they mean in `message.rs`' words: the native ones here, the
-//! family's in `wire/family.rs`.
+//! family's in `wire/family.rs`, what those of many keys mean in `wire/many.rs`.
 //!
 //! Written with prost's derive, so that building needs no `protoc`; a test holds all of them to docs/peer.proto. A
 //! decoded value is a slice of the body it came in: whoever keeps it copies it. Native times travel as milliseconds from
@@ -7,6 +7,7 @@
 
 mod bounds;
 pub(super) mod family;
+pub(super) mod many;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,35 @@ pub(super) struct SetRequest {
     pub(super) value: Bytes,
     #[prost(uint64, optional, tag = "2")]
     ttl_ms: Option<u64>,
+}
+
+/// Native: the body of a POST that asks for many keys. The group is in the path.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct GetManyRequest {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub(super) keys: Vec<Bytes>,
+    #[prost(bool, tag = "2")]
+    pub(super) stand_in: bool,
+    #[prost(bool, tag = "3")]
+    pub(super) cached_only: bool,
+}
+
+/// Native: the answers to it, in the order of the keys.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Answers {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) answers: Vec<Answer>,
+}
+
+/// Native: the answer to one of the keys.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Answer {
+    #[prost(message, optional, tag = "1")]
+    pub(super) found: Option<Response>,
+    #[prost(string, tag = "2")]
+    pub(super) outcome: String,
+    #[prost(string, tag = "3")]
+    pub(super) why: String,
 }
 
 /// Native: the names of the members.
@@ -203,6 +233,7 @@ mod tests {
             "uint64" => (0, vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
             "int64" => (0, vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
             "bool" => (0, vec![1]),
+            "Response" | "Answer" => (2, vec![0]),
             "double" => (1, 1.5f64.to_le_bytes().to_vec()),
             "fixed64" => (1, u64::MAX.to_le_bytes().to_vec()),
             other => panic!("no sample for {other}"),
@@ -288,6 +319,25 @@ mod tests {
         check.field("Held", "weight_bytes", held(|m| m.weight_bytes = u64::MAX), Held::default());
         check.field("Held", "age_ms", held(|m| m.age_ms = u64::MAX), Held::default());
         check.field("Held", "ttl_ms", held(|m| m.ttl_ms = Some(u64::MAX)), held(|m| m.ttl_ms = Some(0)));
+
+        let many = |keys: &[&'static [u8]], stand_in, cached_only| {
+            let keys = keys.iter().map(|key| Bytes::from_static(key)).collect();
+            GetManyRequest { keys, stand_in, cached_only }
+        };
+        check.field("GetManyRequest", "keys", many(&[b"\xff"], false, false), many(&[b""], false, false));
+        check.field("GetManyRequest", "stand_in", many(&[], true, false), many(&[], false, false));
+        check.field("GetManyRequest", "cached_only", many(&[], false, true), many(&[], false, false));
+        let answers = Answers { answers: vec![Answer::default()] };
+        check.field("Answers", "answers", answers.clone(), answers);
+        let answer = |found, outcome: &str, why: &str| Answer {
+            found,
+            outcome: outcome.to_owned(),
+            why: why.to_owned(),
+        };
+        let empty = || answer(Some(Response::default()), "", "");
+        check.field("Answer", "found", empty(), empty());
+        check.field("Answer", "outcome", answer(None, "ä", ""), Answer::default());
+        check.field("Answer", "why", answer(None, "", "ä"), Answer::default());
 
         let carrot = |value| CarrotResponse { value };
         check.field("CarrotResponse", "value", carrot(bytes()), carrot(Bytes::new()));

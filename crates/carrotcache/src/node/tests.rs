@@ -34,6 +34,8 @@ mod counts;
 mod failures;
 mod herd;
 mod hot;
+mod many;
+mod many_loads;
 mod peers;
 mod told;
 mod whereabouts;
@@ -56,6 +58,8 @@ enum Health {
     Breaks,
     /// It does what it is asked, and its reply is lost.
     Loses,
+    /// It has never heard of a request for many keys, and reads it as one for none.
+    KnowsOneKey,
     /// Whatever it is asked, it says this.
     Says(Reply),
 }
@@ -92,13 +96,18 @@ impl Wires {
             (_, Health::Down) | (None, Health::Up) => Err(PeerError::Connect("nobody listens".into())),
             (_, Health::Breaks) => Err(PeerError::Broken("no byte of a reply".into())),
             (_, Health::Says(reply)) => Ok(reply),
-            (Some(node), Health::Up) => Ok(copied(node.answer(what).await)),
+            (_, Health::KnowsOneKey) if matches!(what, Request::GetMany { .. }) => {
+                Ok(Reply::BadRequest("the path is no group/key".into()))
+            }
+            (Some(node), Health::Up | Health::KnowsOneKey) => Ok(copied(node.answer(what).await)),
             (Some(node), Health::Loses) => {
                 node.answer(what).await;
                 Err(PeerError::Broken("the reply was lost".into()))
             }
             (Some(node), Health::Toils) if matches!(what, Request::Id) => Ok(node.answer(what).await),
-            (_, Health::Hangs | Health::Toils) | (None, Health::Loses) => std::future::pending().await,
+            (_, Health::Hangs | Health::Toils) | (None, Health::Loses | Health::KnowsOneKey) => {
+                std::future::pending().await
+            }
         }
     }
 }
@@ -134,6 +143,7 @@ fn copied(reply: Reply) -> Reply {
             let value = Bytes::copy_from_slice(&found.value);
             Reply::Found(Found { value: value.into(), ..found })
         }
+        Reply::Many(replies) => Reply::Many(replies.into_iter().map(copied).collect()),
         other => other,
     }
 }

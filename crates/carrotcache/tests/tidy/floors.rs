@@ -58,7 +58,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "view",
             ],
             &["flight", "load", "loader", "peers", "store", "views"],
-            &["fetch", "group", "whereabouts"],
+            &["fetch", "fetch_many", "group", "many", "whereabouts"],
             &["write"],
             &["node", "typed"],
             &[
@@ -74,6 +74,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "net::wire",
                 "net::wire::bounds",
                 "net::wire::family",
+                "net::wire::many",
                 "open",
             ],
             &["cluster"],

@@ -15,6 +15,7 @@ use crate::net::server::{Answer, Terms, serve};
 use crate::net::wire::family;
 use crate::units::ByteSize;
 
+mod many;
 mod rows;
 
 fn limits() -> Limits {

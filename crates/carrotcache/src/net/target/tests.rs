@@ -135,8 +135,10 @@ fn targets_that_name_nothing_are_told_from_targets_that_cannot_be_read() {
         assert!(matches!(route(base, Dialect::Native), Route::Base { .. }), "{}", base.escape_ascii());
     }
     for target in [
-        &b"/_carrot/g"[..],
+        &b"/_groupcache/g"[..],
         b"/carrotCache/id",
+        b"/_carrot/%zz",
+        b"/_carrot/~held/g",
         b"/_carrot/g/%",
         b"/_carrot/g/%2",
         b"/_carrot/g/%zz",
@@ -150,6 +152,25 @@ fn targets_that_name_nothing_are_told_from_targets_that_cannot_be_read() {
             target.escape_ascii()
         );
     }
+}
+
+#[test]
+fn a_group_alone_is_a_target_of_the_native_row() {
+    for (target, named) in [
+        (&b"/_carrot/g"[..], &b"g"[..]),
+        (b"/_carrot/a+b%20c?x/y", b"a+b c"),
+        (b"/_carrot/identity", b"identity"),
+    ] {
+        let Route::Group { row, group } = route(target, Dialect::Golang) else {
+            panic!("{}", target.escape_ascii())
+        };
+        assert_eq!((row.dialect, &*group), (Dialect::Native, named));
+    }
+    let written = group_target(Dialect::Native.row(), b"a/b ..");
+    assert_eq!(written, "/_carrot/a%2Fb%20..");
+    assert!(
+        matches!(route(written.as_bytes(), Dialect::Native), Route::Group { group, .. } if group == b"a/b ..")
+    );
 }
 
 proptest! {

@@ -30,6 +30,10 @@ impl Subject for Near {
         got(self.group.get(key).await)
     }
 
+    async fn get_many(&self, keys: &[&str]) -> Vec<Got> {
+        self.group.get_many(keys).await.into_iter().map(got).collect()
+    }
+
     async fn set(&self, key: &str, value: u64) {
         self.group.set(key, value.to_string()).await.unwrap();
     }
@@ -49,6 +53,10 @@ impl Subject for Far {
 
     async fn get(&self, key: &str) -> Got {
         got(self.group.get(key).await)
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Vec<Got> {
+        self.group.get_many(keys).await.into_iter().map(got).collect()
     }
 
     async fn set(&self, key: &str, value: u64) {
@@ -197,4 +205,34 @@ async fn loads_are_capped() {
     let breach = "10000 loads at once where 16 may run";
     kept_unless(Fault::NoCap, rules::loads_are_capped::<Near>, breach).await;
     kept_unless(Fault::NoCap, rules::loads_are_capped::<Far>, breach).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_and_many_share_their_flights() {
+    assert_eq!(rules::one_and_many_share_their_flights::<Near>(Faults::none()).await, Ok(()));
+    assert_eq!(rules::one_and_many_share_their_flights::<Far>(Faults::none()).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_a_panicking_load_spoils_no_other() {
+    assert_eq!(rules::of_many_a_panicking_load_spoils_no_other::<Near>(Faults::none()).await, Ok(()));
+    assert_eq!(rules::of_many_a_panicking_load_spoils_no_other::<Far>(Faults::none()).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_of_many_that_leaves_strands_no_one() {
+    let breach = "those who stayed got [Err(Abandoned), Err(Abandoned), Err(Abandoned)]";
+    let near = rules::a_caller_of_many_that_leaves_strands_no_one::<Near>;
+    assert_eq!(near(Faults::none()).await, Ok(()));
+    // Where the loader takes one key at a time each has an errand of its own, which that of many sends off.
+    assert_eq!(near(Faults::with(Fault::LeaderRunsInCaller)).await, Ok(()));
+    let far = rules::a_caller_of_many_that_leaves_strands_no_one::<Far>;
+    kept_unless(Fault::LeaderRunsInCaller, far, breach).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiters_for_many_are_capped() {
+    let breach = "the caller got [Ok(7), Ok(7), Ok(7), Ok(7)]";
+    kept_unless(Fault::NoCap, rules::waiters_for_many_are_capped::<Near>, breach).await;
+    kept_unless(Fault::NoCap, rules::waiters_for_many_are_capped::<Far>, breach).await;
 }
