@@ -23,7 +23,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["shard"],
             &["cache"],
             &["compact", "room"],
-            &["insert", "iter", "loading", "many"],
+            &["insert", "iter", "loading", "many", "scan"],
             &["readme", "typed"],
             // lib.rs.
             &[""],
@@ -58,7 +58,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "view",
             ],
             &["flight", "load", "loader", "peers", "store", "views"],
-            &["fetch", "group", "whereabouts"],
+            &["fetch", "group", "inventory", "whereabouts"],
             &["write"],
             &["node", "typed"],
             &[
