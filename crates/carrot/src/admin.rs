@@ -20,6 +20,7 @@ use crate::data::DataFront;
 use crate::host::{Hosts, Stranger};
 use crate::metrics;
 use crate::readiness::Readiness;
+use crate::resp::{CountsSnapshot, port};
 use crate::statistics::{self, Fronts};
 
 /// The media type of OpenMetrics text.
@@ -33,6 +34,8 @@ pub struct Admin {
     pub front: Arc<DataFront>,
     /// What happens on the data front's port; the cluster has its own.
     pub data: Meter,
+    /// The same of the Redis front, if there is one.
+    pub resp: Option<port::Meter>,
     /// Whether the node may be sent traffic.
     pub readiness: Arc<Readiness>,
     /// Under which names it is called.
@@ -46,7 +49,8 @@ pub struct Admin {
 impl Admin {
     fn listeners(&self) -> Vec<(&'static str, ListenStats)> {
         let peer = self.cluster.port_stats().map(|stats| ("peer", stats));
-        peer.into_iter().chain([("http", self.data.stats())]).collect()
+        let resp = self.resp.as_ref().map(|resp| ("resp", resp.stats()));
+        peer.into_iter().chain([("http", self.data.stats())]).chain(resp).collect()
     }
 
     /// The response to one request; `tries` are those of its connection.
@@ -75,11 +79,20 @@ impl Admin {
                 Err(not_yet) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{not_yet}\n")),
             },
             "/admin/stats" => typed(StatusCode::OK, "application/json", self.statistics()),
-            _ => match metrics::encode(self.cluster.stats(), self.front.hit_seconds(), self.listeners()) {
+            _ => match metrics::encode(
+                self.cluster.stats(),
+                self.front.hit_seconds(),
+                self.listeners(),
+                self.commands(),
+            ) {
                 Ok(page) => typed(StatusCode::OK, OPENMETRICS, page),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("no metrics: {error}\n")),
             },
         }
+    }
+
+    fn commands(&self) -> Option<CountsSnapshot> {
+        self.resp.as_ref().map(port::Meter::commands)
     }
 
     fn statistics(&self) -> String {
@@ -87,6 +100,7 @@ impl Admin {
             uptime: self.since.elapsed(),
             hit_seconds: self.front.hit_seconds(),
             listeners: self.listeners(),
+            commands: self.commands(),
         };
         statistics::json(&self.cluster, &fronts)
     }

@@ -1,6 +1,6 @@
-//! The password of the data front and the admin front.
+//! The password of the data front, the Redis front and the admin front.
 //!
-//! One password for the node, offered as `Authorization: Bearer PASSWORD`, or as Basic with any user name, which is
+//! One password for the node, offered by AUTH, or over HTTP as `Authorization: Bearer PASSWORD`, or as Basic with any user name, which is
 //! what `curl -u :PASSWORD` and a browser send. It is asked for before anything else of a request is looked at, and
 //! compared in the same time however nearly it fits. A connection is closed after some wrong tries, so that guessing
 //! costs a connection for every few guesses, which are counted. Holds the password and nothing of its callers.
@@ -50,8 +50,30 @@ impl Gate {
         if offers.next().is_none() && offer.is_some_and(|offer| password.is(&offer)) {
             return Ok(());
         }
-        let before = tries.0.fetch_add(1, Ordering::Relaxed);
-        Err(Denied { is_last: before.saturating_add(1) >= TRIES })
+        Err(tries.wrong())
+    }
+
+    /// Whether nobody is asked for a password.
+    pub fn is_open(&self) -> bool {
+        self.password.is_none()
+    }
+
+    /// Whether who offers this password may ask, where it is not sent in a header. `tries` are those of the connection.
+    ///
+    /// # Errors
+    /// If it is another.
+    pub fn check(&self, offered: &[u8], tries: &Tries) -> Result<(), Denied> {
+        match &self.password {
+            Some(password) if !password.is(offered) => Err(tries.wrong()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Tries {
+    fn wrong(&self) -> Denied {
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
+        Denied { is_last: before.saturating_add(1) >= TRIES }
     }
 }
 

@@ -108,13 +108,17 @@ fn dropped_by(dialect: Dialect, group: &GroupSettings) -> Vec<(&'static str, Str
 
 /// The settings, for a reader who wants to know whether they are what was meant.
 fn summary(settings: &Settings) -> Vec<String> {
-    let Settings { node, cluster, limits: _, groups } = settings;
+    let Settings { node, cluster, limits: _, resp: _, groups } = settings;
     let name = node.name.clone().or_else(|| default_name(node.peer.port()));
     let name = name.unwrap_or_else(|| node.peer.to_string());
-    let guarded = if node.password.is_some() { ", http and admin by password" } else { "" };
+    let (resp, fronts) = match node.resp {
+        Some(resp) => (format!(", resp {resp}"), "http, resp and admin"),
+        None => (String::new(), "http and admin"),
+    };
+    let guarded = if node.password.is_some() { format!(", {fronts} by password") } else { String::new() };
     let mut lines = vec![
         format!("node     {name}"),
-        format!("listens  peer {}, http {}, admin {}{guarded}", node.peer, node.http, node.admin),
+        format!("listens  peer {}, http {}{resp}, admin {}{guarded}", node.peer, node.http, node.admin),
         format!("cluster  {}", cluster_line(cluster)),
     ];
     lines.extend(groups.iter().map(|group| format!("group    {}", group_line(group))));

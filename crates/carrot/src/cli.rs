@@ -28,8 +28,8 @@ Or with a file, which says all that flags do, of as many groups as you like
   On SIGHUP the file is read again, and its cluster.peers takes effect.
 
 Password
-  CARROT_PASSWORD, or node.password in a file, is what callers of --http and
-  --admin have to know. There is no flag for it: others could see it.
+  CARROT_PASSWORD, or node.password in a file, is what callers of --http, --resp
+  and --admin have to know. There is no flag for it: others could see it.
 
 Setting and removing
   PUT and DELETE reach the node that owns the key and the node that was asked.
@@ -48,7 +48,7 @@ Exit codes: 0 done, 2 wrong usage, wrong settings, or a node that could not star
 
 const DEMO: &str = "\
 Ports, each plus N: 8001-8003 for the nodes among themselves, 9999-10001 for HTTP,
-9990-9992 for health and metrics. All on this machine alone.
+6380-6382 for Redis clients, 9990-9992 for health and metrics. All on this machine alone.
 
 Then, from another terminal
   curl -i http://127.0.0.1:9999/v1/scores/Tom";

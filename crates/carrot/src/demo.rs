@@ -9,7 +9,7 @@ use carrotcache::net::dialect::Dialect;
 use carrotcache::{ByteSize, GroupName, Hot, Limits, Policy};
 
 use crate::demo_data::DemoData;
-use crate::node::{GroupPlan, NodePlan, RunningNode, with_advice};
+use crate::node::{GroupPlan, NodePlan, RespPlan, RunningNode, with_advice};
 use crate::origin::{Allowance, Origin, OriginSettings, table};
 use crate::print::print_lines;
 use crate::stop::{Signals, stop_on};
@@ -87,6 +87,7 @@ async fn start(offset: u16, origins: &Origins) -> anyhow::Result<Vec<RunningNode
             url: None,
             peer: local(8001),
             http: local(9999),
+            resp: Some(RespPlan { address: local(6380), default_group: None }),
             admin: local(9990),
             peers: peers.clone(),
             dialect: Dialect::Native,
@@ -120,8 +121,9 @@ fn group(name: &str, ttl: Option<Duration>, origin: &Arc<Origin>) -> anyhow::Res
 }
 
 /// What to type, beside what it shows.
-fn commands(offset: u16) -> [(String, &'static str); 7] {
+fn commands(offset: u16) -> [(String, &'static str); 8] {
     let (http, other, peer, admin) = (9999 + offset, 10_000 + offset, 8001 + offset, 9990 + offset);
+    let redis = 6380 + offset;
     // The commands ask the nodes of no offset by themselves.
     let flag = |flag: &str, port: u16| match offset {
         0 => String::new(),
@@ -131,6 +133,7 @@ fn commands(offset: u16) -> [(String, &'static str); 7] {
         (format!("curl 'localhost:{http}/api?key=Tom'"), "630; the others are Jack Sam Lily Pity"),
         (format!("curl -i localhost:{http}/v1/scores/Sam"), "twice: X-Cache says miss, then hit"),
         (format!("curl -i localhost:{other}/v1/chars/1F955"), "CARROT, from a SQLite file, by node b"),
+        (format!("redis-cli -p {redis} get scores:Lily"), "the same values, for any Redis client"),
         (
             format!("curl -s localhost:{peer}/carrotCache/scores/Tom | xxd"),
             "what a Go carrotCache peer would get",

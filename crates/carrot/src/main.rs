@@ -32,6 +32,7 @@ mod readiness;
 mod refusal;
 mod reload;
 mod replay;
+mod resp;
 mod secret;
 mod serve;
 mod settings;

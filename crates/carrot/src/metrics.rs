@@ -16,6 +16,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::resp::CountsSnapshot;
+
 /// The page that `/metrics` answers. `hit_seconds` are the data front's, by group.
 ///
 /// # Errors
@@ -24,9 +26,10 @@ pub fn encode(
     stats: Stats,
     hit_seconds: HashMap<String, HistogramSnapshot>,
     listeners: Vec<(&'static str, ListenStats)>,
+    commands: Option<CountsSnapshot>,
 ) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Page { stats, hit_seconds, listeners }));
+    registry.register_collector(Box::new(Page { stats, hit_seconds, listeners, commands }));
     let mut page = String::new();
     text::encode(&mut page, &registry)?;
     Ok(page)
@@ -38,6 +41,8 @@ struct Page {
     hit_seconds: HashMap<String, HistogramSnapshot>,
     /// Each by its name.
     listeners: Vec<(&'static str, ListenStats)>,
+    /// Of the Redis front.
+    commands: Option<CountsSnapshot>,
 }
 
 impl Collector for Page {
@@ -92,6 +97,10 @@ impl Collector for Page {
             "Replies of peers whose list of members is another",
             self.stats.view_mismatches,
         )?;
+        if let Some(CountsSnapshot { commands, errors }) = self.commands {
+            sheet.node_count("carrot_resp_commands", "Commands of Redis clients", commands)?;
+            sheet.node_count("carrot_resp_errors", "Replies to them that are errors", errors)?;
+        }
         sheet.connections(&self.listeners)
     }
 }
@@ -273,7 +282,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_memory_that_groups_share_is_on_the_page_where_there_is_one() {
-        let page = |cluster: &Cluster| encode(cluster.stats(), HashMap::new(), Vec::new()).unwrap();
+        let page = |cluster: &Cluster| encode(cluster.stats(), HashMap::new(), Vec::new(), None).unwrap();
         let cluster = Cluster::local().memory(carrotcache::ByteSize::mib(1)).start().await.unwrap();
         let charge = cluster.memory().charge();
         charge.grow(1000).unwrap();
@@ -298,7 +307,13 @@ mod tests {
         let hits = Histogram::default();
         hits.observe(Duration::from_micros(2));
         let hits = HashMap::from([("scores".to_owned(), hits.snapshot())]);
-        let page = encode(cluster.stats(), hits, vec![("http", ListenStats::default())]).unwrap();
+        let page = encode(
+            cluster.stats(),
+            hits,
+            vec![("http", ListenStats::default())],
+            Some(CountsSnapshot { commands: 9, errors: 2 }),
+        )
+        .unwrap();
         for (name, expected) in [
             (r#"carrot_gets_total{group="scores"}"#, 4.0),
             (r#"carrot_hits_total{group="scores",source="memory"}"#, 2.0),
@@ -318,6 +333,8 @@ mod tests {
             (r#"carrot_hit_seconds_bucket{le="0.000001",group="scores"}"#, 0.0),
             (r#"carrot_hit_seconds_bucket{le="0.0000025",group="scores"}"#, 1.0),
             ("carrot_view_mismatches_total", 0.0),
+            ("carrot_resp_commands_total", 9.0),
+            ("carrot_resp_errors_total", 2.0),
             (r#"carrot_connections{listener="http"}"#, 0.0),
             (r#"carrot_connections_broken_total{listener="http"}"#, 0.0),
         ] {

@@ -26,6 +26,8 @@ use crate::host::Hosts;
 use crate::origin::Origin;
 use crate::origin::slow::Slow;
 use crate::readiness::{FirstAnswer, Readiness};
+use crate::resp::port::{self, Port};
+use crate::resp::{Front, FrontPlan};
 use crate::secret::Secret;
 
 /// What a node is started with.
@@ -38,6 +40,8 @@ pub struct NodePlan {
     pub peer: SocketAddr,
     /// Where clients ask.
     pub http: SocketAddr,
+    /// Where Redis clients ask, if anywhere.
+    pub resp: Option<RespPlan>,
     /// Where operators ask.
     pub admin: SocketAddr,
     /// All members, or none for a cluster of one.
@@ -56,6 +60,14 @@ pub struct NodePlan {
     pub hosts: Vec<String>,
     /// The groups, each with its origin.
     pub groups: Vec<GroupPlan>,
+}
+
+/// How the Redis protocol is answered.
+pub struct RespPlan {
+    /// Where.
+    pub address: SocketAddr,
+    /// Whose keys may stand without their group's name.
+    pub default_group: Option<GroupName>,
 }
 
 /// What a group is opened with.
@@ -86,7 +98,7 @@ pub struct GroupPlan {
 #[derive(Debug, thiserror::Error)]
 #[error("{listener} {address}: {why}")]
 struct NoListener {
-    /// `peer`, `http` or `admin`, as it is called everywhere.
+    /// `peer`, `http`, `resp` or `admin`, as it is called everywhere.
     listener: &'static str,
     /// Where it would have listened.
     address: SocketAddr,
@@ -105,6 +117,7 @@ pub fn with_advice(fault: anyhow::Error, advice: impl FnOnce(&str) -> String) ->
 pub struct RunningNode {
     cluster: Cluster,
     data: Serving,
+    resp: Option<port::Serving>,
     admin: Serving,
     readiness: Arc<Readiness>,
     /// One for each origin, until it has answered. Dropping it ends them.
@@ -122,6 +135,7 @@ impl RunningNode {
         let limits = ListenLimits::from(&plan.limits);
         let data =
             Listener::bind(plan.http, limits.clone()).await.map_err(|fault| unopened("http", fault))?;
+        let resp = bind_resp(plan.resp.as_ref()).await?;
         let admin = Listener::bind(plan.admin, limits).await.map_err(|fault| unopened("admin", fault))?;
         let cluster = start_member(&plan).await.map_err(|fault| unopened("peer", fault))?;
         let readiness = Arc::new(Readiness::new(plan.groups.iter().map(|group| &group.name)));
@@ -131,6 +145,8 @@ impl RunningNode {
             .zip(readiness.origins())
             .map(|(group, first)| open_group(&cluster, group, first))
             .collect::<Result<_, _>>()?;
+        let resp =
+            resp.map(|(port, default_group)| serve_resp(port, default_group, &cluster, &groups, &plan));
         let front =
             DataFront::new(cluster.clone(), groups, plan.limits.value, Gate::new(plan.password.clone()));
         let data = serve_data(data, front.clone());
@@ -139,6 +155,7 @@ impl RunningNode {
             cluster: cluster.clone(),
             front,
             data: data.meter(),
+            resp: resp.as_ref().map(port::Serving::meter),
             readiness: readiness.clone(),
             hosts,
             gate: Gate::new(plan.password.clone()),
@@ -146,6 +163,7 @@ impl RunningNode {
         };
         Ok(Self {
             data,
+            resp,
             admin: serve_admin(admin, operators),
             cluster,
             asking: plan.groups.iter().zip(readiness.origins()).map(asked).collect(),
@@ -157,8 +175,10 @@ impl RunningNode {
     /// One line for each listener, to be printed once all accept.
     pub fn listeners(&self) -> Vec<String> {
         let peer = self.cluster.address().map(|address| format!("peer {address}"));
-        let fronts = [format!("http {}", self.data.address()), format!("admin {}", self.admin.address())];
-        peer.into_iter().chain(fronts).collect()
+        let http = [format!("http {}", self.data.address())];
+        let resp = self.resp.as_ref().map(|resp| format!("resp {}", resp.address()));
+        let admin = [format!("admin {}", self.admin.address())];
+        peer.into_iter().chain(http).chain(resp).chain(admin).collect()
     }
 
     /// Puts another list of peers in force, whole. Dropping the future abandons the wait alone.
@@ -174,7 +194,14 @@ impl RunningNode {
         self.readiness.stop();
         drop(self.asking);
         let end = Instant::now() + self.drain;
-        let broken = self.data.stop(self.drain).await;
+        let resp = async {
+            match self.resp {
+                Some(resp) => resp.stop(self.drain).await,
+                None => 0,
+            }
+        };
+        let (http, resp) = tokio::join!(self.data.stop(self.drain), resp);
+        let broken = http + resp;
         let left = tokio::time::timeout_at(end, self.cluster.leave()).await;
         self.admin.stop(Duration::ZERO).await;
         match (broken, left) {
@@ -195,6 +222,29 @@ fn serve_data(listener: Listener, front: Arc<DataFront>) -> Serving {
             async move { front.respond(request, &tries).await }
         }
     })
+}
+
+/// The port of the Redis front, if there is to be one, and its default group.
+async fn bind_resp(plan: Option<&RespPlan>) -> anyhow::Result<Option<(Port, Option<GroupName>)>> {
+    let Some(plan) = plan else { return Ok(None) };
+    let port = Port::bind(plan.address).await.map_err(|fault| unopened("resp", fault))?;
+    Ok(Some((port, plan.default_group.clone())))
+}
+
+fn serve_resp(
+    port: Port,
+    default_group: Option<GroupName>,
+    cluster: &Cluster,
+    groups: &[Group],
+    plan: &NodePlan,
+) -> port::Serving {
+    port.serve(Front::new(FrontPlan {
+        cluster: cluster.clone(),
+        groups: groups.to_vec(),
+        default_group,
+        gate: Gate::new(plan.password.clone()),
+        limits: plan.limits.clone(),
+    }))
 }
 
 fn serve_admin(listener: Listener, operators: Admin) -> Serving {

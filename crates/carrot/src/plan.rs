@@ -9,7 +9,7 @@ use anyhow::Context;
 use carrotcache::{ByteSize, Limits, Memory};
 
 use crate::config::sources::Sources;
-use crate::node::{GroupPlan, NodePlan};
+use crate::node::{GroupPlan, NodePlan, RespPlan};
 use crate::origin::{Allowance, Origin};
 use crate::settings::name::Setting;
 use crate::settings::{GroupSettings, LimitSettings, Settings};
@@ -19,7 +19,7 @@ use crate::settings::{GroupSettings, LimitSettings, Settings};
 /// # Errors
 /// An origin that could never be asked, with the place where it was said.
 pub fn plan(settings: Settings, sources: &Sources) -> anyhow::Result<NodePlan> {
-    let Settings { node, cluster, limits, groups } = settings;
+    let Settings { node, cluster, limits, resp, groups } = settings;
     let limits = limits_of(limits, node.memory);
     let groups = groups.into_iter().enumerate().map(|(at, group)| {
         // Where the file has it: of several origins, which one.
@@ -33,6 +33,7 @@ pub fn plan(settings: Settings, sources: &Sources) -> anyhow::Result<NodePlan> {
         url: node.url,
         peer: node.peer,
         http: node.http,
+        resp: node.resp.map(|address| RespPlan { address, default_group: resp.default_group }),
         admin: node.admin,
         peers: cluster.peers,
         dialect: cluster.dialect,

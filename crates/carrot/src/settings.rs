@@ -26,6 +26,8 @@ pub struct Settings {
     pub cluster: ClusterSettings,
     /// What it allows itself.
     pub limits: LimitSettings,
+    /// How the Redis protocol is spoken.
+    pub resp: RespSettings,
     /// What it serves.
     pub groups: Vec<GroupSettings>,
 }
@@ -41,6 +43,8 @@ pub struct NodeSettings {
     pub peer: SocketAddr,
     /// Where data is served over HTTP.
     pub http: SocketAddr,
+    /// Where data is served over the Redis protocol; `None`: nowhere.
+    pub resp: Option<SocketAddr>,
     /// Where health and metrics are served.
     pub admin: SocketAddr,
     /// How long a stop waits for answers in flight.
@@ -63,6 +67,7 @@ impl Default for NodeSettings {
             url: None,
             peer: local(8001),
             http: local(9999),
+            resp: None,
             admin: local(9990),
             drain: Duration::from_secs(10),
             memory: None,
@@ -100,6 +105,13 @@ impl Default for LimitSettings {
         const CONNECTIONS: NonZeroU32 = NonZeroU32::new(10_000).expect("10000 is not 0");
         Self { key: ByteSize::kib(4), value: ByteSize::mib(8), connections: CONNECTIONS }
     }
+}
+
+/// The Redis protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RespSettings {
+    /// Whose keys may stand without their group's name; `None`: nobody's.
+    pub default_group: Option<GroupName>,
 }
 
 /// A group and its origin.

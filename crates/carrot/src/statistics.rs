@@ -14,6 +14,8 @@ use carrotcache::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::resp::CountsSnapshot;
+
 /// What a node's fronts know beside the cluster.
 pub struct Fronts {
     /// Since the node has answered.
@@ -22,6 +24,8 @@ pub struct Fronts {
     pub hit_seconds: HashMap<String, HistogramSnapshot>,
     /// Each listener by its name.
     pub listeners: Vec<(&'static str, ListenStats)>,
+    /// What the Redis front was asked, if there is one.
+    pub commands: Option<CountsSnapshot>,
 }
 
 /// The page.
@@ -43,6 +47,7 @@ pub fn json(cluster: &Cluster, fronts: &Fronts) -> String {
         "refusals": counts(&stats.refusals, Refusal::as_str),
         "view_mismatches": stats.view_mismatches,
         "listeners": fronts.listeners.iter().map(listener).collect::<Vec<_>>(),
+        "resp": fronts.commands.map(|counts| json!({ "commands": counts.commands, "errors": counts.errors })),
     })
     .to_string()
 }
@@ -139,6 +144,7 @@ mod tests {
             uptime: Duration::from_millis(12_300),
             hit_seconds: HashMap::from([("scores".to_owned(), hits.snapshot())]),
             listeners: vec![("http", ListenStats::default())],
+            commands: Some(CountsSnapshot { commands: 9, errors: 2 }),
         };
         let page: Value = serde_json::from_str(&json(&cluster, &fronts)).unwrap();
         assert_eq!(page["view"].as_str().unwrap().len(), 16);
@@ -156,6 +162,7 @@ mod tests {
                 "/listeners",
                 json!([{ "listener": "http", "open": 0, "accepted": 0, "full": 0, "overdue": 0, "panics": 0 }]),
             ),
+            ("/resp", json!({ "commands": 9, "errors": 2 })),
             ("/groups/0/group", json!("scores")),
             ("/groups/0/gets", json!(4)),
             ("/groups/0/hits", json!({ "memory": 2, "mirror": 0 })),

@@ -275,6 +275,9 @@ impl PeerError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeldError {
+    /// The key itself is refused. Nobody was asked.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// Its dialect has no such question. Nothing was sent.
     #[error("peers of dialect {dialect} cannot be asked what they hold")]
     Unsupported {

@@ -193,6 +193,20 @@ impl Group {
         Ok(self.wait(key, local, None).await?.value)
     }
 
+    /// The value of `key` if this node's memory has it: the half of a [`get`](Self::get) that never waits. For a front
+    /// that answers many requests at once, before it waits for the others.
+    ///
+    /// What is found counts as a get and a hit; where nothing is, nothing is counted, since `get` will.
+    ///
+    /// # Errors
+    /// A key that no group takes.
+    pub fn hit(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>, KeyError> {
+        let key = self.checked(key.as_ref())?;
+        let found = self.lookup(self.is_local(key), key);
+        self.shared.stats.gets.add(u64::from(found.is_some()));
+        Ok(found.map(|entry| entry.value))
+    }
+
     /// As [`get`](Self::get), with a deadline or other wishes of the caller's, and with what is known of the value.
     ///
     /// # Errors

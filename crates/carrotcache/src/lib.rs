@@ -75,7 +75,7 @@
 //! | 6 | `net`, `open` | the only sockets; [`GroupBuilder`] |
 //! | 5 | `node`, `typed` | answers peers; [`TypedGroup`] and [`Codec`] |
 //! | 4 | `write` | `set` and `remove` |
-//! | 3 | `group`, `many`, `whereabouts` | [`Group`]: the way of a get, and of many; where a key is |
+//! | 3 | `group`, `many`, `whereabouts`, `inventory` | [`Group`]: a get, and many; where a key is; what is here |
 //! | 2 | `store`, `views`, `peers`, `load`, `flight`, `loader` | memory, members, asking, loading |
 //! | 1 | `placement`, `hot`, `breaker`, `stats`, `units`, … | pure: time and randomness come in, decisions go out |
 //!
@@ -115,6 +115,7 @@ mod fetch_many;
 mod flight;
 mod group;
 mod hot;
+mod inventory;
 mod limits;
 mod listed;
 mod load;

@@ -182,4 +182,6 @@ pub struct Holding {
     pub age: Duration,
     /// How much longer it may be served; `None`: without end.
     pub ttl: Option<Duration>,
+    /// How often it was used of late, up to a few; with `Policy::Lru` not counted.
+    pub uses: u8,
 }

@@ -14,7 +14,7 @@ use crate::memory::Memory;
 use crate::message::Holding;
 use crate::policy::Policy;
 use crate::stats::{EvictionCause, GroupStats, Refusal, Region};
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Key};
 use crate::value::{Meta, Value};
 
 /// Mirrors get at most 1/8 of a group's capacity.
@@ -113,7 +113,7 @@ impl Store {
     /// What `lookup` would find, for somebody who only wants to know: nothing is counted, moved or dropped.
     pub(crate) fn held(&self, local: bool, key: &[u8]) -> Option<Holding> {
         let hit = self.cache.peek(key)?;
-        let weight_bytes = hit.weight();
+        let (weight_bytes, uses) = (hit.weight(), hit.hits());
         let (entry, now) = (entry(local, hit)?, self.clock.now());
         Some(Holding {
             region: entry.region,
@@ -121,7 +121,25 @@ impl Store {
             weight_bytes,
             age: entry.age(now),
             ttl: entry.ttl(now),
+            uses,
         })
+    }
+
+    /// How many entries there are, those expired and not yet noticed included.
+    pub(crate) fn len(&self) -> u64 {
+        self.cache.len() as u64
+    }
+
+    /// Keys that `lookup` would find, from a cursor on: see `Group::scan`.
+    pub(crate) fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        local: impl Fn(&[u8]) -> bool,
+    ) -> (Vec<Key>, Option<u64>) {
+        let (hits, next) = self.cache.scan(cursor, count);
+        let served = hits.iter().filter(|hit| hit.meta().mirror || local(hit.key()));
+        (served.map(|hit| Key::new(hit.key())).collect(), next)
     }
 
     /// Keeps the value, unless `still_true` says no: it is asked under the lock that a remove of the key takes.

@@ -13,7 +13,7 @@ use crate::group::{Group, HOP};
 use crate::message::{Holding, Reply, Request};
 use crate::placement::Spot;
 use crate::units::Key;
-use crate::view::{Member, Ranked};
+use crate::view::{Member, Owner, Ranked};
 
 /// What a cluster holds of a key, as one of its nodes sees it.
 #[derive(Clone, Debug)]
@@ -64,6 +64,21 @@ impl Group {
             }
         }
         Ok(Whereabouts { spot: view.spot(shared.seed, key.as_bytes()), members })
+    }
+
+    /// What the owner of `key` holds of it, in memory; nothing is loaded and nothing is counted, here or there.
+    ///
+    /// Costs the way to the owner and back, where that is another node. Dropping the future abandons the wait.
+    ///
+    /// # Errors
+    /// A key that no group takes; an owner that could not be asked, within a second.
+    pub async fn holding(&self, key: impl AsRef<[u8]>) -> Result<Option<Holding>, HeldError> {
+        let key = self.checked(key.as_ref())?;
+        let view = self.shared.around.views.current();
+        match view.place(self.shared.seed, key).owner() {
+            Owner::Local => Ok(self.held(key)),
+            Owner::Remote(owner) => self.ask_held(owner, Key::new(key)).await,
+        }
     }
 
     /// What this node holds of the key and would serve.

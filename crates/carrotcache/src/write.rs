@@ -89,6 +89,21 @@ impl Group {
         }
     }
 
+    /// As [`remove`](Self::remove), and tells whether the key was cached: at its owner, or here.
+    ///
+    /// Another owner is asked what it holds before it is told to forget that, so of two who remove a key at once both may
+    /// be told that it was there. Costs one more way there and back than `remove`.
+    ///
+    /// # Errors
+    /// See [`WriteError`]. An owner that cannot say what it holds is no error: then what was held here counts alone.
+    pub async fn remove_held(&self, key: impl AsRef<[u8]>) -> Result<bool, WriteError> {
+        let key = self.checked(key.as_ref())?;
+        let was_here = self.held(key).is_some();
+        let was_held = was_here || matches!(self.holding(key).await, Ok(Some(_)));
+        self.remove(key).await?;
+        Ok(was_held)
+    }
+
     /// Whether a value of this length may be set here.
     pub(crate) fn check_value(&self, length: usize) -> Result<(), WriteError> {
         let (length, limit) = (length as u64, self.shared.around.limits.value.as_u64());

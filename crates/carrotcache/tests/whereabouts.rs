@@ -164,3 +164,62 @@ async fn a_cluster_of_one_has_every_key_to_itself() {
     assert!(only.is_self && only.rank == Some(0) && matches!(only.held, Ok(Some(_))), "{only:?}");
     assert!((node.peers()[0].share - 1.0).abs() < f64::EPSILON && node.dialect().is_none());
 }
+
+#[tokio::test]
+async fn the_owner_says_what_it_holds_and_nothing_is_loaded_or_counted() {
+    let (nodes, groups) = three(PlacementKind::Slots).await;
+    let seen = groups[0].whereabouts("Tom").await.unwrap();
+    let (owner, other) = (at_rank(&nodes, &seen, 0), at_rank(&nodes, &seen, 1));
+    let before = numbers(&nodes);
+    for group in &groups {
+        assert_eq!((group.holding("Tom").await.unwrap(), group.hit("Tom").unwrap()), (None, None));
+    }
+    assert_eq!(numbers(&nodes), before);
+    groups[owner].get("Tom").await.unwrap();
+    for group in &groups {
+        let held = group.holding("Tom").await.unwrap().unwrap();
+        assert_eq!((held.region, held.value_bytes, held.ttl), (Region::Owned, 3, None));
+    }
+    assert!(matches!(groups[other].holding("").await, Err(HeldError::Key(_))));
+
+    assert_eq!(groups[other].hit("Tom").unwrap(), None, "it is the owner's");
+    let of_owner = nodes[owner].stats();
+    assert_eq!(groups[owner].hit("Tom").unwrap().unwrap(), "Tom");
+    assert_eq!(nodes[owner].stats().groups[0].gets, of_owner.groups[0].gets + 1);
+    assert!(groups[owner].holding("Tom").await.unwrap().unwrap().uses > 0);
+}
+
+#[tokio::test]
+async fn a_remove_tells_whether_the_key_was_cached_at_its_owner_or_here() {
+    let (nodes, groups) = three(PlacementKind::Slots).await;
+    let seen = groups[0].whereabouts("Tom").await.unwrap();
+    let (owner, other) = (at_rank(&nodes, &seen, 0), at_rank(&nodes, &seen, 1));
+    for (loads, removes) in [(owner, owner), (owner, other), (other, other), (other, owner)] {
+        assert!(!groups[removes].remove_held("Tom").await.unwrap());
+        groups[loads].get("Tom").await.unwrap();
+        assert!(groups[removes].remove_held("Tom").await.unwrap(), "{loads} {removes}");
+        assert_eq!(groups[removes].holding("Tom").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_walk_in_steps_gives_every_key_of_this_node_once() {
+    let cluster = Cluster::local().start().await.unwrap();
+    let group = open(&cluster);
+    assert_eq!((group.entries(), group.scan(0, 10)), (0, (Vec::new(), None)));
+    for n in 0..300 {
+        group.set(format!("key {n}"), "v").await.unwrap();
+    }
+    group.remove("key 7").await.unwrap();
+    assert_eq!(group.entries(), 299);
+    let (mut seen, mut cursor) = (Vec::new(), Some(0));
+    while let Some(at) = cursor {
+        let (keys, next) = group.scan(at, 20);
+        assert!(keys.len() >= 20 || next.is_none());
+        seen.extend(keys);
+        cursor = next;
+    }
+    let unique: std::collections::BTreeSet<_> = seen.iter().map(ToString::to_string).collect();
+    assert_eq!((seen.len(), unique.len()), (299, 299));
+    assert_eq!(cluster.stats().groups[0].gets, 0);
+}

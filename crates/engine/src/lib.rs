@@ -55,6 +55,7 @@
 //!  9  lib
 //!  8  typed                            Rust values in the same blocks
 //!  7  insert  loading  many  iter      storing · loading what is missing · many keys at once · walking
+//!     scan                             walking in steps that remember nothing
 //!  6  room  compact                    room for an entry · blocks moved together
 //!  5  cache                            the handle, its builder, a get and the other operations
 //!  4  shard                            a table, queues, policy, wheel and counts; all but the table under one lock
@@ -99,6 +100,7 @@ mod room;
 #[cfg(all(test, not(shuttle)))]
 mod rounds;
 mod s3fifo;
+mod scan;
 mod shard;
 mod spans;
 mod stats;

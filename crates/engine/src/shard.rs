@@ -479,6 +479,24 @@ impl<'a, M> Locked<'a, M> {
         (!is_past(&entry, ground.clock)).then(|| (*entry).clone())
     }
 
+    /// Adds live entries to `found` from this half of a hash on, until there are `count`, and gives where to go on; `None`:
+    /// those were the last.
+    pub(crate) fn scan(
+        &self,
+        from: u32,
+        count: usize,
+        ground: Ground<'_>,
+        found: &mut Vec<Hit<M>>,
+    ) -> Option<u32> {
+        let half_of = |key: &[u8]| ground.keys.half(key);
+        self.table().scan(&self.state.lines, from, &half_of, &mut |entry| {
+            if !is_past(&entry, ground.clock) {
+                found.push((*entry).clone());
+            }
+            found.len() < count
+        })
+    }
+
     /// Moves an entry to another block, unless somebody else holds it. If it left meanwhile, gives the handle, which
     /// may be the last one, back: for after the lock.
     pub(crate) fn relocate(&mut self, hash: u64, hit: Hit<M>, arena: &Arena) -> Option<Hit<M>> {

@@ -135,6 +135,12 @@ impl View {
         ((u64::from(half) * self.count as u64) >> 32) as usize
     }
 
+    /// The least half of a hash whose home is this line or one behind it; `None` where there is none.
+    fn first_of(self, home: usize) -> Option<u32> {
+        let half = ((home as u64) << 32).div_ceil(self.count as u64);
+        u32::try_from(half).ok()
+    }
+
     fn line(&self, at: usize) -> &Line {
         debug_assert!(at < self.count);
         // SAFETY: lines are kept for as long as the table, and are atomics.
@@ -334,6 +340,45 @@ impl<M> Table<M> {
                 return None;
             }
         }
+    }
+
+    /// Shows the entries whose half of a hash is `from` or more, those of one line after the other's, until `goes_on` says
+    /// no; the line it said so in is shown to its end. Gives the half to go on with; `None`: all were shown.
+    pub(crate) fn scan<'a>(
+        &self,
+        lock: &'a Lines,
+        from: u32,
+        half_of: &dyn Fn(&[u8]) -> u32,
+        goes_on: &mut dyn FnMut(Lent<'a, M>) -> bool,
+    ) -> Option<u32> {
+        let view = self.view(lock);
+        for home in view.home(from)..view.count {
+            let mut wants_more = true;
+            let mut at = home;
+            loop {
+                let line = view.line(at);
+                for slot in line {
+                    let address = slot.load(Ordering::Relaxed) & ADDRESS;
+                    if address == 0 {
+                        continue;
+                    }
+                    // SAFETY: under the lock an address in the table is an entry's.
+                    let entry = unsafe { Lent::at(address) };
+                    let half = half_of(entry.key());
+                    if half >= from && view.home(half) == home {
+                        wants_more = goes_on(entry);
+                    }
+                }
+                at = view.next(at);
+                if line[0].load(Ordering::Relaxed) & PASSED == 0 || at == home {
+                    break;
+                }
+            }
+            if !wants_more {
+                return view.first_of(home + 1);
+            }
+        }
+        None
     }
 
     /// Puts a handle in: its key is not here.

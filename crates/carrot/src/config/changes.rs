@@ -4,12 +4,16 @@
 
 use carrotcache::GroupName;
 
-use crate::settings::{ClusterSettings, GroupSettings, LimitSettings, NodeSettings, Settings};
+use crate::settings::{ClusterSettings, GroupSettings, LimitSettings, NodeSettings, RespSettings, Settings};
 
 /// The settings that differ and that a running node does not change: all but its list of peers.
 pub fn for_a_restart(old: &Settings, new: &Settings) -> Vec<String> {
-    let named =
-        [node(&old.node, &new.node), cluster(&old.cluster, &new.cluster), limits(&old.limits, &new.limits)];
+    let named = [
+        node(&old.node, &new.node),
+        cluster(&old.cluster, &new.cluster),
+        limits(&old.limits, &new.limits),
+        resp(&old.resp, &new.resp),
+    ];
     let named = named.into_iter().flatten().map(str::to_owned);
     named.chain(groups(&old.groups, &new.groups)).collect()
 }
@@ -19,12 +23,13 @@ fn differing<const N: usize>(keys: [(&'static str, bool); N]) -> Vec<&'static st
 }
 
 fn node(old: &NodeSettings, new: &NodeSettings) -> Vec<&'static str> {
-    let NodeSettings { name, url, peer, http, admin, drain, memory, password, hosts, insecure } = new;
+    let NodeSettings { name, url, peer, http, resp, admin, drain, memory, password, hosts, insecure } = new;
     differing([
         ("node.name", old.name != *name),
         ("node.url", old.url != *url),
         ("node.peer", old.peer != *peer),
         ("node.http", old.http != *http),
+        ("node.resp", old.resp != *resp),
         ("node.admin", old.admin != *admin),
         ("node.drain", old.drain != *drain),
         ("node.memory", old.memory != *memory),
@@ -49,6 +54,11 @@ fn limits(old: &LimitSettings, new: &LimitSettings) -> Vec<&'static str> {
         ("limits.value", old.value != value),
         ("limits.connections", old.connections != connections),
     ])
+}
+
+fn resp(old: &RespSettings, new: &RespSettings) -> Vec<&'static str> {
+    let RespSettings { default_group } = new;
+    differing([("resp.default_group", old.default_group != *default_group)])
 }
 
 fn groups(old: &[GroupSettings], new: &[GroupSettings]) -> Vec<String> {
@@ -94,6 +104,7 @@ mod tests {
             node: NodeSettings::default(),
             cluster: ClusterSettings::default(),
             limits: LimitSettings::default(),
+            resp: RespSettings::default(),
             groups: vec![group("scores"), group("pages")],
         }
     }

@@ -254,8 +254,10 @@ mod tests {
                 "2:28: group.origin.pth: no such key: `pth`, expected one of ",
             ),
             // Those of parts to come.
-            ("[node]\nresp = '127.0.0.1:6380'", "2:1: node.resp: no such key: `resp`, "),
-            ("[resp]\n", "1:2: resp: no such key: `resp`, "),
+            (
+                "[resp]\npassword = 'a'",
+                "2:1: resp.password: no such key: `password`, expected `default_group`",
+            ),
             (
                 "[cluster]\nname = 'prod'",
                 "2:1: cluster.name: no such key: `name`, expected one of `peers`, `dialect`, `placement`",

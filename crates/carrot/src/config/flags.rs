@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches};
 
-use crate::config::keys::{ClusterPart, GroupPart, LimitPart, NodePart};
+use crate::config::keys::{ClusterPart, GroupPart, LimitPart, NodePart, RespPart};
 use crate::config::variables::Variables;
 use crate::secret::Secret;
 use crate::settings::name::Setting;
@@ -26,6 +26,8 @@ pub struct Flags {
     pub node: NodePart,
     #[command(flatten)]
     pub cluster: ClusterPart,
+    #[command(flatten)]
+    pub resp: RespPart,
     #[command(flatten)]
     pub limits: LimitPart,
 }
@@ -130,8 +132,20 @@ mod tests {
     use crate::settings::Settings;
 
     /// Defaults that are said in words, or that another setting decides.
-    const IN_WORDS: [&str; 10] =
-        ["origin", "ttl", "name", "url", "memory", "hosts", "peers", "placement", "query", "config"];
+    const IN_WORDS: [&str; 12] = [
+        "origin",
+        "ttl",
+        "name",
+        "url",
+        "resp",
+        "default_group",
+        "memory",
+        "hosts",
+        "peers",
+        "placement",
+        "query",
+        "config",
+    ];
 
     fn command() -> clap::Command {
         ServeArgs::augment_args(clap::Command::new("serve"))
@@ -140,8 +154,8 @@ mod tests {
     fn settings(flags: &[&str]) -> Settings {
         let line = ["serve", "--group", "pages"].iter().chain(flags);
         let matches = command().try_get_matches_from(line).unwrap_or_else(|bad| panic!("{bad}"));
-        let Flags { group, node, cluster, limits, .. } = Flags::from_arg_matches(&matches).unwrap();
-        Parts { node, cluster, limits, groups: vec![group] }.settings().unwrap()
+        let Flags { group, node, cluster, resp, limits, .. } = Flags::from_arg_matches(&matches).unwrap();
+        Parts { node, cluster, resp, limits, groups: vec![group] }.settings().unwrap()
     }
 
     #[test]
@@ -195,27 +209,32 @@ mod tests {
             "--url=http://a:1",
             "--drain=0s",
             "--insecure",
+            "--resp=127.0.0.1:6380",
+            "--default-group=pages",
         ];
-        let Settings { node, cluster, limits, groups } = settings(&flags);
+        let Settings { node, cluster, limits, resp, groups } = settings(&flags);
         assert_eq!(groups[0].ttl, Some(Duration::from_secs(300)));
         assert_eq!(groups[0].capacity, ByteSize::gib(1));
         assert_eq!((groups[0].hot, groups[0].policy), (Hot::Off, Policy::Lru));
         assert_eq!(groups[0].origin, OriginSettings::Nothing);
         assert_eq!((node.memory, node.drain), (Some(ByteSize::gib(2)), Duration::ZERO));
         assert_eq!((node.hosts.len(), node.insecure), (2, true));
+        assert_eq!(node.resp, Some("127.0.0.1:6380".parse().unwrap()));
+        assert_eq!(resp.default_group, Some(groups[0].name.clone()));
         assert_eq!(cluster.peers, ["http://a:1", "http://b:2"]);
         assert_eq!((cluster.dialect, limits.value), (Dialect::Carrot, ByteSize::mib(64)));
     }
 
     #[test]
     fn without_flags_the_defaults_are_those_of_the_documentation() {
-        let Settings { node, cluster, limits, groups } = settings(&[]);
+        let Settings { node, cluster, limits, resp, groups } = settings(&[]);
         let [group] = &groups[..] else { unreachable!("one group was asked for") };
         assert_eq!(node.peer.to_string(), "127.0.0.1:8001");
         assert_eq!(node.http.to_string(), "127.0.0.1:9999");
         assert_eq!(node.admin.to_string(), "127.0.0.1:9990");
         assert_eq!((node.name, node.url, node.drain), (None, None, Duration::from_secs(10)));
         assert_eq!((node.memory, node.hosts.len(), node.insecure), (None, 0, false));
+        assert_eq!((node.resp, resp.default_group), (None, None));
         assert_eq!((cluster.peers.len(), cluster.dialect, cluster.placement), (0, Dialect::Native, None));
         assert_eq!((limits.key, limits.value), (ByteSize::kib(4), ByteSize::mib(8)));
         assert_eq!(limits.connections.get(), 10_000);

@@ -31,6 +31,9 @@ pub struct Parts {
     /// `[cluster]`
     #[serde(deserialize_with = "table")]
     pub cluster: ClusterPart,
+    /// `[resp]`
+    #[serde(deserialize_with = "table")]
+    pub resp: RespPart,
     /// `[[group]]`
     #[serde(rename = "group", deserialize_with = "groups")]
     pub groups: Vec<GroupPart>,
@@ -122,6 +125,10 @@ pub struct NodePart {
     #[arg(long, env = "CARROT_HTTP", value_name = "ADDR")]
     #[serde(deserialize_with = "word")]
     pub http: Option<Address>,
+    /// Where data is served over the Redis protocol, as in 127.0.0.1:6380 [default: nowhere]
+    #[arg(long, env = "CARROT_RESP", value_name = "ADDR")]
+    #[serde(deserialize_with = "word")]
+    pub resp: Option<Address>,
     /// Where health and metrics are served [default: 127.0.0.1:9990]
     #[arg(long, env = "CARROT_ADMIN", value_name = "ADDR")]
     #[serde(deserialize_with = "word")]
@@ -141,7 +148,7 @@ pub struct NodePart {
     /// [default: none]
     #[arg(long, env = "CARROT_HOSTS", value_name = "NAMES", value_delimiter = ',')]
     pub hosts: Option<Vec<String>>,
-    /// Let --http and --admin be open to other machines without a password [default: false]
+    /// Let --http, --resp and --admin be open to other machines without a password [default: false]
     #[arg(long, env = "CARROT_INSECURE", value_name = "BOOL")]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_parser = BoolishValueParser::new(), hide_possible_values = true)]
@@ -165,6 +172,17 @@ pub struct ClusterPart {
     #[arg(long, env = "CARROT_PLACEMENT", value_name = "PLACEMENT")]
     #[serde(deserialize_with = "word")]
     pub placement: Option<PlacementKind>,
+}
+
+/// `[resp]`
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[command(next_help_heading = "The Redis protocol")]
+pub struct RespPart {
+    /// The group of keys that do not begin with a group's name and a colon [default: none]
+    #[arg(long, env = "CARROT_DEFAULT_GROUP", value_name = "NAME")]
+    #[serde(deserialize_with = "word")]
+    pub default_group: Option<GroupName>,
 }
 
 /// `[limits]`

@@ -5,7 +5,7 @@
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use crate::config::keys::{ClusterPart, GroupPart, LimitPart, NodePart, Parts};
+use crate::config::keys::{ClusterPart, GroupPart, LimitPart, NodePart, Parts, RespPart};
 use crate::config::origin::{OriginTable, useless_query};
 use crate::config::words::{Address, Count};
 use crate::origin::OriginSettings;
@@ -13,7 +13,7 @@ use crate::origin::error::OpenError;
 use crate::origin::url::OriginUrl;
 use crate::settings::name::Setting;
 use crate::settings::validate::{BadSettings, Fault};
-use crate::settings::{ClusterSettings, GroupSettings, LimitSettings, NodeSettings, Settings};
+use crate::settings::{ClusterSettings, GroupSettings, LimitSettings, NodeSettings, RespSettings, Settings};
 use crate::some::{SomeSize, SomeTime};
 
 /// Which of a file's groups the flags of a group are about.
@@ -67,6 +67,7 @@ impl Parts {
             node: self.node.settings(),
             cluster: self.cluster.settings(),
             limits: self.limits.settings(),
+            resp: self.resp.settings(),
             groups: groups.collect::<Result<_, _>>()?,
         })
     }
@@ -80,6 +81,7 @@ impl NodePart {
             url: self.url.or(below.url),
             peer: self.peer.or(below.peer),
             http: self.http.or(below.http),
+            resp: self.resp.or(below.resp),
             admin: self.admin.or(below.admin),
             memory: self.memory.or(below.memory),
             drain: self.drain.or(below.drain),
@@ -97,6 +99,7 @@ impl NodePart {
             url: self.url,
             peer: address(self.peer, default.peer),
             http: address(self.http, default.http),
+            resp: self.resp.map(|address| address.0),
             admin: address(self.admin, default.admin),
             drain: self.drain.map_or(default.drain, |drain| drain.0),
             memory: self.memory.map(|memory| memory.0),
@@ -123,6 +126,17 @@ impl ClusterPart {
             dialect: self.dialect.unwrap_or_default(),
             placement: self.placement,
         }
+    }
+}
+
+impl RespPart {
+    /// What this says, else what `below` says.
+    pub fn over(self, below: Self) -> Self {
+        Self { default_group: self.default_group.or(below.default_group) }
+    }
+
+    fn settings(self) -> RespSettings {
+        RespSettings { default_group: self.default_group }
     }
 }
 

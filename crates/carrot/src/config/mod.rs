@@ -99,6 +99,7 @@ fn put_together(
     parts.node = flags.node.over(parts.node);
     parts.cluster = flags.cluster.over(parts.cluster);
     parts.limits = flags.limits.over(parts.limits);
+    parts.resp = flags.resp.over(parts.resp);
     match checked(parts) {
         Ok(settings) => Ok(Configured { settings, sources, exposed }),
         Err(bad) => Err(BadConfig(sources.line(&bad))),

@@ -17,9 +17,11 @@ mod tests {
     use crate::settings::Settings;
 
     /// Keys that have no default: what the text shows is an example, and says what holds without it.
-    const EXAMPLES: [&str; 8] = [
+    const EXAMPLES: [&str; 10] = [
         "node.name",
         "node.url",
+        "node.resp",
+        "resp.default_group",
         "node.memory",
         "node.password",
         "node.hosts",
@@ -135,11 +137,13 @@ mod tests {
             ("node", "[node]\nnone = 1"),
             ("limits", "[limits]\nnone = 1"),
             ("cluster", "[cluster]\nnone = 1"),
+            ("resp", "[resp]\nnone = 1"),
             ("group", "[[group]]\nnone = 1"),
             ("group.origin", "[[group]]\norigin = { none = 1 }"),
         ] {
             let refused = Document::read(text, &variables).err().unwrap().to_string();
-            let (_, known) = refused.split_once("expected one of ").unwrap();
+            let (_, known) = refused.split_once("expected ").unwrap();
+            let known = known.trim_start_matches("one of ");
             for key in known.split(", ").map(|key| key.trim_matches('`')) {
                 assert!(shown.contains(&format!("{prefix}.{key}")), "{prefix}.{key} is not shown");
             }

@@ -29,6 +29,7 @@ async fn start(password: Option<&str>, hosts: &[&str]) -> RunningNode {
         url: Some("http://node-a.example:8001".to_owned()),
         peer: any,
         http: any,
+        resp: Some(RespPlan { address: any, default_group: None }),
         admin: any,
         peers: Vec::new(),
         dialect: Dialect::Native,

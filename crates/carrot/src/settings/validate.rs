@@ -12,7 +12,7 @@ use carrotcache::placement::PlacementKind;
 use carrotcache::{ByteSize, GroupName, Limits, Member, StartError};
 
 use crate::settings::name::{Setting, Words};
-use crate::settings::{ClusterSettings, GroupSettings, LimitSettings, NodeSettings, Settings};
+use crate::settings::{ClusterSettings, GroupSettings, LimitSettings, NodeSettings, RespSettings, Settings};
 
 /// Settings that contradict each other, or that one alone cannot be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub enum Fault {
     SameName(GroupName),
     /// Flags that go with one group, where there are several.
     WhichGroup,
+    /// The group of keys without one is none of the groups.
+    NoSuchGroup(GroupName),
     /// A database without a query.
     NoQuery(PathBuf),
     /// Wrong by itself: in these words.
@@ -124,6 +126,7 @@ impl Fault {
             Self::NoGroup => "is missing: there is nothing to serve".to_owned(),
             Self::NoName => "has no name, as in name = \"scores\"".to_owned(),
             Self::SameName(group) => format!("{group} is the name of a group before this one"),
+            Self::NoSuchGroup(group) => format!("{group} is not the name of a group"),
             Self::WhichGroup => format!("goes with one group; {} has to say which", name("group.name")),
             Self::NoQuery(file) => format!(
                 "{} needs a query, as in {}select body from pages where id = ?1{}",
@@ -145,6 +148,7 @@ impl Settings {
         self.cluster.validate(&self.node)?;
         self.limits.validate()?;
         names(&self.groups)?;
+        self.resp.validate(&self.groups)?;
         self.fits_memory()
     }
 
@@ -179,6 +183,7 @@ impl NodeSettings {
         self.can_be_reached()?;
         self.are_apart()?;
         self.is_closed("node.http", self.http)?;
+        self.resp.map_or(Ok(()), |resp| self.is_closed("node.resp", resp))?;
         self.is_closed("node.admin", self.admin)
     }
 
@@ -193,7 +198,9 @@ impl NodeSettings {
     }
 
     fn are_apart(&self) -> Result<(), BadSettings> {
-        let listeners = [("node.peer", self.peer), ("node.http", self.http), ("node.admin", self.admin)];
+        let listeners = [("node.peer", self.peer), ("node.http", self.http)].into_iter();
+        let listeners = listeners.chain(self.resp.map(|resp| ("node.resp", resp)));
+        let listeners: Vec<_> = listeners.chain([("node.admin", self.admin)]).collect();
         for (at, &(key, address)) in listeners.iter().enumerate() {
             if let Some(&(by, _)) = listeners[..at].iter().find(|(_, other)| collide(*other, address)) {
                 return Err(Fault::Taken { address, by }.of(Setting::of(key)));
@@ -214,11 +221,11 @@ impl NodeSettings {
 
     /// What other machines may do here without a password, as a line to warn with.
     pub fn open_to_others(&self) -> Option<String> {
-        let open = [
-            ("http", self.http, "read, set and remove values"),
-            ("admin", self.admin, "read metrics and statistics"),
-        ];
-        let open = open.into_iter().filter(|(_, address, _)| self.is_open(*address));
+        const VALUES: &str = "read, set and remove values";
+        let open = [("http", self.http, VALUES)].into_iter();
+        let open = open.chain(self.resp.map(|resp| ("resp", resp, VALUES)));
+        let open = open.chain([("admin", self.admin, "read metrics and statistics")]);
+        let open = open.filter(|(_, address, _)| self.is_open(*address));
         let may: Vec<_> = open.map(|(front, address, what)| format!("{what} at {front} {address}")).collect();
         let may = may.join(", and ");
         (!may.is_empty()).then(|| format!("no password is set: whoever reaches this machine may {may}"))
@@ -245,6 +252,17 @@ impl ClusterSettings {
         match node.own_url() {
             Some(url) if !self.peers.is_empty() && !self.peers.contains(&url) => {
                 Err(Fault::NotListed(url).of(Setting::of("cluster.peers")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl RespSettings {
+    fn validate(&self, groups: &[GroupSettings]) -> Result<(), BadSettings> {
+        match &self.default_group {
+            Some(name) if !groups.iter().any(|group| group.name == *name) => {
+                Err(Fault::NoSuchGroup(name.clone()).of(Setting::of("resp.default_group")))
             }
             _ => Ok(()),
         }
@@ -309,6 +327,7 @@ mod tests {
             node: NodeSettings::default(),
             cluster: ClusterSettings::default(),
             limits: LimitSettings::default(),
+            resp: RespSettings::default(),
             groups: vec![group("scores"), group("pages")],
         };
         change(&mut settings);
@@ -371,6 +390,11 @@ mod tests {
     #[test]
     fn a_listener_open_to_other_machines_wants_a_password_or_a_word() {
         let open = |settings: &mut Settings| settings.node.admin = "0.0.0.0:9990".parse().unwrap();
+        refused(
+            "node.resp",
+            "10.0.0.5:6380 is open to other machines without a password: set node.password, or node.insecure to allow that",
+            |settings| settings.node.resp = Some("10.0.0.5:6380".parse().unwrap()),
+        );
         let said = "0.0.0.0:9990 is open to other machines without a password: \
                     set node.password, or node.insecure to allow that";
         refused("node.admin", said, open);
@@ -401,6 +425,9 @@ mod tests {
         node.http = "0.0.0.0:9999".parse().unwrap();
         let http = "read, set and remove values at http 0.0.0.0:9999";
         assert_eq!(node.open_to_others(), Some(format!("{begin}{http}, and {admin}")));
+        node.resp = Some("10.0.0.5:6380".parse().unwrap());
+        let resp = "read, set and remove values at resp 10.0.0.5:6380";
+        assert_eq!(node.open_to_others(), Some(format!("{begin}{http}, and {resp}, and {admin}")));
         node.password = Some(crate::secret::Secret::new("sesame"));
         assert_eq!(node.open_to_others(), None);
     }
@@ -424,6 +451,13 @@ mod tests {
         {
             assert_eq!(settings(|settings| listening(settings, peer, http)), Ok(()), "{peer} {http}");
         }
+        refused("node.resp", "127.0.0.1:9999 is taken: node.http listens there", |settings| {
+            settings.node.resp = Some(settings.node.http);
+        });
+        refused("node.admin", "127.0.0.1:6380 is taken: node.resp listens there", |settings| {
+            settings.node.resp = Some("127.0.0.1:6380".parse().unwrap());
+            settings.node.admin = "127.0.0.1:6380".parse().unwrap();
+        });
         refused("node.admin", "127.0.0.1:9999 is taken: node.http listens there", |settings| {
             settings.node.admin = settings.node.http;
         });
@@ -452,6 +486,15 @@ mod tests {
                 s.groups[0].capacity = ByteSize::bytes(u64::MAX);
             },
         );
+    }
+
+    #[test]
+    fn keys_without_a_group_go_to_one_that_there_is() {
+        let default = |name| Some(GroupName::new(name).unwrap());
+        assert_eq!(settings(|settings| settings.resp.default_group = default("pages")), Ok(()));
+        refused("resp.default_group", "none is not the name of a group", |settings| {
+            settings.resp.default_group = default("none");
+        });
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::process::Process;
 
 /// Below the ports that systems give to whoever asks for any.
 const OFFSETS: std::ops::Range<u16> = 10_000..22_000;
-const FIRST: [u16; 3] = [8001, 9999, 9990];
+const FIRST: [u16; 4] = [8001, 9999, 6380, 9990];
 
 /// The demonstration on ports that were free, and what it printed when all its nodes accepted.
 struct Demo {
@@ -27,7 +27,7 @@ impl Demo {
         let span = u32::from(OFFSETS.end - OFFSETS.start);
         // Two test runs at once begin at different places.
         let mut step = std::process::id();
-        eventually("nine ports in a row of three are free", || {
+        eventually("twelve ports in rows of three are free", || {
             step = step.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             Self::at(OFFSETS.start + u16::try_from((step >> 8) % span).unwrap())
         })
@@ -40,7 +40,7 @@ impl Demo {
         let directory = tempfile::tempdir().unwrap();
         let process = Process::start(directory.path(), &["demo", "--offset", &offset.to_string()]);
         for n in 0..3 {
-            for (kind, first) in ["peer", "http", "admin"].into_iter().zip(FIRST) {
+            for (kind, first) in ["peer", "http", "resp", "admin"].into_iter().zip(FIRST) {
                 // Without a line it found a port taken meanwhile.
                 assert_eq!(process.line()?, format!("{kind} 127.0.0.1:{}", first + n + offset));
             }

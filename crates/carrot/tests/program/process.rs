@@ -212,6 +212,21 @@ impl Node {
         })
     }
 
+    /// One node alone that also speaks the Redis protocol, and where.
+    pub(crate) fn with_redis(
+        directory: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> (Self, SocketAddr) {
+        let ports = ["--peer", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let resp = ["--resp", "127.0.0.1:0"];
+        let arguments = [&["serve"], &ports[..], &resp, arguments].concat();
+        let process = Process::start_with(directory, &arguments, variables);
+        let [peer, http, resp, admin] = Self::said(&process, ["peer", "http", "resp", "admin"])
+            .unwrap_or_else(|| panic!("{}", process.written()));
+        (Self { process, peer, http, admin }, resp)
+    }
+
     fn try_start(directory: &Path, arguments: &[&str]) -> Result<Self, Ended> {
         let process = Process::start(directory, arguments);
         match Self::listening(&process) {
@@ -222,9 +237,13 @@ impl Node {
 
     /// Where the process says that it listens; `None` if it ends without a word.
     pub(crate) fn listening(process: &Process) -> Option<[SocketAddr; 3]> {
+        Self::said(process, ["peer", "http", "admin"])
+    }
+
+    fn said<const N: usize>(process: &Process, listeners: [&str; N]) -> Option<[SocketAddr; N]> {
         let first = process.line()?;
         let mut line = Some(first);
-        Some(["peer", "http", "admin"].map(|kind| {
+        Some(listeners.map(|kind| {
             let line = line.take().or_else(|| process.line()).unwrap();
             let (said, address) = line.split_once(' ').unwrap();
             assert_eq!(said, kind, "{line}");

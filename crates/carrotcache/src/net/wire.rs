@@ -99,6 +99,8 @@ pub(super) struct Held {
     age_ms: u64,
     #[prost(uint64, optional, tag = "6")]
     ttl_ms: Option<u64>,
+    #[prost(uint64, tag = "7")]
+    uses: u64,
 }
 
 impl From<Found> for Response {
@@ -151,6 +153,7 @@ impl From<Option<Holding>> for Held {
             weight_bytes: holding.weight_bytes,
             age_ms: ceil_ms(holding.age),
             ttl_ms: holding.ttl.map(floor_ms),
+            uses: holding.uses.into(),
         }
     }
 }
@@ -163,6 +166,7 @@ impl Held {
             weight_bytes: self.weight_bytes,
             age: span(self.age_ms),
             ttl: self.ttl_ms.map(span),
+            uses: u8::try_from(self.uses).unwrap_or(u8::MAX),
         })
     }
 }
@@ -319,6 +323,7 @@ mod tests {
         check.field("Held", "weight_bytes", held(|m| m.weight_bytes = u64::MAX), Held::default());
         check.field("Held", "age_ms", held(|m| m.age_ms = u64::MAX), Held::default());
         check.field("Held", "ttl_ms", held(|m| m.ttl_ms = Some(u64::MAX)), held(|m| m.ttl_ms = Some(0)));
+        check.field("Held", "uses", held(|m| m.uses = u64::MAX), Held::default());
 
         let many = |keys: &[&'static [u8]], stand_in, cached_only| {
             let keys = keys.iter().map(|key| Bytes::from_static(key)).collect();
@@ -403,6 +408,7 @@ mod tests {
             weight_bytes: 88,
             age: Duration::from_millis(1200),
             ttl: Some(Duration::ZERO),
+            uses: 3,
         };
         for holding in [Some(holding), Some(Holding { region: Region::Owned, ttl: None, ..holding })] {
             let read = Held::decode(&*Held::from(holding).encode_to_vec()).unwrap();

@@ -23,7 +23,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["shard"],
             &["cache"],
             &["compact", "room"],
-            &["insert", "iter", "loading", "many"],
+            &["insert", "iter", "loading", "many", "scan"],
             &["readme", "typed"],
             // lib.rs.
             &[""],
@@ -58,7 +58,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "view",
             ],
             &["flight", "load", "loader", "peers", "store", "views"],
-            &["fetch", "fetch_many", "group", "many", "whereabouts"],
+            &["fetch", "fetch_many", "group", "inventory", "many", "whereabouts"],
             &["write"],
             &["node", "typed"],
             &[

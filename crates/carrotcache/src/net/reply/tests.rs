@@ -31,6 +31,7 @@ fn held() -> Holding {
         weight_bytes: 88,
         age: Duration::from_millis(1200),
         ttl: Some(Duration::from_millis(58_800)),
+        uses: 3,
     }
 }
 

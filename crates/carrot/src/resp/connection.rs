@@ -1,0 +1,282 @@
+//! One client: reads all there is, runs all of it, writes once.
+//!
+//! Requests run in their order, and what is here is answered at once, without a task. Reads that have to wait go on
+//! beside each other, some at a time; whatever else comes waits until all before it is answered, so that a client sees
+//! what it has written itself. Owned by the connection's task. Deadlines run while the client is the one to act.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::Instant;
+
+use carrotcache::net::intake::Share;
+use carrotcache::{BoxFuture, Refusal};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep_until};
+
+use crate::resp::clients::Seat;
+use crate::resp::dispatch::{Step, dispatch, is_read, run};
+use crate::resp::end::End;
+use crate::resp::front::Front;
+use crate::resp::outgo::Outgo;
+use crate::resp::reads::waited;
+use crate::resp::reply::Reply;
+use crate::resp::request::{Bounds, Parser, Request};
+use crate::resp::session::Session;
+use crate::resp::window::Errand;
+
+/// What a connection reads into at first, and what it keeps of a longer buffer once that is empty, in bytes.
+const FIRST: usize = 16 << 10;
+const PIECE: usize = 64 << 10;
+
+struct Connection<'c> {
+    stream: &'c TcpStream,
+    front: &'c Arc<Front>,
+    session: Session,
+    parser: Parser,
+    /// What was read and not run.
+    input: Vec<u8>,
+    /// Where in it the next request begins.
+    start: usize,
+    /// Of long requests in it.
+    held: Share<'c>,
+    charged: usize,
+    out: Outgo<'c>,
+    opened: Instant,
+    /// Something has come.
+    has_spoken: bool,
+    /// When the client was last done with something: a request, or taking what it was sent.
+    idle_since: Instant,
+    /// When the request began that is being read.
+    begun: Option<Instant>,
+}
+
+/// Answers one client until it goes, a deadline passes, or `stopped` is ready and it has been answered.
+pub async fn serve(
+    stream: &TcpStream,
+    front: &Arc<Front>,
+    seat: Seat,
+    stopped: impl Future<Output = ()>,
+) -> End {
+    let now = Instant::now();
+    let mut connection = Connection {
+        stream,
+        front,
+        session: Session::new(seat, front.gate.is_open()),
+        parser: Parser::default(),
+        input: Vec::new(),
+        start: 0,
+        held: front.intake.share(),
+        charged: 0,
+        out: Outgo::new(stream, front),
+        opened: now,
+        has_spoken: false,
+        idle_since: now,
+        begun: None,
+    };
+    let mut stopped = pin!(stopped);
+    let mut alarm = pin!(sleep_until(connection.deadline().into()));
+    loop {
+        let ended = connection.read(stopped.as_mut(), alarm.as_mut()).await;
+        if let Err(end) = ended {
+            return end;
+        }
+        let ended = connection.answer().await;
+        front.counts.errors.fetch_add(connection.out.take_errors(), Relaxed);
+        if let Err(end) = ended {
+            return end;
+        }
+    }
+}
+
+impl Connection<'_> {
+    /// Waits for more bytes.
+    async fn read(
+        &mut self,
+        mut stopped: Pin<&mut impl Future<Output = ()>>,
+        mut alarm: Pin<&mut Sleep>,
+    ) -> Result<(), End> {
+        self.make_room()?;
+        // Else it is looked at when it rings: most connections have moved their deadline by then.
+        if self.deadline() < alarm.deadline().into_std() {
+            alarm.as_mut().reset(self.deadline().into());
+        }
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped.as_mut() => return Err(End::Stopped),
+                ready = self.stream.readable() => ready.map_err(|_| End::Gone)?,
+                () = alarm.as_mut() => {
+                    let deadline = self.deadline();
+                    if deadline <= Instant::now() {
+                        return Err(End::Overdue);
+                    }
+                    alarm.as_mut().reset(deadline.into());
+                    continue;
+                }
+            }
+            match self.stream.try_read_buf(&mut self.input) {
+                Ok(0) => return Err(End::Gone),
+                Ok(_) => {
+                    self.has_spoken = true;
+                    return Ok(());
+                }
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(_) => return Err(End::Gone),
+            }
+        }
+    }
+
+    /// Until when the client has to act.
+    fn deadline(&self) -> Instant {
+        let allowed = &self.front.allowed;
+        match self.begun {
+            _ if !self.session.is_known || !self.has_spoken => self.opened + allowed.greeting_timeout,
+            Some(begun) => begun + allowed.part_timeout,
+            None => self.idle_since + allowed.idle_timeout,
+        }
+    }
+
+    /// Room to read into: what was run is dropped, and a request that is longer than the buffer makes it grow, by as
+    /// much again each time, whatever length it claims.
+    fn make_room(&mut self) -> Result<(), End> {
+        self.input.drain(..self.start);
+        self.start = 0;
+        if self.input.is_empty() && self.input.capacity() > PIECE {
+            self.input = Vec::new();
+            self.held.release();
+            self.charged = 0;
+        }
+        let spare = self.input.capacity() - self.input.len();
+        if spare < FIRST / 2 {
+            let more = self.input.len().max(FIRST);
+            let charge = (self.input.len() + more).saturating_sub(PIECE.max(self.charged));
+            if charge > 0 {
+                self.held.grow(charge as u64).map_err(|full| {
+                    self.front.cluster.count_refusal(full.cause());
+                    End::Refused
+                })?;
+                self.charged = self.input.len() + more;
+            }
+            self.input.reserve_exact(more);
+        }
+        Ok(())
+    }
+
+    /// Runs all requests that are whole, and sends what comes of them.
+    async fn answer(&mut self) -> Result<(), End> {
+        let mut commands = 0;
+        let ended = self.run_all(&mut commands).await;
+        self.front.counts.commands.fetch_add(commands, Relaxed);
+        let sent = match ended {
+            // What was answered before the end is sent, also to a client that is refused.
+            Ok(()) | Err(End::Refused | End::Stopped) => {
+                self.out.settle(&self.session).await.and(self.out.flush().await)
+            }
+            Err(_) => Ok(()),
+        };
+        ended.and(sent)?;
+        if self.session.is_ending {
+            return Err(End::Gone);
+        }
+        let is_amid = self.start < self.input.len();
+        self.idle_since = Instant::now();
+        self.begun = if is_amid { self.begun.or(Some(self.idle_since)) } else { None };
+        Ok(())
+    }
+
+    async fn run_all(&mut self, commands: &mut u64) -> Result<(), End> {
+        while !self.session.is_ending {
+            let bounds = Bounds { bulk: self.front.allowed.bulk, is_stranger: !self.session.is_known };
+            match self.parser.read(&self.input[self.start..], bounds) {
+                Ok(Some(length)) => {
+                    *commands += 1;
+                    self.begun = None;
+                    self.one(length).await?;
+                    self.start += length;
+                }
+                Ok(None) if self.input.len() - self.start > self.front.allowed.request => {
+                    self.front.cluster.count_refusal(Refusal::Value);
+                    return Err(End::Refused);
+                }
+                Ok(None) => return Ok(()),
+                Err(bad) => {
+                    self.front.cluster.count_refusal(Refusal::Malformed);
+                    self.out.put(Reply::error(format!("ERR {bad}")), &self.session).await?;
+                    return Err(End::Refused);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the request of that length.
+    async fn one(&mut self, length: usize) -> Result<(), End> {
+        let Self { front, session, parser, input, start, out, .. } = self;
+        let words = parser.words(&input[*start..*start + length]);
+        if words.len() == 0 {
+            return Ok(());
+        }
+        if out.waits() && !is_read(session, words) {
+            out.settle(session).await?;
+        }
+        match dispatch(session, front, words) {
+            Step::Reply(reply) => out.put(reply, session).await,
+            Step::Read(request, told) => {
+                let errand = Errand::begin(waited((*front).clone(), request.bytes(1), told));
+                out.put_errand(errand, request, session).await
+            }
+            Step::Later(work) => {
+                let began = Instant::now();
+                let reply = later(work, out).await?;
+                front.slowlog.note(words, began.elapsed(), session.client());
+                out.put(reply, session).await
+            }
+            Step::Exec(requests) => exec(session, front, out, requests).await,
+            Step::HangUp => Err(End::Refused),
+        }
+    }
+}
+
+/// What work comes to. If it is not done at once, what was answered before is sent first.
+async fn later(mut work: BoxFuture<'static, Reply>, out: &mut Outgo<'_>) -> Result<Reply, End> {
+    let at_once = poll_fn(|context| {
+        Poll::Ready(match work.as_mut().poll(context) {
+            Poll::Ready(reply) => Some(reply),
+            Poll::Pending => None,
+        })
+    });
+    if let Some(reply) = at_once.await {
+        return Ok(reply);
+    }
+    out.flush().await?;
+    Ok(work.await)
+}
+
+/// Runs what was queued, one after the other; their replies are one list.
+async fn exec(
+    session: &mut Session,
+    front: &Arc<Front>,
+    out: &mut Outgo<'_>,
+    requests: Vec<Request>,
+) -> Result<(), End> {
+    out.put_list(requests.len());
+    for request in requests {
+        let reply = match run(session, front, request.words()) {
+            Step::Reply(reply) => reply,
+            Step::Read(request, told) => {
+                let key = request.bytes(1);
+                later(Box::pin(waited(front.clone(), key, told)), out).await?
+            }
+            Step::Later(work) => later(work, out).await?,
+            // Neither is ever queued.
+            Step::Exec(_) | Step::HangUp => return Err(End::Refused),
+        };
+        out.put(reply, session).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! COMMAND: the table of commands, as clients read it.
+
+use crate::resp::command::Command;
+use crate::resp::refused;
+use crate::resp::reply::Reply;
+use crate::resp::request::Words;
+
+/// `COMMAND [COUNT | INFO name … | DOCS name … | LIST]`
+pub fn command(table: &'static [Command], words: Words<'_>) -> Reply {
+    if words.len() == 1 {
+        return Reply::List(table.iter().map(described).collect());
+    }
+    let sub = words.get(1).to_ascii_lowercase();
+    match (&sub[..], words.len()) {
+        (b"count", 2) => Reply::Number(i64::try_from(table.len()).unwrap_or(i64::MAX)),
+        (b"list", 2) => Reply::List(table.iter().map(|command| Reply::text(command.name)).collect()),
+        (b"info", 2) => Reply::List(table.iter().map(described).collect()),
+        (b"info", _) => {
+            Reply::List(words.from(2).map(|name| find(table, name).map_or(Reply::Nil, described)).collect())
+        }
+        (b"docs", 2) => Reply::Map(table.iter().map(documented).collect()),
+        (b"docs", _) => {
+            Reply::Map(words.from(2).filter_map(|name| find(table, name)).map(documented).collect())
+        }
+        (b"count" | b"list", _) => refused::arity(&format!("command|{}", String::from_utf8_lossy(&sub))),
+        _ => refused::unknown_sub("command", words.get(1)),
+    }
+}
+
+/// The command of that name, in any case.
+pub fn find<'t>(table: &'t [Command], name: &[u8]) -> Option<&'t Command> {
+    table.iter().find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()))
+}
+
+fn described(command: &Command) -> Reply {
+    let (first, last, step) = command.keys;
+    Reply::List(vec![
+        Reply::text(command.name),
+        Reply::Number(command.arity),
+        Reply::List(command.flags.iter().map(|flag| Reply::Word(flag)).collect()),
+        Reply::Number(first),
+        Reply::Number(last),
+        Reply::Number(step),
+        Reply::List(Vec::new()),
+        Reply::List(Vec::new()),
+        Reply::List(Vec::new()),
+        Reply::List(Vec::new()),
+    ])
+}
+
+fn documented(command: &Command) -> (&'static str, Reply) {
+    let is_data = command.keys.0 > 0;
+    let group = if is_data { "string" } else { "server" };
+    (command.name, Reply::Map(vec![("group", Reply::text(group)), ("arity", Reply::Number(command.arity))]))
+}

@@ -1,0 +1,113 @@
+//! One request: may it run, is it queued, and who runs it.
+//!
+//! Never waits: what has to is given back to the connection.
+
+use std::sync::Arc;
+
+use carrotcache::{BoxFuture, Refusal, Value};
+
+use crate::resp::command::{Command, Run};
+use crate::resp::commands::TABLE;
+use crate::resp::describe::find;
+use crate::resp::front::Front;
+use crate::resp::reads::at_once;
+use crate::resp::refused;
+use crate::resp::reply::Reply;
+use crate::resp::request::{Request, Words};
+use crate::resp::session::{QUEUED_MAX, Queue, Session};
+
+/// What is to be done about a request.
+pub enum Step {
+    /// Its reply is there.
+    Reply(Reply),
+    /// A value is read that is not here; other reads may go on meanwhile.
+    Read(Request, fn(Option<Value>) -> Reply),
+    /// To be waited for, once all before it is answered.
+    Later(BoxFuture<'static, Reply>),
+    /// What was queued, to be run in order.
+    Exec(Vec<Request>),
+    /// Nothing more is said.
+    HangUp,
+}
+
+/// Whether a request is a read, which may be begun while others wait.
+pub fn is_read(session: &Session, words: Words<'_>) -> bool {
+    let read = |command: &Command| matches!(command.run, Run::Read(_));
+    session.queue.is_none() && find(TABLE, words.get(0)).is_some_and(read)
+}
+
+/// What is to be done about a request that a client has sent.
+pub fn dispatch(session: &mut Session, front: &Arc<Front>, words: Words<'_>) -> Step {
+    let command = match allowed(session, front, words) {
+        Ok(command) => command,
+        Err(refusal) => {
+            session.spoil();
+            return Step::Reply(refusal);
+        }
+    };
+    let is_of_queue = matches!(command.run, Run::Multi | Run::Exec | Run::Discard | Run::HangUp)
+        || matches!(command.name, "quit" | "reset");
+    match &mut session.queue {
+        Some(queue) if !is_of_queue => {
+            if queue.push(words.to_request()) {
+                let queued = queue.requests.len();
+                session.client().say(|said| said.queued = Some(queued));
+                return Step::Reply(Reply::Word("QUEUED"));
+            }
+            session.spoil();
+            let refusal = format!("ERR more is queued than {QUEUED_MAX} commands, or than this node holds");
+            Step::Reply(Reply::error(refusal))
+        }
+        _ => run(session, front, words),
+    }
+}
+
+/// The command, if it may be run.
+fn allowed(session: &Session, front: &Front, words: Words<'_>) -> Result<&'static Command, Reply> {
+    let command = find(TABLE, words.get(0)).ok_or_else(|| refused::unknown(words))?;
+    if !command.takes(words.len()) {
+        return Err(refused::arity(command.name));
+    }
+    let is_greeting = matches!(command.name, "auth" | "hello" | "quit" | "reset" | "post" | "host:");
+    if !session.is_known && !is_greeting {
+        front.cluster.count_refusal(Refusal::Unauthorized);
+        return Err(Reply::error("NOAUTH Authentication required."));
+    }
+    Ok(command)
+}
+
+/// Runs a request that may be: one that was just sent, or was queued.
+pub fn run(session: &mut Session, front: &Arc<Front>, words: Words<'_>) -> Step {
+    let Some(command) = find(TABLE, words.get(0)) else { return Step::Reply(refused::unknown(words)) };
+    match command.run {
+        Run::Here(run) => Step::Reply(run(session, front, words)),
+        Run::Table(run) => Step::Reply(run(TABLE, words)),
+        Run::Read(told) => match at_once(&front.keyspace, words.get(1), told) {
+            Some(reply) => Step::Reply(reply),
+            None => Step::Read(words.to_request(), told),
+        },
+        Run::Later(run) => Step::Later(run(front.clone(), words.to_request())),
+        Run::Multi if session.queue.is_some() => {
+            Step::Reply(Reply::error("ERR MULTI calls can not be nested"))
+        }
+        Run::Multi => {
+            session.set_queue(Some(Queue::default()));
+            Step::Reply(Reply::OK)
+        }
+        Run::Exec => match session.set_queue(None) {
+            None => Step::Reply(Reply::error("ERR EXEC without MULTI")),
+            Some(Queue { is_spoilt: true, .. }) => {
+                Step::Reply(Reply::error("EXECABORT Transaction discarded because of previous errors."))
+            }
+            Some(queue) => Step::Exec(queue.requests),
+        },
+        Run::Discard => match session.set_queue(None) {
+            None => Step::Reply(Reply::error("ERR DISCARD without MULTI")),
+            Some(_) => Step::Reply(Reply::OK),
+        },
+        Run::HangUp => {
+            front.cluster.count_refusal(Refusal::Malformed);
+            Step::HangUp
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The Redis front: values over the Redis protocol, for any Redis client.
+//!
+//! Bytes become requests in `request`, requests are run by `commands`' table in the order in which they came, and what
+//! comes of them becomes bytes in `reply`. Imports run down:
+//!
+//! ```text
+//! port                                  the listener, and how it ends
+//! connection  outgo  end                one client: reads all there is, runs all of it, writes once
+//! dispatch                              one request: may it run, is it queued, who runs it
+//! commands                              the table: name, arity, who runs it
+//! reads writes residents walk           GET and its kin · SET, DEL · what memory holds · SCAN
+//! greet client describe info            HELLO, AUTH · CLIENT · COMMAND · INFO, CONFIG, SLOWLOG
+//! command  keyspace  expiry             an entry of the table · `group:key` · times to live
+//! session  front                        what a connection is · what all share
+//! request  reply  refused  clients  slowlog  glob  integer  window
+//! ```
+
+mod client;
+mod clients;
+mod command;
+mod commands;
+mod connection;
+mod describe;
+mod dispatch;
+mod end;
+mod expiry;
+mod front;
+mod glob;
+mod greet;
+mod info;
+mod integer;
+mod keyspace;
+mod outgo;
+pub mod port;
+mod reads;
+mod refused;
+mod reply;
+mod request;
+mod residents;
+mod session;
+mod slowlog;
+mod walk;
+mod window;
+mod writes;
+
+pub use front::{CountsSnapshot, Front, FrontPlan};

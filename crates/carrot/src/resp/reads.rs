@@ -1,0 +1,147 @@
+//! GET and its kin: a value from wherever it is, from the origin too. That is what the node is for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use carrotcache::{BoxFuture, Value};
+
+use crate::resp::front::Front;
+use crate::resp::integer::integer;
+use crate::resp::keyspace::Keyspace;
+use crate::resp::refused;
+use crate::resp::reply::Reply;
+use crate::resp::request::Request;
+use crate::resp::window::in_order;
+
+/// The most keys of one MGET.
+const KEYS_MAX: usize = 16_384;
+
+/// What the values of one reply may come to, in bytes.
+const REPLY_MAX: usize = 64 << 20;
+
+/// `GET key`
+pub fn get(value: Option<Value>) -> Reply {
+    value.map_or(Reply::Nil, Reply::Value)
+}
+
+/// `STRLEN key`
+pub fn strlen(value: Option<Value>) -> Reply {
+    Reply::Number(value.map_or(0, |value| value.len() as i64))
+}
+
+/// The value of a key if it is here, else nothing: what can be said without waiting.
+pub fn at_once(keyspace: &Keyspace, key: &[u8], told: fn(Option<Value>) -> Reply) -> Option<Reply> {
+    let (group, key) = match keyspace.find(key) {
+        Ok(found) => found,
+        Err(refusal) => return Some(refusal),
+    };
+    match group.hit(key) {
+        Ok(Some(value)) => Some(told(Some(value))),
+        Ok(None) => None,
+        Err(error) => Some(refused::key(error)),
+    }
+}
+
+/// The value of a key, waited for.
+pub async fn waited(front: Arc<Front>, key: Bytes, told: fn(Option<Value>) -> Reply) -> Reply {
+    value(&front.keyspace, &key).await.map_or_else(|refusal| refusal, told)
+}
+
+/// # Errors
+/// The reply where there is none but that there is none.
+async fn value(keyspace: &Keyspace, key: &[u8]) -> Result<Option<Value>, Reply> {
+    let (group, key) = keyspace.find(key)?;
+    match group.get(key).await {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => match refused::of_get(&error) {
+            Reply::Nil => Ok(None),
+            refusal => Err(refusal),
+        },
+    }
+}
+
+/// `GETRANGE key start end`
+pub fn getrange(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
+    Box::pin(async move {
+        let words = request.words();
+        let (Some(start), Some(end)) = (integer(words.get(2)), integer(words.get(3))) else {
+            return refused::not_a_number();
+        };
+        match value(&front.keyspace, words.get(1)).await {
+            Ok(Some(value)) => Reply::text(part(&value, start, end).to_vec()),
+            Ok(None) => Reply::text(""),
+            Err(refusal) => refusal,
+        }
+    })
+}
+
+/// The bytes from `start` to `end`, both included; below zero they are counted from behind.
+fn part(value: &[u8], start: i64, end: i64) -> &[u8] {
+    let length = value.len() as i64;
+    if start < 0 && end < 0 && start > end {
+        return &[];
+    }
+    let place = |at: i64| if at < 0 { at.saturating_add(length).max(0) } else { at };
+    let (start, end) = (place(start), place(end).min(length - 1));
+    if start > end || length == 0 {
+        return &[];
+    }
+    // Both are places of the value by now.
+    value.get(start as usize..=end as usize).unwrap_or_default()
+}
+
+/// `MGET key …`: the values in the order asked; a key that has none is nil, one that failed is an error in its place.
+///
+/// Those that are here are answered first; for the others this node asks some at a time.
+pub fn mget(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
+    Box::pin(async move {
+        let words = request.words();
+        if words.len() > KEYS_MAX + 1 {
+            return Reply::error(format!("ERR more than {KEYS_MAX} keys at once"));
+        }
+        let mut replies: Vec<Option<Reply>> =
+            words.from(1).map(|key| at_once(&front.keyspace, key, get)).collect();
+        let missing: Vec<usize> = (0..replies.len()).filter(|at| replies[*at].is_none()).collect();
+        let asks = missing.iter().map(|at| {
+            let (front, key) = (front.clone(), request.bytes(at + 1));
+            async move { Ok(waited(front, key, get).await) }
+        });
+        match in_order(asks).await {
+            Ok(given) => missing.into_iter().zip(given).for_each(|(at, reply)| replies[at] = Some(reply)),
+            Err(lost) => return lost,
+        }
+        let list = Reply::List(replies.into_iter().flatten().collect());
+        if list.values_len() > REPLY_MAX {
+            return Reply::error(format!(
+                "ERR these values are over {REPLY_MAX} bytes together: ask for fewer"
+            ));
+        }
+        list
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_value_are_those_that_redis_gives() {
+        for (start, end, expected) in [
+            (0, 3, "This"),
+            (-3, -1, "ing"),
+            (0, -1, "This is a string"),
+            (10, 100, "string"),
+            (5, 3, ""),
+            (-1, -3, ""),
+            (100, 200, ""),
+            (-100, 3, "This"),
+            (0, -100, "T"),
+            (i64::MIN, i64::MAX, "This is a string"),
+            (i64::MAX, i64::MIN, ""),
+        ] {
+            let part = part(b"This is a string", start, end);
+            assert_eq!(part, expected.as_bytes(), "{start} {end}");
+        }
+        assert_eq!(part(b"", 0, -1), b"");
+    }
+}

@@ -1,0 +1,272 @@
+//! SET and its kin, and DEL: what is put into the cache and taken out, at the key's owner. The origin is not told.
+//!
+//! Conditions (NX, XX, KEEPTTL) ask the owner's memory first and then write: two clients at once may both be told that
+//! they came first. A cache is no lock.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use carrotcache::{Ask, BoxFuture, Group, Loaded};
+
+use crate::resp::expiry::Said;
+use crate::resp::front::Front;
+use crate::resp::refused;
+use crate::resp::reply::Reply;
+use crate::resp::request::{Request, Words};
+use crate::resp::window::in_order;
+
+/// How long a value that is set may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ttl {
+    /// As the group says.
+    Groups,
+    /// As what is there already.
+    Kept,
+    /// For so long; not at all where that is nothing.
+    Of(Duration),
+}
+
+/// Whether a value is set at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Only {
+    /// If there is none.
+    New,
+    /// If there is one.
+    Old,
+}
+
+/// What follows `SET key value`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Options {
+    only: Option<Only>,
+    ttl: Ttl,
+    /// The reply is the value that was there.
+    gives_old: bool,
+}
+
+const PLAIN: Options = Options { only: None, ttl: Ttl::Groups, gives_old: false };
+
+impl Options {
+    fn of(words: Words<'_>) -> Result<Self, Reply> {
+        let mut options = PLAIN;
+        let mut rest = words.from(3);
+        while let Some(word) = rest.next() {
+            let is = |option: &str| word.eq_ignore_ascii_case(option.as_bytes());
+            if is("nx") && options.only != Some(Only::Old) {
+                options.only = Some(Only::New);
+            } else if is("xx") && options.only != Some(Only::New) {
+                options.only = Some(Only::Old);
+            } else if is("get") {
+                options.gives_old = true;
+            } else if options.ttl != Ttl::Groups {
+                return Err(refused::syntax());
+            } else if is("keepttl") {
+                options.ttl = Ttl::Kept;
+            } else if let (Some(said), Some(number)) = (Said::of(word), rest.next()) {
+                options.ttl = Ttl::Of(said.ttl(number, "set")?);
+            } else {
+                return Err(refused::syntax());
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// A reply, whether it is one of success or not.
+fn either(reply: Result<Reply, Reply>) -> Reply {
+    reply.unwrap_or_else(|refusal| refusal)
+}
+
+/// `SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
+pub fn set(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
+    Box::pin(async move {
+        let options = match Options::of(request.words()) {
+            Ok(options) => options,
+            Err(refusal) => return refusal,
+        };
+        let old = if options.gives_old { old(&front, request.words().get(1)).await } else { Ok(Reply::OK) };
+        let done = match old {
+            Ok(_) => put(&front, request.words().get(1), request.bytes(2), options).await,
+            Err(refusal) => return refusal,
+        };
+        match done {
+            Ok(is_set) if !options.gives_old => {
+                if is_set {
+                    Reply::OK
+                } else {
+                    Reply::Nil
+                }
+            }
+            Ok(_) => either(old),
+            Err(refusal) => refusal,
+        }
+    })
+}
+
+/// `SETEX key seconds value`
+pub fn setex(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
+    with_ttl(front, request, Said::Seconds, "setex")
+}
+
+/// `PSETEX key milliseconds value`
+pub fn psetex(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
+    with_ttl(front, request, Said::Millis, "psetex")
+}
+
+fn with_ttl(
+    front: Arc<Front>,
+    request: Request,
+    said: Said,
+    command: &'static str,
+) -> BoxFuture<'static, Reply> {
+    Box::pin(async move {
+        let ttl = match said.ttl(request.words().get(2), command) {
+            Ok(ttl) => ttl,
+            Err(refusal) => return refusal,
+        };
+        let options = Options { ttl: Ttl::Of(ttl), ..PLAIN };
+        let done = put(&front, request.words().get(1), request.bytes(3), options).await;
+        either(done.map(|_| Reply::OK))
+    })
+}
+
+/// `SETNX key value`
+pub fn setnx(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
+    Box::pin(async move {
+        let options = Options { only: Some(Only::New), ..PLAIN };
+        let done = put(&front, request.words().get(1), request.bytes(2), options).await;
+        either(done.map(|is_set| Reply::Number(i64::from(is_set))))
+    })
+}
+
+/// `MSET key value …`, of which some may be set though one is refused.
+pub fn mset(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
+    Box::pin(async move {
+        let words = request.words();
+        if words.len().is_multiple_of(2) {
+            return refused::arity("mset");
+        }
+        // In their order, one after the other: a key may be there twice, and then its last value stays.
+        for at in (1..words.len()).step_by(2) {
+            if let Err(refusal) = put(&front, words.get(at), request.bytes(at + 1), PLAIN).await {
+                return refusal;
+            }
+        }
+        Reply::OK
+    })
+}
+
+/// `GETDEL key`: the value that is cached, which is cached no longer.
+pub fn getdel(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
+    Box::pin(async move {
+        let key = request.words().get(1);
+        let old = match old(&front, key).await {
+            Ok(old) => old,
+            Err(refusal) => return refusal,
+        };
+        either(remove(&front, key).await.map(|_| old))
+    })
+}
+
+/// `DEL key …`: how many of them were cached anywhere it had to go.
+pub fn del(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
+    Box::pin(async move {
+        let words = request.words();
+        if words.len() == 2 {
+            let removed = remove(&front, words.get(1)).await;
+            return either(removed.map(|was_cached| Reply::Number(i64::from(was_cached))));
+        }
+        // A key that is there twice is gone once.
+        let keys: HashSet<&[u8]> = words.from(1).collect();
+        let removes = keys.into_iter().map(|key| {
+            let (front, key) = (front.clone(), key.to_vec());
+            async move { remove(&front, &key).await }
+        });
+        let removed = in_order(removes).await;
+        let count = |removed: Vec<bool>| removed.into_iter().filter(|was_cached| *was_cached).count() as i64;
+        either(removed.map(|removed| Reply::Number(count(removed))))
+    })
+}
+
+/// Sets it, unless a condition is not met: then false.
+async fn put(front: &Front, key: &[u8], value: Bytes, options: Options) -> Result<bool, Reply> {
+    let (group, key) = front.keyspace.find(key)?;
+    let held = if options.only.is_some() || options.ttl == Ttl::Kept {
+        group.holding(key).await.map_err(|error| refused::of_held(&error))?
+    } else {
+        None
+    };
+    match options.only {
+        Some(Only::New) if held.is_some() => return Ok(false),
+        Some(Only::Old) if held.is_none() => return Ok(false),
+        _ => {}
+    }
+    let mut loaded = Loaded::new(value);
+    loaded.ttl = match options.ttl {
+        Ttl::Groups => None,
+        Ttl::Kept => held.and_then(|held| held.ttl),
+        // It is over before it began.
+        Ttl::Of(Duration::ZERO) => return removed(group, key).await.map(|_| true),
+        Ttl::Of(ttl) => Some(ttl),
+    };
+    group.set(key, loaded).await.map_err(|error| refused::of_write(&error))?;
+    Ok(true)
+}
+
+async fn remove(front: &Front, key: &[u8]) -> Result<bool, Reply> {
+    let (group, key) = front.keyspace.find(key)?;
+    removed(group, key).await
+}
+
+async fn removed(group: &Group, key: &[u8]) -> Result<bool, Reply> {
+    group.remove_held(key).await.map_err(|error| refused::of_write(&error))
+}
+
+/// What is cached under a key, at its owner or here.
+async fn old(front: &Front, key: &[u8]) -> Result<Reply, Reply> {
+    let (group, key) = front.keyspace.find(key)?;
+    match group.answer(key, Ask::default().cached_only()).await {
+        Ok(answer) => Ok(Reply::Value(answer.value)),
+        Err(error) => match refused::of_get(&error) {
+            Reply::Nil => Ok(Reply::Nil),
+            refusal => Err(refusal),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::request::{Bounds, Parser};
+
+    fn options(after: &str) -> Result<Options, Reply> {
+        let line = format!("SET k v {after}\n");
+        let mut parser = Parser::default();
+        parser.read(line.as_bytes(), Bounds { bulk: 1000, is_stranger: false }).unwrap();
+        Options::of(parser.words(line.as_bytes()))
+    }
+
+    #[test]
+    fn options_come_in_any_order_and_case() {
+        assert_eq!(options(""), Ok(PLAIN));
+        let ten = Ttl::Of(Duration::from_secs(10));
+        assert_eq!(options("ex 10 nx"), Ok(Options { only: Some(Only::New), ttl: ten, gives_old: false }));
+        assert_eq!(
+            options("GET XX PX 10000"),
+            Ok(Options { only: Some(Only::Old), ttl: ten, gives_old: true })
+        );
+        assert_eq!(options("keepTTL"), Ok(Options { ttl: Ttl::Kept, ..PLAIN }));
+        assert_eq!(options("EXAT 1"), Ok(Options { ttl: Ttl::Of(Duration::ZERO), ..PLAIN }));
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_a_syntax_error() {
+        for after in ["NX XX", "XX NX", "EX 1 PX 1", "EX", "KEEPTTL EX 1", "EX 1 KEEPTTL", "10", "nonsense"] {
+            assert_eq!(options(after), Err(refused::syntax()), "{after}");
+        }
+        assert_eq!(options("EX 0"), Err(refused::bad_expiry("set")));
+        assert_eq!(options("EX ten"), Err(refused::not_a_number()));
+    }
+}
