@@ -1,9 +1,10 @@
 //! GET and its kin: a value from wherever it is, from the origin too. That is what the node is for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrotcache::{BoxFuture, Value};
+use carrotcache::{BoxFuture, Group, GroupName, Limits, Value};
 
 use crate::resp::front::Front;
 use crate::resp::integer::integer;
@@ -12,9 +13,6 @@ use crate::resp::refused;
 use crate::resp::reply::Reply;
 use crate::resp::request::Request;
 use crate::resp::window::in_order;
-
-/// The most keys of one MGET.
-const KEYS_MAX: usize = 16_384;
 
 /// What the values of one reply may come to, in bytes.
 const REPLY_MAX: usize = 64 << 20;
@@ -92,25 +90,45 @@ fn part(value: &[u8], start: i64, end: i64) -> &[u8] {
 
 /// `MGET key …`: the values in the order asked; a key that has none is nil, one that failed is an error in its place.
 ///
-/// Those that are here are answered first; for the others this node asks some at a time.
+/// Each group is asked once for all its keys, and all of them at a time.
 pub fn mget(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
     Box::pin(async move {
         let words = request.words();
-        if words.len() > KEYS_MAX + 1 {
-            return Reply::error(format!("ERR more than {KEYS_MAX} keys at once"));
+        let limit = Limits::KEYS_MAX;
+        if words.len() > limit + 1 {
+            return Reply::error(format!("ERR more than {limit} keys at once"));
         }
-        let mut replies: Vec<Option<Reply>> =
-            words.from(1).map(|key| at_once(&front.keyspace, key, get)).collect();
-        let missing: Vec<usize> = (0..replies.len()).filter(|at| replies[*at].is_none()).collect();
-        let asks = missing.iter().map(|at| {
-            let (front, key) = (front.clone(), request.bytes(at + 1));
-            async move { Ok(waited(front, key, get).await) }
-        });
-        match in_order(asks).await {
-            Ok(given) => missing.into_iter().zip(given).for_each(|(at, reply)| replies[at] = Some(reply)),
+        let mut replies: Vec<Reply> = Vec::with_capacity(words.len() - 1);
+        // By group: the places of its keys in the reply, and the keys.
+        let mut asked: BTreeMap<&GroupName, (&Group, Vec<usize>, Vec<Bytes>)> = BTreeMap::new();
+        for (at, word) in words.from(1).enumerate() {
+            match front.keyspace.find(word) {
+                Ok((group, key)) => {
+                    let (_, places, keys) =
+                        asked.entry(group.name()).or_insert_with(|| (group, Vec::new(), Vec::new()));
+                    let whole = request.bytes(at + 1);
+                    keys.push(whole.slice(whole.len() - key.len()..));
+                    places.push(at);
+                    replies.push(Reply::Nil);
+                }
+                Err(refusal) => replies.push(refusal),
+            }
+        }
+        let (places, asks): (Vec<_>, Vec<_>) = asked
+            .into_values()
+            .map(|(group, places, keys)| {
+                let group = group.clone();
+                (places, async move { Ok(group.get_many(&keys).await) })
+            })
+            .unzip();
+        let given = match in_order(asks.into_iter()).await {
+            Ok(given) => given,
             Err(lost) => return lost,
+        };
+        for (at, got) in places.into_iter().flatten().zip(given.into_iter().flatten()) {
+            replies[at] = got.map_or_else(|error| refused::of_get(&error), Reply::Value);
         }
-        let list = Reply::List(replies.into_iter().flatten().collect());
+        let list = Reply::List(replies);
         if list.values_len() > REPLY_MAX {
             return Reply::error(format!(
                 "ERR these values are over {REPLY_MAX} bytes together: ask for fewer"

@@ -31,7 +31,7 @@ pub(crate) fn beside<T>(node: &Node, hostile: impl FnOnce() -> T) -> T {
 }
 
 /// Says that it is over when it is dropped.
-struct Over<'a>(&'a AtomicBool);
+pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::awaiting::until;
 use crate::database::{Pages, SERVE};
+use crate::good_client::Over;
 use crate::process::Node;
 use crate::redis_client::{RedisClient, request};
 
@@ -38,14 +39,6 @@ fn beside<T>(resp: SocketAddr, hostile: impl FnOnce() -> T) -> T {
         let _over = Over(&over);
         hostile()
     })
-}
-
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]
