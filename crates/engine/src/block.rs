@@ -265,7 +265,8 @@ impl<M> Hit<M> {
         }
     }
 
-    /// How often the entry was hit of late, up to a few: what the default policy goes by. With `Policy::Lru` not counted.
+    /// How often the entry was hit of late, up to a few: what the default policy goes by. With `Policy::Lru`
+    /// it only grows.
     pub fn hits(&self) -> u8 {
         self.header().hits.load(Ordering::Relaxed)
     }

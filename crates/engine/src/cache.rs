@@ -291,7 +291,8 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     }
 
     /// As `get`, in order with the calls that change entries: an insert that has asked its `keep`, and has not yet stored
-    /// what it may, is waited for. For a second look before something is loaded. Takes the shard's lock.
+    /// what it may, is waited for. For a second look before something is loaded. Takes the shard's lock, so `keep` may not call it; what has
+    /// expired is not found, and by the default policy left where it is.
     pub fn get_in_order(&self, key: &[u8]) -> Option<Hit<M>> {
         let shared = &*self.shared;
         let hash = shared.keys.hash(key);

@@ -11,7 +11,7 @@ use crate::keys::half;
 const SHARD_SHIFT: u32 = 32;
 
 impl<M: Copy + Send + Sync + 'static> Cache<M> {
-    /// At least `count` live entries from `cursor` on, where there are so many, and the cursor to go on with; `None`: that
+    /// At least `count` live entries, and at least one, from `cursor` on, where there are so many, and the cursor to go on with; `None`: that
     /// was all. A walk begins at 0.
     ///
     /// An entry that is there throughout a walk is given exactly once; one that comes or leaves meanwhile may be given or
@@ -19,6 +19,8 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
     ///
     /// Takes a shard's lock at a time, for some tens of nanoseconds an entry.
     pub fn scan(&self, cursor: u64, count: usize) -> (Vec<Hit<M>>, Option<u64>) {
+        // A step that gives nothing would not come to an end.
+        let count = count.max(1);
         let shared = &*self.shared;
         let first = usize::try_from(cursor >> SHARD_SHIFT).unwrap_or(usize::MAX);
         let mut from = half(cursor);
@@ -67,6 +69,14 @@ mod tests {
             (cursor, steps) = (next, steps + 1);
             meanwhile(steps);
         }
+    }
+
+    #[test]
+    fn a_walk_in_steps_of_none_comes_to_its_end() {
+        let cache = cache(4, &Clock::manual());
+        (0..100).for_each(|key| put(&cache, key));
+        let seen = walk(&cache, 0, |_| {});
+        assert!(seen.len() == 100 && seen.values().all(|&times| times == 1));
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl View {
     }
 
     fn capacity(self) -> usize {
-        (self.count * WORDS * FILL_PERCENT / 100).max(1)
+        capacity(self.count)
     }
 
     /// The addresses in it.
@@ -205,6 +205,11 @@ impl View {
 /// The tag is the hash's lower half, the home line its upper one: a wheel's hint of 32 bits has both.
 fn word(half: u32, address: u64) -> u64 {
     u64::from(half & 0xFFFF) << 48 | address
+}
+
+/// How many entries so many lines are made for.
+fn capacity(lines: usize) -> usize {
+    (lines * WORDS * FILL_PERCENT / 100).max(1)
 }
 
 /// The number of lines after `count`: as many again up to a page, then a quarter more in whole pages; and such as
@@ -386,8 +391,11 @@ impl<M> Table<M> {
         let address = hit.into_address();
         let mut view = self.view(lock);
         while lock.len >= view.capacity() || !view.put(half, address) {
-            let foreseen = lock.foreseen > view.count && lock.len > lock.foreseen / FORESIGHT;
-            let count = if foreseen { lock.foreseen } else { next_count(view.count) };
+            let count = if lock.foreseen > view.count && lock.bears_out() {
+                lock.foreseen
+            } else {
+                next_count(view.count)
+            };
             view = self.resize(lock, count, place);
         }
         lock.len += 1;
@@ -428,7 +436,7 @@ impl<M> Table<M> {
     pub(crate) fn shrink(&self, lock: &mut Lines, place: Place<'_>) {
         let view = self.view(lock);
         // Not below what `insert` would have it grow to again.
-        let least = if lock.len > lock.foreseen / FORESIGHT { lock.foreseen.max(1) } else { 1 };
+        let least = if lock.bears_out() { lock.foreseen.max(1) } else { 1 };
         if view.count > least && lock.len < view.capacity() / 4 {
             let mut count = least;
             while (View { count, ..view }).capacity() < lock.len * 2 {
@@ -513,6 +521,11 @@ impl<M> Table<M> {
 }
 
 impl Lines {
+    /// There are so many entries that what was foreseen is to be believed.
+    fn bears_out(&self) -> bool {
+        self.len > capacity(self.foreseen) / FORESIGHT
+    }
+
     /// An empty table of this many lines, which is not the one in force unless it has as many.
     fn make(&mut self, count: usize, arena: &Arena) -> View {
         let known = self.all.iter().find(|(known, _)| *known == count);
