@@ -126,6 +126,7 @@ pub mod placement;
 mod policy;
 #[cfg(all(doctest, feature = "http"))]
 mod readme;
+mod runtimes;
 mod stats;
 mod store;
 mod sync;
