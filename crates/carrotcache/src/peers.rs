@@ -397,3 +397,59 @@ fn gone(peer: &str, error: &PeerError, is_news: bool) {
         tracing::warn!(peer, %error, "a peer is left alone for now: its keys go to stand-ins");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use crate::units::{GroupName, Key};
+
+    /// Peers that never say that they live, and are late with all else.
+    #[derive(Default)]
+    struct Silent {
+        probes: AtomicUsize,
+    }
+
+    impl Transport for Silent {
+        fn ask<'a>(
+            &'a self,
+            _: &'a Member,
+            what: Request,
+            _: Instant,
+        ) -> BoxFuture<'a, Result<Reply, PeerError>> {
+            if !matches!(what, Request::Id) {
+                return Box::pin(async { Err(PeerError::Timeout(PROBE)) });
+            }
+            self.probes.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn a_probe_that_ends_with_its_runtime_leaves_the_peer_to_the_next_one() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let silent = Arc::new(Silent::default());
+        let runtimes = Runtimes::new([runtime.handle().clone()]);
+        let peers = Peers::new(silent.clone(), Clock::manual(), runtimes);
+        let peer = Member { name: "b".into(), authority: "b".into() };
+        let get = Request::Get {
+            group: GroupName::new("scores").unwrap(),
+            key: Key::from("Tom"),
+            stand_in: false,
+            cached_only: false,
+        };
+        let is_probed = || lock(&peers.health.known)["b"].is_probed;
+        let late = runtime.block_on(peers.ask(&peer, get, clock::now()));
+        assert!(matches!(late, Err(PeerError::Timeout(_))), "{late:?}");
+        while silent.probes.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        assert!(is_probed());
+        runtime.shutdown_background();
+        while is_probed() {
+            std::thread::yield_now();
+        }
+    }
+}
