@@ -28,6 +28,7 @@ use crate::node::Node;
 use crate::open::GroupBuilder;
 use crate::peers::{NoPeers, PeerSnapshot, Peers, Transport};
 use crate::placement::{Layout, PlacementKind};
+use crate::runtimes::Runtimes;
 use crate::stats::{NodeStats, Refusal, Stats};
 #[cfg(feature = "http")]
 use crate::sync::{Mutex, lock};
@@ -49,6 +50,8 @@ pub struct ClusterBuilder {
     memory: Option<Memory>,
     clock: Clock,
     drain: Duration,
+    /// None: the caller's.
+    runtimes: Vec<Handle>,
 }
 
 /// What a node's peers reach it by.
@@ -185,7 +188,7 @@ impl Cluster {
         let peers: Vec<String> = peers.into_iter().map(Into::into).collect();
         // In a task of its own: given up half-way, it could leave entries that a later list brings back.
         let running = self.running.clone();
-        let done = self.running.node.around.runtime.spawn(async move { running.put_in_force(&peers).await });
+        let done = self.running.node.around.runtimes.spawn(async move { running.put_in_force(&peers).await });
         done.await.unwrap_or(Err(StartError::Settings("the runtime of this node is gone")))
     }
 
@@ -200,7 +203,7 @@ impl Cluster {
         let drain = running.drain;
         running.node.start_leaving();
         // In a task of its own: given up half-way, it would break what it promised to finish.
-        let leaving = self.running.node.around.runtime.spawn(async move {
+        let leaving = self.running.node.around.runtimes.spawn(async move {
             let finished = async {
                 running.close_port(drain).await;
                 running.node.landed().await;
@@ -226,6 +229,7 @@ impl ClusterBuilder {
             memory: None,
             clock: Clock::system(),
             drain: Duration::from_secs(10),
+            runtimes: Vec::new(),
         }
     }
 
@@ -294,8 +298,19 @@ impl ClusterBuilder {
         self
     }
 
+    /// The runtimes that this node works on, for a program that has several, such as one a core. Each has to be driven
+    /// already, and all go on for as long as the node does.
+    ///
+    /// The first accepts peers' connections and hands them round; a connection stays where it was handed. A load runs on the
+    /// runtime that its first caller is on, or on the next in turn where that is none of these; so does a connection to
+    /// a peer. When one of them stops, its flights end with an error. Default: the runtime that calls `start`.
+    pub fn runtimes(mut self, runtimes: impl IntoIterator<Item = Handle>) -> Self {
+        self.runtimes = runtimes.into_iter().collect();
+        self
+    }
+
     /// Binds the address, starts to answer peers, and finds this node in its list. Runs on the caller's tokio
-    /// runtime, and its flights do too.
+    /// runtime, and its flights do too, unless there are [`runtimes`](Self::runtimes) for it.
     ///
     /// Where the list spells this node's address otherwise than it does itself, each listed peer is asked who it is,
     /// for a second at most. A node that is in no list owns nothing, says so in the log, and serves all the same.
@@ -338,7 +353,7 @@ impl ClusterBuilder {
             (Some(hash), _) => Layout::Ring(hash),
             (None, placement) => placement.unwrap_or_default().into(),
         };
-        let listener = Listener::bind(bind, (&self.limits).into()).await?;
+        let listener = Listener::bind_on(bind, (&self.limits).into(), self.runtimes.clone()).await?;
         let address = listener.address();
         if address.ip().is_unspecified() && self.url.is_none() && !self.peers.is_empty() {
             return Err(StartError::Settings(
@@ -370,6 +385,7 @@ impl ClusterBuilder {
 
     fn assemble(self, parts: Parts) -> Result<Running, StartError> {
         let Parts { transport, address, spelling, placement } = parts;
+        let runtimes = Runtimes::new(self.runtimes);
         let url = self.url.or_else(|| address.map(|address| format!("http://{address}")));
         let name: Arc<str> = match (&self.name, address) {
             (Some(name), _) => name.as_str().into(),
@@ -382,10 +398,10 @@ impl ClusterBuilder {
             // Nobody's, until the node has found itself in its list: no group is open before.
             views: Views::new(View::new(Vec::new(), None, placement)?, stats.clone()),
             stats,
-            peers: Peers::new(transport, self.clock.clone()),
+            peers: Peers::new(transport, self.clock.clone(), runtimes.clone()),
             limits: self.limits,
             clock: self.clock,
-            runtime: Handle::current(),
+            runtimes: runtimes.clone(),
             leaving: AtomicBool::new(false),
             faults: Faults::none(),
         };
@@ -441,7 +457,7 @@ impl Running {
         self.node.around.views.replace(view);
         let node = self.node.clone();
         // Waited for, so that no later list gives a key back before its old entry is gone.
-        let _ = self.node.around.runtime.spawn_blocking(move || node.disown()).await;
+        let _ = self.node.around.runtimes.nearest().spawn_blocking(move || node.disown()).await;
         Ok(())
     }
 

@@ -132,6 +132,7 @@ pub mod placement;
 mod policy;
 #[cfg(all(doctest, feature = "http"))]
 mod readme;
+mod runtimes;
 mod stats;
 mod store;
 mod sync;

@@ -51,6 +51,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "placement::slots",
                 "policy",
                 "readme",
+                "runtimes",
                 "stats",
                 "sync",
                 "units",
