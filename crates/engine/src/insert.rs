@@ -45,14 +45,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         expires: Option<Time>,
         keep: impl FnOnce() -> bool,
     ) -> Result<Hit<M>, Refused> {
-        let shared = &*self.shared;
-        shared.insert(key, value, meta, weight, expires, || {
-            let keeps = keep();
-            if keeps {
-                shared.supersede(key);
-            }
-            keeps
-        })
+        self.insert_over(key, value, meta, weight, expires, |_| keep())
     }
 }
 
@@ -66,7 +59,7 @@ impl<M> Shared<M> {
 }
 
 impl<M: Copy + Send + Sync + 'static> Shared<M> {
-    /// As `insert_if`, and loads of the key that are under way are not told.
+    /// As `insert_over`, and loads of the key that are under way are not told.
     pub(crate) fn insert(
         &self,
         key: &[u8],
@@ -74,7 +67,7 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         meta: M,
         weight: Weight,
         expires: Option<Time>,
-        keep: impl FnOnce() -> bool,
+        keep: impl FnOnce(Option<&Older>) -> bool,
     ) -> Result<Hit<M>, Refused> {
         let minor = self.is_minor(&meta);
         let charge = weight.charge();
@@ -90,7 +83,7 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
         &self,
         size: &Size,
         make: impl FnOnce() -> Hit<M>,
-        keep: impl FnOnce() -> bool,
+        keep: impl FnOnce(Option<&Older>) -> bool,
     ) -> Result<Hit<M>, Refused> {
         if let Err(refused) = self.check_size(size) {
             self.count_refusal(refused);
@@ -157,7 +150,12 @@ impl<M> Shared<M> {
 }
 
 impl<M: Copy + Send + Sync + 'static> Shared<M> {
-    fn store(&self, hit: &Hit<M>, keep: impl FnOnce() -> bool, left: &mut Leaving<M>) -> Result<(), Refused> {
+    fn store(
+        &self,
+        hit: &Hit<M>,
+        keep: impl FnOnce(Option<&Older>) -> bool,
+        left: &mut Leaving<M>,
+    ) -> Result<(), Refused> {
         let weight = hit.weight();
         let hash = self.keys.hash(hit.key());
         let home = self.home(hash);
@@ -169,7 +167,7 @@ impl<M: Copy + Send + Sync + 'static> Shared<M> {
             self.give_slack(&mut self.shards[home].lock());
             return Err(Refused::NoRoom);
         };
-        if !keep() {
+        if !keep(older.as_ref()) {
             self.give_slack(&mut shard);
             return Err(Refused::Unwanted);
         }

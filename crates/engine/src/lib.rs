@@ -55,7 +55,7 @@
 //!  9  lib
 //!  8  typed                            Rust values in the same blocks
 //!  7  insert  loading  many  iter      storing · loading what is missing · many keys at once · walking
-//!     scan                             walking in steps that remember nothing
+//!     scan  swap                       walking in steps that remember nothing · what depends on what is there
 //!  6  room  compact                    room for an entry · blocks moved together
 //!  5  cache                            the handle, its builder, a get and the other operations
 //!  4  shard                            a table, queues, policy, wheel and counts; all but the table under one lock
@@ -104,6 +104,7 @@ mod scan;
 mod shard;
 mod spans;
 mod stats;
+mod swap;
 mod sync;
 mod table;
 mod typed;
@@ -117,6 +118,7 @@ pub use clock::{Clock, Time};
 pub use iter::Iter;
 pub use loading::{Load, LoadError};
 pub use stats::{Cause, Stats};
+pub use swap::Present;
 pub use typed::{Held, Typed, TypedBuilder};
 pub use weight::{Refused, Weight};
 

@@ -282,7 +282,7 @@ impl<M: Copy + Send + Sync + 'static> Cache<M> {
         }
         let expires = ttl.map(|ttl| self.shared.clock.now() + ttl);
         let weight = weight.unwrap_or(Weight::Real);
-        let stored = self.shared.insert(key, value, meta, weight, expires, || keep.holds());
+        let stored = self.shared.insert(key, value, meta, weight, expires, |_| keep.holds());
         Ok(stored.unwrap_or_else(|_| Hit::detached(key, value, meta)))
     }
 }

@@ -80,9 +80,10 @@ pub(crate) struct Admitted {
 
 /// The key's present entry, where another is about to be stored.
 pub(crate) struct Older {
-    address: u64,
+    pub(crate) address: u64,
     pub(crate) weight: u64,
     pub(crate) is_minor: bool,
+    pub(crate) expires: Option<Time>,
 }
 
 impl Older {
@@ -246,7 +247,8 @@ impl<'a, M> Locked<'a, M> {
     /// The entry of this key, if there is one, as a writer who holds on to the lock may know it.
     pub(crate) fn older(&self, hash: u64, key: &[u8]) -> Option<Older> {
         let entry = self.table().entry(&self.state.lines, half(hash), key)?;
-        Some(Older { address: entry.address(), weight: entry.weight(), is_minor: entry.is_minor() })
+        let (address, weight) = (entry.address(), entry.weight());
+        Some(Older { address, weight, is_minor: entry.is_minor(), expires: entry.expires() })
     }
 
     /// The entry was used: it is the last to leave now. Only an LRU keeps such an order; else the hit itself counts.

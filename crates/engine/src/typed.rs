@@ -350,11 +350,11 @@ impl<V: Send + Sync + 'static> Typed<V> {
         let size = self.size(key, &value, None, expires);
         // Refused before there is a block, the value is dropped with the closure; afterwards, with the block.
         let make = || Hit::with_value(&shared.arena, key, value, size.charge, expires);
-        let keep = || {
+        let stored = shared.insert_made(&size, make, |_| {
             shared.supersede(key);
             true
-        };
-        shared.insert_made(&size, make, keep).map(Held::new)
+        });
+        stored.map(Held::new)
     }
 
     /// Keeps what was loaded, if it may, and hands it out in any case.
@@ -372,7 +372,7 @@ impl<V: Send + Sync + 'static> Typed<V> {
         let hit = Hit::with_value(&shared.arena, key, value, size.charge, expires);
         if ttl != Some(Duration::ZERO) {
             // A refusal is counted there, and is nothing to those who wait for the value.
-            let _ = shared.insert_made(&size, || hit.clone(), || keep.holds());
+            let _ = shared.insert_made(&size, || hit.clone(), |_| keep.holds());
         }
         Ok(hit)
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use carrot_engine::{Cache, Cause, Clock, Hit, Policy, Time, Weight};
+use carrot_engine::{Cache, Cause, Clock, Hit, Policy, Present, Time, Weight};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -16,11 +16,28 @@ const MINOR_LIMIT: u64 = 7;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Insert { key: u8, minor: bool, weight: u64, ttl: Option<u64>, keep: bool },
+    Insert {
+        key: u8,
+        minor: bool,
+        weight: u64,
+        ttl: Option<u64>,
+        keep: bool,
+    },
     Get(u8),
     GetMany(Vec<u8>),
     Peek(u8),
     Remove(u8),
+    /// Has a key's entry end at another time, as it was seen now or, stale, before it was replaced by itself.
+    Expire {
+        key: u8,
+        ttl: Option<u64>,
+        stale: bool,
+    },
+    /// Takes out what was seen.
+    RemoveThis {
+        key: u8,
+        stale: bool,
+    },
     Clear,
     Advance(u64),
 }
@@ -37,6 +54,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => vec(key(), 0..8).prop_map(Op::GetMany),
         2 => key().prop_map(Op::Peek),
         2 => key().prop_map(Op::Remove),
+        3 => (key(), prop::option::weighted(0.7, 0..20_u64), prop::bool::weighted(0.2))
+            .prop_map(|(key, ttl, stale)| Op::Expire { key, ttl, stale }),
+        1 => (key(), prop::bool::weighted(0.3)).prop_map(|(key, stale)| Op::RemoveThis { key, stale }),
         1 => (0..10_u64).prop_map(Op::Advance),
         1 => Just(Op::Clear),
     ]
@@ -87,7 +107,12 @@ impl Naive {
 
     /// Which of the expired entries an insert finds is for the cache to say.
     fn expire(&mut self, left: &[(Meta, Cause)]) {
-        for (meta, _) in left.iter().filter(|(_, cause)| *cause == Cause::Expired) {
+        for told in left.iter().filter(|(_, cause)| *cause == Cause::Expired) {
+            // By an insert before, of the same operation.
+            if self.left.contains(told) {
+                continue;
+            }
+            let meta = &told.0;
             let at = self.entries.iter().position(|entry| entry.meta == *meta);
             let at = at.expect("it was there");
             assert!(self.is_past(at));
@@ -181,6 +206,32 @@ impl Subject {
         (Entry { key, meta, weight, expires }, stored)
     }
 
+    /// What `peek` finds, and what stood there before if it has just been replaced by its like.
+    fn seen(&mut self, key: u8, stale: bool) -> (Option<Hit<Meta>>, Option<Entry>) {
+        let seen = self.cache.peek(&[key]);
+        let Some(hit) = seen.as_ref().filter(|_| stale) else { return (seen, None) };
+        let left = hit.expires().map(|expires| {
+            u64::try_from(expires.since(self.clock.now()).as_millis()).expect("no more than was given")
+        });
+        let (entry, stored) = self.insert(key, hit.meta().0, hit.weight(), left, true);
+        assert!(stored);
+        (seen, Some(entry))
+    }
+
+    /// The same value, of the same weight, which ends after `ttl`, in the place of what was seen; whether it is stored.
+    fn expire(&mut self, seen: &Hit<Meta>, ttl: Option<u64>) -> (Entry, bool) {
+        self.inserts += 1;
+        let meta = (seen.meta().0, self.inserts);
+        let (key, weight) = (seen.key()[0], seen.weight());
+        let expires = ttl.map(|ttl| self.clock.now() + Duration::from_millis(ttl));
+        let value = format!("{key} {}", self.inserts);
+        let (units, is_it) = (Weight::Units(weight), |present: Option<Present>| {
+            present.is_some_and(|present| present.is(seen))
+        });
+        let stored = self.cache.insert_over(&[key], value.as_bytes(), meta, units, expires, is_it).is_ok();
+        (Entry { key, meta, weight, expires }, stored)
+    }
+
     fn left(&self) -> Vec<(Meta, Cause)> {
         let mut left = std::mem::take(&mut *self.left.lock().unwrap());
         left.sort_by_key(|left| left.0.1);
@@ -232,6 +283,27 @@ fn check_against_naive(ops: Vec<Op>) {
             Op::Remove(key) => {
                 assert_eq!(check_value(key, subject.cache.remove(&[key]).as_ref()), naive.remove(key));
             }
+            Op::Expire { key, ttl, stale } => {
+                let (seen, replaced) = subject.seen(key, stale);
+                naive.expire(&subject.left.lock().unwrap());
+                replaced.into_iter().for_each(|entry| assert!(naive.insert(entry, true)));
+                assert_eq!(seen.as_ref().map(|hit| hit.key()[0]), naive.peek(key).map(|_| key));
+                if let Some(seen) = seen {
+                    let (entry, stored) = subject.expire(&seen, ttl);
+                    naive.expire(&subject.left.lock().unwrap());
+                    assert_eq!(stored, naive.insert(entry, !stale));
+                }
+            }
+            Op::RemoveThis { key, stale } => {
+                let (seen, replaced) = subject.seen(key, stale);
+                naive.expire(&subject.left.lock().unwrap());
+                replaced.into_iter().for_each(|entry| assert!(naive.insert(entry, true)));
+                let removed = seen.is_some_and(|seen| subject.cache.remove_this(&seen));
+                assert_eq!(removed, !stale && naive.peek(key).is_some());
+                if removed {
+                    naive.remove(key);
+                }
+            }
             Op::Clear => {
                 subject.cache.clear();
                 naive.clear();
@@ -282,6 +354,21 @@ fn check_invariants(ops: Vec<Op>, policy: Policy, shards: usize, seed: u64) {
             Op::Remove(key) => {
                 check_value(key, subject.cache.remove(&[key]).as_ref());
                 assert!(subject.cache.peek(&[key]).is_none());
+            }
+            Op::Expire { key, ttl, stale } => {
+                let (seen, replaced) = subject.seen(key, stale);
+                held.extend(replaced.map(|entry| (key, entry)));
+                if let Some(seen) = seen {
+                    let (entry, stored) = subject.expire(&seen, ttl);
+                    assert_eq!(stored, !stale);
+                    held.extend(stored.then_some((key, entry)));
+                }
+            }
+            Op::RemoveThis { key, stale } => {
+                let (seen, replaced) = subject.seen(key, stale);
+                held.extend(replaced.map(|entry| (key, entry)));
+                let removed = seen.as_ref().is_some_and(|seen| subject.cache.remove_this(seen));
+                assert_eq!(removed, !stale && seen.is_some());
             }
             Op::Clear => {
                 subject.cache.clear();

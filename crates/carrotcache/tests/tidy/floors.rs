@@ -23,7 +23,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["shard"],
             &["cache"],
             &["compact", "room"],
-            &["insert", "iter", "loading", "many", "scan"],
+            &["insert", "iter", "loading", "many", "scan", "swap"],
             &["readme", "typed"],
             // lib.rs.
             &[""],
