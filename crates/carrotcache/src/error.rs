@@ -172,7 +172,7 @@ impl GetError {
     }
 }
 
-/// Why a `set` or a `remove` was not done.
+/// Why a write was not done: a `set`, a `remove`, another change, a `clear`.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
@@ -197,7 +197,7 @@ pub enum WriteError {
     },
     /// These members could not be asked, or their answers were lost: they may or may not have done it. All others that
     /// had to be told have done it, and this node's own copy is gone. The first is the owner, unless the owner confirmed;
-    /// others than the owner are told in the dialects mailgun and groupcache-go alone.
+    /// others than the owner are told by `clear`, and in the dialects mailgun and groupcache-go.
     #[error("{} did not confirm", members.join(", "))]
     Unconfirmed {
         /// Who did not confirm: at least one.
@@ -220,10 +220,11 @@ pub enum WriteError {
         /// The limit that was reached, by its name and number.
         limit: Arc<str>,
     },
-    /// The owner's dialect has no such verb. Nothing was sent; this node's own copy is gone.
-    #[error("owner {owner} speaks a dialect without set and remove")]
+    /// The owner's dialect has no such verb, or the owner is too old for it. Nothing was changed there; this node's own
+    /// copy is gone, unless it was a whole group that was to be cleared.
+    #[error("member {owner} knows no such write, by its dialect or its version")]
     Unsupported {
-        /// The member that owns the key.
+        /// The member that owns the key; of a whole group, one that holds some of it.
         owner: Arc<str>,
     },
 }

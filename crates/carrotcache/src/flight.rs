@@ -149,6 +149,13 @@ impl<T: Clone> Flights<T> {
         }
     }
 
+    /// As `detach`, of every flight that is up.
+    pub(crate) fn detach_all(&self) {
+        for shard in &self.table.shards {
+            lock(shard).drain().for_each(|flight| flight.detach());
+        }
+    }
+
     /// Flights under way, detached ones included.
     pub(crate) fn len(&self) -> usize {
         self.table.flights.load(Ordering::Relaxed)

@@ -105,6 +105,8 @@
 
 mod answer;
 mod breaker;
+mod change;
+mod clear;
 mod clock;
 mod cluster;
 mod dropped_ttl;
@@ -172,7 +174,7 @@ pub use crate::policy::Policy;
 pub use crate::units::{BadGroupName, BadUnit, ByteSize, GroupName, Key, Span};
 pub use crate::view::Member;
 
-pub use crate::message::Holding;
+pub use crate::message::{ExpireIf, Holding, Life, SetIf};
 pub use crate::whereabouts::{AtMember, Whereabouts};
 
 pub use crate::stats::{

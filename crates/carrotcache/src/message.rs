@@ -57,6 +57,21 @@ pub(crate) enum Request {
         /// The key.
         key: Key,
     },
+    /// Make this change of what you hold of the key, as its owner. Nothing is loaded for it. Only the native row can say
+    /// so.
+    Change {
+        /// The group.
+        group: GroupName,
+        /// The key.
+        key: Key,
+        /// The change.
+        change: Change,
+    },
+    /// Forget all that you hold of this group, and what is on its way. Only the native row can say so.
+    Clear {
+        /// The group.
+        group: GroupName,
+    },
     /// What do you hold of this key? Answered from memory, in which looking changes nothing. Only the native row can
     /// say so.
     Held {
@@ -82,8 +97,10 @@ pub(crate) enum Reply {
     Many(Vec<Reply>),
     /// Within `Many`: for this one there was no room beside the others. To be asked for again.
     LeftOut,
-    /// The set or remove is done.
+    /// The set, remove or clear is done.
     Done,
+    /// To `Request::Change`: whether it is made. If not, something was not as it had to be, and nothing was changed.
+    Changed(bool),
     /// The origin has no such key.
     NotFound,
     /// Asked for memory only, and it holds no such key.
@@ -120,6 +137,8 @@ impl fmt::Display for Reply {
             Self::Many(replies) => write!(f, "{} answers", replies.len()),
             Self::LeftOut => f.write_str("left out"),
             Self::Done => f.write_str("done"),
+            Self::Changed(true) => f.write_str("changed"),
+            Self::Changed(false) => f.write_str("not changed"),
             Self::NotFound => f.write_str("not found"),
             Self::NotCached => f.write_str("not cached"),
             Self::NoGroup => f.write_str("no such group"),
@@ -168,6 +187,99 @@ pub(crate) struct Found {
     pub(crate) view: Option<u64>,
 }
 
+/// A change of what the owner of a key holds of it, made at once: what it depends on is looked at under the entry's lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Keep this value.
+    Set {
+        /// The value.
+        value: Bytes,
+        /// For so long.
+        life: Life,
+        /// If so.
+        only: SetIf,
+    },
+    /// Have what is there end at another time.
+    Expire {
+        /// After so long.
+        life: Life,
+        /// If so.
+        only: ExpireIf,
+    },
+    /// Forget it, and say whether it was there.
+    Remove,
+}
+
+/// How long an entry may be served from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Life {
+    /// As long as the group's ttl says; without end where it has none.
+    OfGroup,
+    /// As long as what is there now, and no longer than the group's ttl says; that, where nothing is there.
+    Kept,
+    /// So long, whatever the group says. Zero: it is over.
+    Of(Duration),
+}
+
+/// On what it depends whether a value is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SetIf {
+    /// On nothing.
+    Always,
+    /// The owner must hold nothing of the key.
+    Absent,
+    /// The owner must hold something of it.
+    Present,
+}
+
+/// On what it depends whether an entry is given another end. None is given to what is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExpireIf {
+    /// On nothing else.
+    Always,
+    /// It must be without end now.
+    Endless,
+    /// It must have an end now.
+    Ending,
+    /// The new end must be later. None is later than any.
+    Later,
+    /// The new end must be sooner.
+    Sooner,
+    /// It must have an end now, and the new one must be sooner.
+    EndingSooner,
+}
+
+impl Life {
+    /// How long that is, in a group of this ttl, where what is there has so much left; `None`: without end, and where
+    /// nothing is there.
+    pub(crate) fn ttl(self, group: Option<Duration>, left: Option<Option<Duration>>) -> Option<Duration> {
+        match (self, left) {
+            (Self::Of(ttl), _) => Some(ttl),
+            (Self::Kept, Some(left)) => left.into_iter().chain(group).min(),
+            (Self::OfGroup, _) | (Self::Kept, None) => group,
+        }
+    }
+}
+
+impl ExpireIf {
+    /// Whether what has so much left may have this instead; `None`: without end.
+    pub(crate) fn holds(self, left: Option<Duration>, new: Option<Duration>) -> bool {
+        let or_ever = |ttl: Option<Duration>| ttl.unwrap_or(Duration::MAX);
+        let (ends, left, new) = (left.is_some(), or_ever(left), or_ever(new));
+        match self {
+            Self::Always => true,
+            Self::Endless => !ends,
+            Self::Ending => ends,
+            Self::Later => new > left,
+            Self::Sooner => new < left,
+            Self::EndingSooner => ends && new < left,
+        }
+    }
+}
+
 /// What a node holds of a key at one moment, and would serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -184,4 +296,46 @@ pub struct Holding {
     pub ttl: Option<Duration>,
     /// How often it was used of late, up to a few; with `Policy::Lru` not counted.
     pub uses: u8,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOME: Option<Duration> = Some(Duration::from_secs(10));
+    const MORE: Option<Duration> = Some(Duration::from_secs(20));
+
+    #[test]
+    fn what_is_without_end_ends_later_than_anything() {
+        for (only, endless, sooner, same, later, never) in [
+            // What is there: without end; with one, and the new end sooner, the same, later, never.
+            (ExpireIf::Always, true, true, true, true, true),
+            (ExpireIf::Endless, true, false, false, false, false),
+            (ExpireIf::Ending, false, true, true, true, true),
+            (ExpireIf::Later, false, false, false, true, true),
+            (ExpireIf::Sooner, true, true, false, false, false),
+            (ExpireIf::EndingSooner, false, true, false, false, false),
+        ] {
+            let held = [(None, SOME), (MORE, SOME), (SOME, SOME), (SOME, MORE), (SOME, None)];
+            let expected = [endless, sooner, same, later, never];
+            assert_eq!(held.map(|(left, new)| only.holds(left, new)), expected, "{only:?}");
+        }
+    }
+
+    #[test]
+    fn a_kept_life_stays_within_the_groups() {
+        for (group, left, expected) in [
+            (None, None, None),
+            (SOME, None, SOME),
+            (SOME, Some(None), SOME),
+            (SOME, Some(MORE), SOME),
+            (MORE, Some(SOME), SOME),
+            (None, Some(SOME), SOME),
+            (None, Some(None), None),
+        ] {
+            assert_eq!(Life::Kept.ttl(group, left), expected, "{group:?} {left:?}");
+        }
+        assert_eq!(Life::OfGroup.ttl(SOME, Some(MORE)), SOME);
+        assert_eq!(Life::Of(Duration::ZERO).ttl(SOME, None), Some(Duration::ZERO));
+    }
 }

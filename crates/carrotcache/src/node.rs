@@ -12,7 +12,7 @@ use crate::clock;
 use crate::error::{GetError, KeyError, OpenError, with_causes};
 use crate::group::{Group, Landed, Settings, Surroundings};
 use crate::loader::Loader;
-use crate::message::{Found, Reply, Request};
+use crate::message::{Change, Found, Reply, Request};
 use crate::peers::PeerSnapshot;
 use crate::stats::{Refusal, Stats};
 use crate::units::{GroupName, Key};
@@ -90,6 +90,21 @@ impl Node {
                 group.forget(key.as_bytes());
                 if group.is_local(key.as_bytes()) { Reply::Done } else { Reply::NotOwner }
             }),
+            Request::Change { group, key, change } => self.write(&group, &key, |group| {
+                if let Change::Set { value, .. } = &change
+                    && let Err(error) = group.check_value(value.len())
+                {
+                    return Reply::TooLarge(error.to_string().into());
+                }
+                group.change_as_owner(key.as_bytes(), &change).map_or(Reply::NotOwner, Reply::Changed)
+            }),
+            Request::Clear { group } => match self.group(group.as_str()) {
+                Some(group) => {
+                    group.clear_here().await;
+                    Reply::Done
+                }
+                None => self.no_group(),
+            },
             Request::Held { group, key } => match self.group(group.as_str()) {
                 Some(group) => Reply::Held(group.held(key.as_bytes())),
                 None => self.no_group(),

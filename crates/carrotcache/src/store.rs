@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use carrot_engine::{Cache, Cause, Hit, Refused, Time, Weight};
+use carrot_engine::{Cache, Cause, Hit, Present, Refused, Time, Weight};
 
 use crate::clock::Clock;
 use crate::memory::Memory;
@@ -53,6 +53,19 @@ pub(crate) struct Arrival {
     /// How long it may be served from now on; `None`: without end.
     pub(crate) ttl: Option<Duration>,
     pub(crate) region: Region,
+}
+
+/// An entry that was looked at, to be changed if it is still the key's then.
+pub(crate) struct Seen(Hit<Meta>);
+
+/// How a change of what was seen ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Swap {
+    Done,
+    /// Somebody else was quicker, or it is not true any more: nothing was changed.
+    Undone,
+    /// There is no room for it: nothing was changed.
+    NoRoom,
 }
 
 /// The memory of one group.
@@ -151,25 +164,90 @@ impl Store {
         arrival: Arrival,
         still_true: impl FnOnce() -> bool,
     ) -> (Value, bool) {
-        let Arrival { value, age, ttl, region } = arrival;
+        match self.put(key, &arrival, |_| still_true()) {
+            Some(Ok(hit)) => (Value::from(hit), true),
+            Some(Err(_)) | None => (Value::from(arrival.value), false),
+        }
+    }
+
+    /// `None`: its time is over.
+    fn put(
+        &self,
+        key: &[u8],
+        arrival: &Arrival,
+        keep: impl FnOnce(Option<Present>) -> bool,
+    ) -> Option<Result<Hit<Meta>, Refused>> {
+        let &Arrival { ref value, age, ttl, region } = arrival;
         let mirror = region == Region::Mirrors;
         let ttl = if mirror { Some(ttl.map_or(MIRROR_TTL_MAX, |ttl| ttl.min(MIRROR_TTL_MAX))) } else { ttl };
         if ttl == Some(Duration::ZERO) {
-            return (Value::from(value), false);
+            return None;
         }
         let now = self.clock.now();
         let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         let meta = Meta { loaded_ms: millis(now).saturating_sub(age_ms), mirror };
         let expires: Option<Time> = ttl.map(|ttl| now + ttl);
-        match self.cache.insert_if(key, &value, meta, Weight::Real, expires, still_true) {
-            Ok(hit) => (Value::from(hit), true),
-            Err(Refused::Unwanted) => (Value::from(value), false),
-            // It is too heavy, or its room cannot be made.
-            Err(_) => {
-                self.stats.refusals.add(Refusal::Room);
-                (Value::from(value), false)
-            }
+        let stored = self.cache.insert_over(key, value, meta, Weight::Real, expires, keep);
+        if matches!(stored, Err(Refused::Oversize { .. } | Refused::NoRoom)) {
+            self.stats.refusals.add(Refusal::Room);
         }
+        Some(stored)
+    }
+
+    /// What is held of a key that this node owns, to be changed.
+    pub(crate) fn seen(&self, key: &[u8]) -> Option<Seen> {
+        self.cache.peek(key).map(Seen)
+    }
+
+    /// How much longer it may be served; `None`: without end.
+    pub(crate) fn left(&self, seen: &Seen) -> Option<Duration> {
+        seen.0.expires().map(|end| end.since(self.clock.now()))
+    }
+
+    /// Keeps a value in the place of what was seen, or of nothing, unless `still_true` says no: it is asked under the
+    /// entry's lock, if nobody was quicker. One whose time is over takes out what was seen.
+    pub(crate) fn swap(
+        &self,
+        key: &[u8],
+        seen: Option<&Seen>,
+        arrival: &Arrival,
+        still_true: impl FnOnce() -> bool,
+    ) -> Swap {
+        let is_seen = |present: Option<Present>| match (present, seen) {
+            (None, None) => true,
+            (Some(present), Some(seen)) => present.is(&seen.0),
+            _ => false,
+        };
+        match self.put(key, arrival, |present| is_seen(present) && still_true()) {
+            Some(stored) => stored.into(),
+            None if seen.is_none_or(|seen| self.cache.remove_this(&seen.0)) => Swap::Done,
+            None => Swap::Undone,
+        }
+    }
+
+    /// Has what was seen be served for so long from now on; zero: no more. A mirror is never served for longer than
+    /// before. `still_true` as of `swap`. Costs a copy of the value.
+    pub(crate) fn expire(
+        &self,
+        seen: &Seen,
+        ttl: Option<Duration>,
+        still_true: impl FnOnce() -> bool,
+    ) -> Swap {
+        let Seen(hit) = seen;
+        let ttl = if hit.meta().mirror { ttl.into_iter().chain(self.left(seen)).min() } else { ttl };
+        if ttl == Some(Duration::ZERO) {
+            return if self.cache.remove_this(hit) { Swap::Done } else { Swap::Undone };
+        }
+        let expires = ttl.map(|ttl| self.clock.now() + ttl);
+        let is_seen = |present: Option<Present>| present.is_some_and(|present| present.is(hit));
+        let keep = |present| is_seen(present) && still_true();
+        self.cache.insert_over(hit.key(), hit, hit.meta(), Weight::Real, expires, keep).into()
+    }
+
+    /// Forgets everything. Some ten nanoseconds an entry and more for a large one: not for a thread that others wait
+    /// for.
+    pub(crate) fn clear(&self) {
+        self.cache.clear();
     }
 
     /// Forgets `key`, and says whether it was held.
@@ -193,6 +271,17 @@ impl Store {
     pub(crate) fn weights(&self) -> (u64, u64, u64) {
         let stats = self.cache.stats();
         (stats.weight.saturating_sub(stats.minor_weight), stats.minor_weight, stats.capacity)
+    }
+}
+
+impl From<Result<Hit<Meta>, Refused>> for Swap {
+    fn from(stored: Result<Hit<Meta>, Refused>) -> Self {
+        match stored {
+            Ok(_) => Self::Done,
+            Err(Refused::Unwanted) => Self::Undone,
+            // It is too heavy, or its room cannot be made.
+            Err(_) => Self::NoRoom,
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl Group {
                 continue;
             };
             let what = Request::Set { group: self.name().clone(), key: Key::new(key), value, ttl };
-            let told = self.tell(member, what).await;
+            let told = self.tell(member, what).await.map(drop);
             self.forget(key);
             return self.drop_copies(&view, owner, key, told).await;
         }
@@ -83,25 +83,10 @@ impl Group {
                 // The list changed meanwhile, and another owns the key now.
                 continue;
             };
-            let told = self.tell(member, self.remove_of(key)).await;
+            let told = self.tell(member, self.remove_of(key)).await.map(drop);
             self.forget(key);
             return self.drop_copies(&view, owner, key, told).await;
         }
-    }
-
-    /// As [`remove`](Self::remove), and tells whether the key was cached: at its owner, or here.
-    ///
-    /// Another owner is asked what it holds before it is told to forget that, so of two who remove a key at once both may
-    /// be told that it was there. Costs one more way there and back than `remove`.
-    ///
-    /// # Errors
-    /// See [`WriteError`]. An owner that cannot say what it holds is no error: then what was held here counts alone.
-    pub async fn remove_held(&self, key: impl AsRef<[u8]>) -> Result<bool, WriteError> {
-        let key = self.checked(key.as_ref())?;
-        let was_here = self.held(key).is_some();
-        let was_held = was_here || matches!(self.holding(key).await, Ok(Some(_)));
-        self.remove(key).await?;
-        Ok(was_held)
     }
 
     /// Whether a value of this length may be set here.
@@ -134,13 +119,14 @@ impl Group {
 
     /// Drops what this node holds of `key`, and what is on its way here.
     ///
-    /// Flights are detached first: one that lands in between is not kept, or is kept and removed next.
-    pub(crate) fn forget(&self, key: &[u8]) {
+    /// Flights are detached first: one that lands in between is not kept, or is kept and removed next. Gives whether
+    /// anything was held.
+    pub(crate) fn forget(&self, key: &[u8]) -> bool {
         self.detach(key);
-        self.shared.store.remove(key);
+        self.shared.store.remove(key)
     }
 
-    fn detach(&self, key: &[u8]) {
+    pub(crate) fn detach(&self, key: &[u8]) {
         self.shared.loads.detach(key);
         self.shared.fetches.detach(key);
     }
@@ -149,10 +135,12 @@ impl Group {
         Request::Remove { group: self.name().clone(), key: Key::new(key) }
     }
 
-    async fn tell(&self, owner: &Member, what: Request) -> Result<(), WriteError> {
+    /// Tells the owner, and gives whether it made a change; a set or a remove it makes whatever there is.
+    pub(crate) async fn tell(&self, owner: &Member, what: Request) -> Result<bool, WriteError> {
         let owner_name = owner.name.clone();
         match self.shared.around.peers.ask(owner, what, self.write_deadline()).await {
-            Ok(Reply::Done) => Ok(()),
+            Ok(Reply::Done) => Ok(true),
+            Ok(Reply::Changed(is_changed)) => Ok(is_changed),
             Ok(Reply::Unsupported) => Err(WriteError::Unsupported { owner: owner_name }),
             Ok(refusal) => {
                 if matches!(refusal, Reply::NotOwner) && self.shared.around.views.disagrees(owner, None) {
@@ -178,7 +166,7 @@ impl Group {
 
     /// Where peers leave that to the writer, has every member but the owner drop its copy; and how the write ended, of
     /// which the owner's part ended as `told`. All are told, whoever fails: each copy that is gone is one less to be wrong.
-    async fn drop_copies(
+    pub(crate) async fn drop_copies(
         &self,
         view: &View,
         owner: Owner<'_>,
@@ -188,15 +176,27 @@ impl Group {
         if !self.tells_all() {
             return told;
         }
+        let others = view.others().filter(|member| owner != Owner::Remote(member));
+        self.tell_each(others, &self.remove_of(key), told).await
+    }
+
+    /// Tells these members to forget something, some at a time, and gives how the write ended, that has ended as `told`
+    /// so far.
+    pub(crate) async fn tell_each(
+        &self,
+        members: impl Iterator<Item = &Member>,
+        what: &Request,
+        told: Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
         let mut missed = Vec::new();
         let mut telling = JoinSet::new();
-        for member in view.others().filter(|member| owner != Owner::Remote(member)) {
+        for member in members {
             if telling.len() == TOLD_AT_ONCE {
                 missed.extend(telling.join_next().await.and_then(missed_by));
             }
-            let (group, member, what) = (self.clone(), member.clone(), self.remove_of(key));
+            let (group, member, what) = (self.clone(), member.clone(), what.clone());
             let runtime = self.shared.around.runtimes.nearest();
-            telling.spawn_on(async move { group.drop_copy(member, what).await }, runtime);
+            telling.spawn_on(async move { group.have_forget(member, what).await }, runtime);
         }
         while let Some(ended) = telling.join_next().await {
             missed.extend(missed_by(ended));
@@ -206,8 +206,8 @@ impl Group {
         missed.into_iter().fold(told, also)
     }
 
-    /// Has one member drop its copy. One without the group, or that says it owns no such key, holds none.
-    async fn drop_copy(self, member: Member, what: Request) -> Result<(), Missed> {
+    /// Has one member forget. One without the group, or that says it owns no such key, holds nothing.
+    async fn have_forget(self, member: Member, what: Request) -> Result<(), Missed> {
         let answer = self.shared.around.peers.ask(&member, what, self.write_deadline()).await;
         let cause: Arc<dyn Error + Send + Sync> = match answer {
             Ok(Reply::Done | Reply::NotOwner | Reply::NoGroup) => return Ok(()),

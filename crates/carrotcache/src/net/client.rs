@@ -5,7 +5,7 @@
 //! `Limits::waiting_per_peer` of them the peer counts as busy. Connections are handed out latest first, so that what a
 //! burst has opened may go idle and close. Only a connection that was used before, and broke without a byte of reply,
 //! is made good by a second try: the peer has closed it meanwhile, and has most likely not seen the request. Twice
-//! done, what we send does no harm.
+//! done, what we send does no harm; of a change under a condition the second answer counts.
 //! Shared by all groups of a node; each connection has a task of its own. Never decides what a failure means.
 
 use std::collections::HashMap;
@@ -30,11 +30,11 @@ use crate::clock;
 use crate::error::PeerError;
 use crate::limits::Limits;
 use crate::memory::Charge;
-use crate::message::{Reply, Request};
+use crate::message::{Change, Reply, Request};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
 use crate::net::reply::{self, Asked, TEXT_LIMIT, Verb};
 use crate::net::tap::{Hear, Tap};
-use crate::net::target::{group_target, held_target, target};
+use crate::net::target::{change_target, group_target, held_target, target};
 use crate::net::wire;
 use crate::net::wire::family::FamilySetRequest;
 use crate::net::wire::many::PER_ANSWER;
@@ -104,7 +104,9 @@ impl Transport for HttpTransport {
         Box::pin(async move {
             // What is sent is a copy, made before there is a connection for it.
             let _sent = match &what {
-                Request::Set { value, .. } => self.limits.memory.charge_of(value.len() as u64)?,
+                Request::Set { value, .. } | Request::Change { change: Change::Set { value, .. }, .. } => {
+                    self.limits.memory.charge_of(value.len() as u64)?
+                }
                 _ => Charge::default(),
             };
             let Some(call) = Call::new(self.row, what) else { return Ok(Reply::Unsupported) };
@@ -171,7 +173,7 @@ fn can_say(row: &Row, what: &Request) -> bool {
         Request::Get { cached_only, .. } => is_native || !cached_only,
         Request::Set { .. } | Request::Remove { .. } => row.writes(),
         Request::GetMany { .. } => row.gets_many(),
-        Request::Held { .. } | Request::Members => is_native,
+        Request::Change { .. } | Request::Clear { .. } | Request::Held { .. } | Request::Members => is_native,
         Request::Id => true,
     }
 }
@@ -202,6 +204,16 @@ impl Call {
                 Self { body: body.into(), ..Self::entry(row, Verb::Set, Method::PUT, group, &key) }
             }
             Request::Remove { group, key } => Self::entry(row, Verb::Remove, Method::DELETE, group, &key),
+            Request::Change { group, key, change } => {
+                let target = change_target(group.as_str().as_bytes(), key.as_bytes());
+                let body = wire::ChangeRequest::from(change).encode_to_vec().into();
+                Self { target, body, ..Self::entry(row, Verb::Change, Method::POST, group, &key) }
+            }
+            Request::Clear { group } => {
+                let target = group_target(row, group.as_str().as_bytes());
+                let (group, flags, body) = (Some(group), Vec::new(), Bytes::new());
+                Self { verb: Verb::Clear, method: Method::DELETE, target, group, flags, body, slack: SLACK }
+            }
             Request::Held { group, key } => {
                 let target = held_target(group.as_str().as_bytes(), key.as_bytes());
                 Self { target, ..Self::entry(row, Verb::Held, Method::GET, group, &key) }
@@ -237,7 +249,7 @@ impl Call {
         for flag in &self.flags {
             builder = builder.header(*flag, "1");
         }
-        if matches!(self.verb, Verb::Set | Verb::GetMany) {
+        if matches!(self.verb, Verb::Set | Verb::Change | Verb::GetMany) {
             builder = builder.header(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         }
         builder.body(Full::new(self.body.clone())).map_err(|error| {
@@ -388,7 +400,7 @@ impl Pool {
             let frame = frame.map_err(|error| broken(&chain(&error)))?.into_data().unwrap_or_default();
             charge.grow(frame.len() as u64).map_err(|full| match call.verb {
                 // The peer may have done it.
-                Verb::Set | Verb::Remove => broken(&full.to_string()),
+                Verb::Set | Verb::Remove | Verb::Change | Verb::Clear => broken(&full.to_string()),
                 _ => PeerError::Memory(full),
             })?;
             if taken.is_empty() && body.is_end_stream() && frame.len() <= limit {

@@ -45,6 +45,8 @@ pub(super) enum Verb {
     GetMany,
     Set,
     Remove,
+    Change,
+    Clear,
     Id,
     Members,
     Held,
@@ -79,6 +81,7 @@ pub(super) fn encode(row: &Row, about: Subject<'_>, reply: Reply) -> Response<By
         // Of many answers alone, never of one.
         Reply::LeftOut => refusal(row, Outcome::Unsupported, "left out"),
         Reply::Done => status(row.done, Bytes::new()),
+        Reply::Changed(changed) => typed(row, wire::Changed { changed }.encode_to_vec()),
         // Told though it is not the owner, as everybody is, it has dropped what it held: all that was wanted of it.
         Reply::NotOwner if row.customs.tell_all => status(row.done, Bytes::new()),
         Reply::Id(id) => text(StatusCode::OK, &id),
@@ -177,7 +180,8 @@ pub(super) fn decode(
     match (head.status.as_u16(), asked.verb) {
         (200, Verb::Get) => decode_value(row, asked, head, body),
         (200, Verb::GetMany) => decode_many(row, asked, head, body),
-        (_, Verb::Set | Verb::Remove) if head.status == row.done => decode_done(&body),
+        (200, Verb::Change) => decode_changed(row, head, body),
+        (_, Verb::Set | Verb::Remove | Verb::Clear) if head.status == row.done => decode_done(&body),
         (200, Verb::Id) => decode_id(head, &body),
         (200, Verb::Members) => decode_members(row, head, body),
         (200, Verb::Held) => decode_held(row, head, body),
@@ -267,6 +271,11 @@ fn decode_members(row: &Row, head: &response::Parts, body: Bytes) -> Result<Repl
 fn decode_held(row: &Row, head: &response::Parts, body: Bytes) -> Result<Reply, PeerError> {
     check_type(row, head)?;
     Ok(Reply::Held(wire::Held::decode(body).map_err(malformed)?.into_holding()))
+}
+
+fn decode_changed(row: &Row, head: &response::Parts, body: Bytes) -> Result<Reply, PeerError> {
+    check_type(row, head)?;
+    Ok(Reply::Changed(wire::Changed::decode(body).map_err(malformed)?.changed))
 }
 
 fn decode_refusal(

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::dropped_ttl::DroppedTtl;
 use crate::limits::Limits;
 use crate::memory::Charge;
-use crate::message::{Found, Reply, Request};
+use crate::message::{Change, Found, Reply, Request};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
 use crate::net::intake::{Intake, NoRoom, Share};
 use crate::net::listen::{Listener, Serving};
@@ -120,6 +120,16 @@ impl PeerPort {
             Route::Group { row, group } if head.method == Method::POST => {
                 self.get_many(row, &group, body).await
             }
+            Route::Id if head.method == Method::DELETE => self.clear(native, b"id").await,
+            Route::Members if head.method == Method::DELETE => self.clear(native, b"members").await,
+            Route::Group { row, group } if head.method == Method::DELETE => self.clear(row, &group).await,
+            Route::Change { group, key } => {
+                if head.method != Method::POST {
+                    return reply::wrong_method("POST");
+                }
+                let answer = self.change(&group, &key, body).await;
+                reply::encode(native, about(&group, &key), answer)
+            }
             Route::Group { row, .. } => reply::encode(row, about(b"", b""), self.malformed(NO_ENTRY)),
             Route::Held { group, key } => self.held(Call { row: native, group, key }, &head).await,
             Route::Id => self.about_us(native, &head, Request::Id).await,
@@ -162,7 +172,7 @@ impl PeerPort {
 
     async fn about_us(&self, row: &Row, head: &request::Parts, what: Request) -> Response<Bytes> {
         if head.method != Method::GET {
-            return reply::wrong_method("GET, POST");
+            return reply::wrong_method("GET, POST, DELETE");
         }
         reply::encode(row, about(b"", b""), self.ask(what).await)
     }
@@ -193,6 +203,39 @@ impl PeerPort {
         }
         let keys = keys.iter().map(|key| Key::new(key)).collect();
         (self.answer)(Request::GetMany { group, keys, stand_in, cached_only }).await
+    }
+
+    /// All of a group is forgotten.
+    async fn clear(&self, row: &Row, group: &[u8]) -> Response<Bytes> {
+        let answer = match self.group(group) {
+            Some(group) => self.ask(Request::Clear { group }).await,
+            None => Reply::NoGroup,
+        };
+        reply::encode(row, about(group, b""), answer)
+    }
+
+    /// A change of what is held of a key. It may bring a value, so it is read as a set is.
+    async fn change(&self, group: &[u8], key: &[u8], body: Incoming) -> Reply {
+        if let Some(refused) = self.refuse_key(key) {
+            return refused;
+        }
+        let Some(group) = self.group(group) else { return Reply::NoGroup };
+        let Ok(_place) = self.in_flight.try_acquire() else { return self.busy() };
+        let mut held = self.bodies.share();
+        let body = match self.whole(body, &mut held).await {
+            Ok(body) => body,
+            Err(refused) => return refused,
+        };
+        let Some(change) = wire::ChangeRequest::decode(body).ok().and_then(wire::ChangeRequest::into_change)
+        else {
+            return self.malformed("the body is no ChangeRequest");
+        };
+        if let Change::Set { value, .. } = &change
+            && length(value) > self.limits.value.as_u64()
+        {
+            return self.value_too_large(length(value));
+        }
+        (self.answer)(Request::Change { group, key: Key::new(key), change }).await
     }
 
     /// What is held of the key: a question, so GET alone.

@@ -12,6 +12,9 @@ use crate::net::dialect::{Dialect, ROWS, Row};
 /// Where the native row is asked what is held of a key: `~` is outside the alphabet of groups, so none is hidden.
 const HELD: &str = "/_carrot/~held/";
 
+/// Where the native row is told to change what it holds of a key.
+const CHANGE: &str = "/_carrot/~change/";
+
 /// What is wrong with a path that names no entry.
 pub(super) const NO_ENTRY: &str = "bad request: the path is no group/key";
 
@@ -20,10 +23,12 @@ pub(super) const NO_ENTRY: &str = "bad request: the path is no group/key";
 pub(super) enum Route {
     /// A key of a group, by the row whose base path it stands under. Both halves are whatever was sent.
     Entry { row: &'static Row, group: Vec<u8>, key: Vec<u8> },
-    /// `/_carrot/{group}`, of which many keys may be asked by POST. The group is whatever was sent.
+    /// `/_carrot/{group}`, of which many keys may be asked by POST, and all be cleared by DELETE. The group is whatever was sent.
     Group { row: &'static Row, group: Vec<u8> },
     /// `/_carrot/~held/{group}/{key}`. Both halves are whatever was sent.
     Held { group: Vec<u8>, key: Vec<u8> },
+    /// `/_carrot/~change/{group}/{key}`. Both halves are whatever was sent.
+    Change { group: Vec<u8>, key: Vec<u8> },
     /// `/_carrot/id`.
     Id,
     /// `/_carrot/members`.
@@ -44,12 +49,16 @@ pub(super) fn route(target: &[u8], own: Dialect) -> Route {
         b"/_carrot/members" => return Route::Members,
         _ => {}
     }
-    if let Some(rest) = path.strip_prefix(HELD.as_bytes()) {
-        return match entry(Dialect::Native.row(), rest) {
-            Route::Entry { group, key, .. } => Route::Held { group, key },
+    let about = |base: &str, of: fn(Vec<u8>, Vec<u8>) -> Route| {
+        Some(match entry(Dialect::Native.row(), path.strip_prefix(base.as_bytes())?) {
+            Route::Entry { group, key, .. } => of(group, key),
             Route::Group { row, .. } => Route::Malformed { row, why: NO_ENTRY },
             malformed => malformed,
-        };
+        })
+    };
+    let held = about(HELD, |group, key| Route::Held { group, key });
+    if let Some(route) = held.or_else(|| about(CHANGE, |group, key| Route::Change { group, key })) {
+        return route;
     }
     let under = |row: &'static Row| Some((row, path.strip_prefix(row.base.as_bytes())?));
     // The node's own row before those that it shares its base path with.
@@ -83,6 +92,11 @@ pub(super) fn target(row: &Row, group: &[u8], key: &[u8]) -> String {
 /// The target under which a native peer says what it holds of the key.
 pub(super) fn held_target(group: &[u8], key: &[u8]) -> String {
     under(HELD, group, key)
+}
+
+/// The target under which a native peer is told to change what it holds of the key.
+pub(super) fn change_target(group: &[u8], key: &[u8]) -> String {
+    under(CHANGE, group, key)
 }
 
 /// The target under which a peer of this row is asked for many keys of the group.

@@ -1,11 +1,12 @@
 //! The protobuf messages that peers exchange, and what they mean in `message.rs`' words: the native ones here, the
-//! family's in `wire/family.rs`, what those of many keys mean in `wire/many.rs`.
+//! family's in `wire/family.rs`, what those of many keys mean in `wire/many.rs`, and changes in `wire/change.rs`.
 //!
 //! Written with prost's derive, so that building needs no `protoc`; a test holds all of them to docs/peer.proto. A
 //! decoded value is a slice of the body it came in: whoever keeps it copies it. Native times travel as milliseconds from
 //! now, never as clock times.
 
 mod bounds;
+mod change;
 pub(super) mod family;
 pub(super) mod many;
 
@@ -75,6 +76,28 @@ pub(super) struct Answer {
     pub(super) outcome: String,
     #[prost(string, tag = "3")]
     pub(super) why: String,
+}
+
+/// Native: the body of a POST that changes what is held of a key.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ChangeRequest {
+    #[prost(uint64, tag = "1")]
+    what: u64,
+    #[prost(uint64, tag = "2")]
+    only: u64,
+    #[prost(uint64, optional, tag = "3")]
+    ttl_ms: Option<u64>,
+    #[prost(bool, tag = "4")]
+    keep_ttl: bool,
+    #[prost(bytes = "bytes", tag = "5")]
+    value: Bytes,
+}
+
+/// Native: whether it is changed.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Changed {
+    #[prost(bool, tag = "1")]
+    pub(super) changed: bool,
 }
 
 /// Native: the names of the members.
@@ -344,6 +367,20 @@ mod tests {
         check.field("Answer", "outcome", answer(None, "ä", ""), Answer::default());
         check.field("Answer", "why", answer(None, "", "ä"), Answer::default());
 
+        let change = |change: fn(&mut ChangeRequest)| {
+            let mut message = ChangeRequest::default();
+            change(&mut message);
+            message
+        };
+        let default = ChangeRequest::default;
+        check.field("ChangeRequest", "what", change(|m| m.what = u64::MAX), default());
+        check.field("ChangeRequest", "only", change(|m| m.only = u64::MAX), default());
+        let ttl = change(|m| m.ttl_ms = Some(u64::MAX));
+        check.field("ChangeRequest", "ttl_ms", ttl, change(|m| m.ttl_ms = Some(0)));
+        check.field("ChangeRequest", "keep_ttl", change(|m| m.keep_ttl = true), default());
+        check.field("ChangeRequest", "value", change(|m| m.value = bytes()), default());
+        check.field("Changed", "changed", Changed { changed: true }, Changed { changed: false });
+
         let carrot = |value| CarrotResponse { value };
         check.field("CarrotResponse", "value", carrot(bytes()), carrot(Bytes::new()));
 
@@ -461,6 +498,8 @@ mod tests {
             let _ = SetRequest::decode(&*body).map(|set| set.ttl());
             let _ = Members::decode(&*body);
             let _ = Held::decode(&*body).map(Held::into_holding);
+            let _ = ChangeRequest::decode(&*body).map(ChangeRequest::into_change);
+            let _ = Changed::decode(&*body);
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::*;
 use crate::answer::Ask;
@@ -29,6 +30,8 @@ use crate::views::Views;
 
 mod ages;
 mod answers;
+mod changes;
+mod clears;
 mod contract;
 mod counts;
 mod failures;
@@ -60,6 +63,10 @@ enum Health {
     Loses,
     /// It has never heard of a request for many keys, and reads it as one for none.
     KnowsOneKey,
+    /// It has never heard of a change.
+    KnowsNoChange,
+    /// It waits with a clear until it is let, and does all else at once.
+    ClearsLate(Arc<Semaphore>),
     /// Whatever it is asked, it says this.
     Says(Reply),
 }
@@ -99,13 +106,23 @@ impl Wires {
             (_, Health::KnowsOneKey) if matches!(what, Request::GetMany { .. }) => {
                 Ok(Reply::BadRequest("the path is no group/key".into()))
             }
-            (Some(node), Health::Up | Health::KnowsOneKey) => Ok(copied(node.answer(what).await)),
+            (_, Health::KnowsNoChange) if matches!(what, Request::Change { .. }) => Ok(Reply::Unsupported),
+            (Some(node), Health::Up | Health::KnowsOneKey | Health::KnowsNoChange) => {
+                Ok(copied(node.answer(what).await))
+            }
             (Some(node), Health::Loses) => {
                 node.answer(what).await;
                 Err(PeerError::Broken("the reply was lost".into()))
             }
+            (Some(node), Health::ClearsLate(gate)) => {
+                if matches!(what, Request::Clear { .. }) {
+                    gate.acquire().await.unwrap().forget();
+                }
+                Ok(copied(node.answer(what).await))
+            }
             (Some(node), Health::Toils) if matches!(what, Request::Id) => Ok(node.answer(what).await),
-            (_, Health::Hangs | Health::Toils) | (None, Health::Loses | Health::KnowsOneKey) => {
+            (_, Health::Hangs | Health::Toils)
+            | (None, Health::Loses | Health::KnowsOneKey | Health::KnowsNoChange | Health::ClearsLate(_)) => {
                 std::future::pending().await
             }
         }

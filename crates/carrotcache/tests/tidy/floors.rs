@@ -60,7 +60,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             ],
             &["flight", "load", "loader", "peers", "store", "views"],
             &["fetch", "fetch_many", "group", "inventory", "many", "whereabouts"],
-            &["write"],
+            &["change", "clear", "write"],
             &["node", "typed"],
             &[
                 "net",
@@ -74,6 +74,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "net::target",
                 "net::wire",
                 "net::wire::bounds",
+                "net::wire::change",
                 "net::wire::family",
                 "net::wire::many",
                 "open",

@@ -13,6 +13,7 @@ use crate::net::wire::family;
 use crate::units::ByteSize;
 
 mod bodies;
+mod changes;
 mod many;
 mod newer;
 
@@ -148,8 +149,8 @@ async fn a_path_takes_its_methods_and_lists_them_to_any_other() {
         ("DELETE", "/carrotCache/scores/Tom", "GET"),
         ("DELETE", "/_groupcache/scores/Tom", "GET"),
         ("POST", "/_groupcache/scores/_remove-keys/", "GET"),
-        ("DELETE", "/_carrot/id", "GET, POST"),
-        ("PUT", "/_carrot/members", "GET, POST"),
+        ("PUT", "/_carrot/id", "GET, POST, DELETE"),
+        ("PUT", "/_carrot/members", "GET, POST, DELETE"),
         ("PUT", "/_carrot/~held/scores/Tom", "GET"),
     ] {
         let mut client = Raw::connect(port.address()).await;

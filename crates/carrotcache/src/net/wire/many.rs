@@ -72,6 +72,7 @@ impl From<Reply> for Answer {
             Reply::Unsupported
             | Reply::Many(_)
             | Reply::Done
+            | Reply::Changed(_)
             | Reply::Id(_)
             | Reply::Members(_)
             | Reply::Held(_) => no(Outcome::Unsupported),

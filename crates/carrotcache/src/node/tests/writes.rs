@@ -8,13 +8,13 @@ use crate::error::WriteError;
 use crate::units::ByteSize;
 
 /// An origin whose loads wait at a gate, with the number of each call as its value.
-struct Gated {
-    origin: Arc<Origin>,
+pub(super) struct Gated {
+    pub(super) origin: Arc<Origin>,
     gate: Arc<Semaphore>,
 }
 
 impl Gated {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let gate = Arc::new(Semaphore::new(0));
         let held = gate.clone();
         let origin = Origin::new(move |_, call| {
@@ -28,13 +28,13 @@ impl Gated {
     }
 
     /// Lets this many loads end.
-    fn open(&self, loads: usize) {
+    pub(super) fn open(&self, loads: usize) {
         self.gate.add_permits(loads);
     }
 }
 
 /// Two nodes that mirror all they fetch, and a key that the second owns.
-fn two(origin: &Arc<Origin>) -> (Town, Vec<Group>, String) {
+pub(super) fn two(origin: &Arc<Origin>) -> (Town, Vec<Group>, String) {
     let town = Town::of(&["a", "b"]);
     let groups = town.open(&with_hot(Hot::Always), origin);
     let key = key(&groups[0], &["b", "a"]);
@@ -42,14 +42,14 @@ fn two(origin: &Arc<Origin>) -> (Town, Vec<Group>, String) {
 }
 
 /// A get that is under way, as far as it gets by itself.
-async fn getting(group: &Group, key: &str) -> JoinHandle<Result<Value, GetError>> {
+pub(super) async fn getting(group: &Group, key: &str) -> JoinHandle<Result<Value, GetError>> {
     let (group, key) = (group.clone(), key.to_owned());
     let get = tokio::spawn(async move { group.get(key).await });
     settle().await;
     get
 }
 
-async fn source(group: &Group, key: &str) -> Source {
+pub(super) async fn source(group: &Group, key: &str) -> Source {
     group.answer(key, Ask::default()).await.unwrap().source
 }
 
@@ -198,7 +198,7 @@ async fn a_write_that_the_owner_did_not_confirm_says_so_and_drops_the_own_copy()
 #[tokio::test(start_paused = true)]
 async fn a_write_that_the_owner_refuses_is_told_so() {
     let refusals = [
-        (Reply::Unsupported, "owner b speaks a dialect without set and remove"),
+        (Reply::Unsupported, "member b knows no such write, by its dialect or its version"),
         (Reply::NoGroup, "owner b refused: no such group"),
         (Reply::Busy("in flight".into()), "owner b refused: busy: in flight"),
         (Reply::TooLarge("a lot".into()), "owner b refused: too large: a lot"),
