@@ -8,6 +8,7 @@
 //! Shared by all groups of a node. Never dials, and never asks twice.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -496,15 +497,14 @@ fn part(link: &Link, parts: &mut HashMap<u64, Part>, frame: Frame<'_>) -> Result
         parts.remove(&id);
         return Ok(Some(Whole { id, kind, body: Ok(Bytes::new()) }));
     }
-    if !parts.contains_key(&id) {
-        if !link.lock().calls.contains_key(&id) {
-            return Err(End::Cut(Cut::Unasked));
+    let part = match parts.entry(id) {
+        Entry::Occupied(part) if part.get().kind == kind => part.into_mut(),
+        Entry::Occupied(_) => return Err(End::Cut(Cut::Malformed)),
+        Entry::Vacant(_) if !link.lock().calls.contains_key(&id) => return Err(End::Cut(Cut::Unasked)),
+        Entry::Vacant(place) => {
+            let (charge, body) = (link.limits.memory.charge(), BytesMut::new());
+            place.insert(Part { kind, body, charge, refused: None })
         }
-        let (charge, body) = (link.limits.memory.charge(), BytesMut::new());
-        parts.insert(id, Part { kind, body, charge, refused: None });
-    }
-    let Some(part) = parts.get_mut(&id).filter(|part| part.kind == kind) else {
-        return Err(End::Cut(Cut::Malformed));
     };
     part.take(link, body);
     let whole = (!more).then(|| parts.remove(&id)).flatten();

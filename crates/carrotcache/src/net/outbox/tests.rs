@@ -30,8 +30,11 @@ fn gotten(group: &str) -> Gotten {
     Gotten { group: GroupName::new(group).unwrap(), stand_in: false, cached_only: false }
 }
 
-/// All that waits, batch by batch: the frames of each as id, kind, more and body.
-fn batches(outbox: &mut Outbox) -> Vec<Vec<(u64, Kind, bool, Vec<u8>)>> {
+/// A frame: id, kind, more and body.
+type Seen = (u64, Kind, bool, Vec<u8>);
+
+/// All that waits, batch by batch.
+fn batches(outbox: &mut Outbox) -> Vec<Vec<Seen>> {
     let mut batches = Vec::new();
     let mut batch = Batch::default();
     while !outbox.is_empty() {
@@ -48,7 +51,7 @@ fn batches(outbox: &mut Outbox) -> Vec<Vec<(u64, Kind, bool, Vec<u8>)>> {
 }
 
 /// The messages of all frames, whole, by id.
-fn messages(batches: Vec<Vec<(u64, Kind, bool, Vec<u8>)>>) -> BTreeMap<u64, Vec<u8>> {
+fn messages(batches: Vec<Vec<Seen>>) -> BTreeMap<u64, Vec<u8>> {
     let mut messages: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
     for (id, _, _, body) in batches.into_iter().flatten() {
         messages.entry(id).or_default().extend(body);
