@@ -178,6 +178,6 @@ pub use crate::message::{ExpireIf, Holding, Life, SetIf};
 pub use crate::whereabouts::{AtMember, Whereabouts};
 
 pub use crate::stats::{
-    Counts, EvictionCause, FetchOutcome, GroupSnapshot, Histogram, HistogramSnapshot, HitSource, LoadOutcome,
-    Refusal, Region, Stats,
+    Counts, Cut, EvictionCause, FetchOutcome, GroupSnapshot, Histogram, HistogramSnapshot, HitSource,
+    LoadOutcome, Refusal, Region, Stats,
 };

@@ -33,6 +33,8 @@ pub(super) enum Route {
     Id,
     /// `/_carrot/members`.
     Members,
+    /// `/_carrot/frames`.
+    Frames,
     /// A base path and nothing behind it, where a peer of the family is asked whether it lives.
     Base { row: &'static Row },
     /// Under a base path, but not to be read.
@@ -47,6 +49,7 @@ pub(super) fn route(target: &[u8], own: Dialect) -> Route {
     match path {
         b"/_carrot/id" => return Route::Id,
         b"/_carrot/members" => return Route::Members,
+        b"/_carrot/frames" => return Route::Frames,
         _ => {}
     }
     let about = |base: &str, of: fn(Vec<u8>, Vec<u8>) -> Route| {

@@ -3,8 +3,10 @@
 //! A number that is not known makes the whole message none: what it depends on must not be passed over.
 //! Pure.
 
+use bytes::Bytes;
+
 use crate::message::{Change, ExpireIf, Life, SetIf};
-use crate::net::wire::{ChangeRequest, floor_ms, span};
+use crate::net::wire::{ChangeKey, ChangeRequest, floor_ms, span};
 
 const SET: u64 = 1;
 const EXPIRE: u64 = 2;
@@ -46,6 +48,17 @@ impl From<Life> for ChangeRequest {
 }
 
 impl ChangeRequest {
+    /// The same with this value.
+    pub(in crate::net) fn with(self, value: Bytes) -> Self {
+        Self { value, ..self }
+    }
+
+    /// The same without its value, and that.
+    pub(in crate::net) fn without_value(self) -> (Self, Bytes) {
+        let Self { value, .. } = self;
+        (Self { value: Bytes::new(), ..self }, value)
+    }
+
     /// The change; `None` where one of the numbers is not known.
     pub(in crate::net) fn into_change(self) -> Option<Change> {
         let life = match (self.keep_ttl, self.ttl_ms) {
@@ -63,6 +76,11 @@ impl ChangeRequest {
     }
 }
 
+impl ChangeKey {
+    /// The number of `value`.
+    pub(in crate::net) const VALUE: u32 = 4;
+}
+
 fn number<T: PartialEq>(all: &[T], one: &T) -> u64 {
     // Each is in its list, as the test below says.
     all.iter().position(|other| other == one).unwrap_or_default() as u64
@@ -72,7 +90,6 @@ fn number<T: PartialEq>(all: &[T], one: &T) -> u64 {
 mod tests {
     use std::time::Duration;
 
-    use bytes::Bytes;
     use prost::Message;
 
     use super::*;
