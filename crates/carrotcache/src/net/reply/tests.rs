@@ -237,6 +237,8 @@ fn the_native_row_loses_nothing_on_the_way() {
         Reply::Members(Vec::new()),
         Reply::Held(None),
         Reply::Held(Some(held())),
+        Reply::Changed(true),
+        Reply::Changed(false),
     ]);
     for reply in replies {
         let verb = match reply {
@@ -244,6 +246,7 @@ fn the_native_row_loses_nothing_on_the_way() {
             Reply::Id(_) => Verb::Id,
             Reply::Members(_) => Verb::Members,
             Reply::Held(_) => Verb::Held,
+            Reply::Changed(_) => Verb::Change,
             _ => Verb::Get,
         };
         let back = read(Dialect::Native, verb, encode(Dialect::Native.row(), TOM, reply.clone())).unwrap();

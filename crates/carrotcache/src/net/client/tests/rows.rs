@@ -183,14 +183,18 @@ async fn what_a_row_cannot_say_is_never_sent() {
     let member = member(nobody.local_addr().unwrap());
     let cached_only =
         || Request::Get { group: group(), key: Key::from("Tom"), stand_in: false, cached_only: true };
+    let change = || Request::Change { group: group(), key: Key::from("Tom"), change: Change::Remove };
+    let clear = || Request::Clear { group: group() };
     let held = || Request::Held { group: group(), key: Key::from("Tom") };
     for &dialect in Dialect::ALL {
         let unsayable = match dialect {
             Dialect::Native => Vec::new(),
             Dialect::Carrot | Dialect::Golang => {
-                vec![set("630"), remove(b"Tom"), cached_only(), held(), Request::Members]
+                vec![set("630"), remove(b"Tom"), change(), clear(), cached_only(), held(), Request::Members]
             }
-            Dialect::Mailgun | Dialect::GroupcacheGo => vec![cached_only(), held(), Request::Members],
+            Dialect::Mailgun | Dialect::GroupcacheGo => {
+                vec![change(), clear(), cached_only(), held(), Request::Members]
+            }
         };
         let transport = HttpTransport::new(dialect, limits());
         for what in unsayable {
