@@ -1,7 +1,12 @@
 //! CLIENT: what a connection says of itself, and who else is there.
 
+use std::net::SocketAddr;
+
+use crate::resp::clients::Client;
 use crate::resp::front::Front;
 use crate::resp::greet::plain;
+use crate::resp::help;
+use crate::resp::integer::integer;
 use crate::resp::refused;
 use crate::resp::reply::Reply;
 use crate::resp::request::Words;
@@ -9,9 +14,15 @@ use crate::resp::session::Session;
 
 type Run = fn(&Session, &Front, Words<'_>) -> Reply;
 
-/// `CLIENT ID | SETNAME name | GETNAME | SETINFO attribute value | INFO | LIST | NO-EVICT on | NO-TOUCH on`
+/// `CLIENT ID | SETNAME name | GETNAME | SETINFO attribute value | INFO | LIST | KILL … | NO-EVICT on | NO-TOUCH on | HELP`
 pub fn client(session: &mut Session, front: &Front, words: Words<'_>) -> Reply {
+    if let Some(help) = help::asked(words, "client", help::CLIENT) {
+        return help;
+    }
     let sub = words.get(1).to_ascii_lowercase();
+    if sub == b"kill" {
+        return kill(session, front, words);
+    }
     let (wants, run): (usize, Run) = match &sub[..] {
         b"id" => (2, |session, _, _| Reply::Number(i64::try_from(session.client().id).unwrap_or(i64::MAX))),
         b"setname" => (3, |session, _, words| set_name(session, words)),
@@ -33,6 +44,99 @@ pub fn client(session: &mut Session, front: &Front, words: Words<'_>) -> Reply {
         return refused::arity(&format!("client|{}", String::from_utf8_lossy(&sub)));
     }
     run(session, front, words)
+}
+
+/// `CLIENT KILL ip:port`, which may be one's own, or `CLIENT KILL option value …`, which counts.
+fn kill(session: &mut Session, front: &Front, words: Words<'_>) -> Reply {
+    let (doomed, is_old) = match words.len() {
+        0..3 => return refused::arity("client|kill"),
+        3 => (Ok(Doomed { address: Some(text(words.get(2))), skips_me: false, ..Doomed::default() }), true),
+        _ => (Doomed::of(words), false),
+    };
+    let doomed = match doomed {
+        Ok(doomed) => doomed,
+        Err(refusal) => return refusal,
+    };
+    let me = session.client().id;
+    let is_me = doomed.is(session.client()) && !doomed.skips_me;
+    // One's own connection ends when this is answered.
+    let others = front.clients.kill(|client| client.id != me && doomed.is(client));
+    session.is_ending |= is_me;
+    match others + usize::from(is_me) {
+        0 if is_old => Reply::error("ERR No such client"),
+        _ if is_old => Reply::OK,
+        killed => Reply::Number(i64::try_from(killed).unwrap_or(i64::MAX)),
+    }
+}
+
+/// Whose connections are to end: all of it has to be so.
+struct Doomed {
+    id: Option<u64>,
+    address: Option<String>,
+    local: Option<String>,
+    /// Of a kind that there is here.
+    is_normal: bool,
+    skips_me: bool,
+}
+
+impl Default for Doomed {
+    fn default() -> Self {
+        Self { id: None, address: None, local: None, is_normal: true, skips_me: true }
+    }
+}
+
+impl Doomed {
+    /// Of `CLIENT KILL option value …`
+    fn of(words: Words<'_>) -> Result<Self, Reply> {
+        let mut doomed = Self::default();
+        let mut rest = words.from(2);
+        while let Some(option) = rest.next() {
+            let value = rest.next().ok_or_else(refused::syntax)?;
+            match &option.to_ascii_lowercase()[..] {
+                b"id" => {
+                    let id = integer(value).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
+                    let bad = || Reply::error("ERR client-id should be greater than 0");
+                    doomed.id = Some(id.ok_or_else(bad)?);
+                }
+                b"addr" => doomed.address = Some(text(value)),
+                b"laddr" => doomed.local = Some(text(value)),
+                b"type" => {
+                    doomed.is_normal = match &value.to_ascii_lowercase()[..] {
+                        b"normal" => true,
+                        b"master" | b"replica" | b"slave" | b"pubsub" => false,
+                        _ => return Err(refused::unknown_named("Unknown client type", value)),
+                    }
+                }
+                // The one that there is.
+                b"user" if value == b"default" => {}
+                b"user" => return Err(refused::unknown_named("No such user", value)),
+                b"skipme" => {
+                    doomed.skips_me = match &value.to_ascii_lowercase()[..] {
+                        b"yes" => true,
+                        b"no" => false,
+                        _ => return Err(refused::syntax()),
+                    }
+                }
+                _ => return Err(refused::syntax()),
+            }
+        }
+        Ok(doomed)
+    }
+
+    fn is(&self, client: &Client) -> bool {
+        let fits = |wanted: &Option<String>, address: SocketAddr| {
+            wanted.as_ref().is_none_or(|wanted| *wanted == address.to_string())
+        };
+        self.is_normal
+            && self.id.is_none_or(|id| id == client.id)
+            && fits(&self.address, client.address)
+            && fits(&self.local, client.local)
+    }
+}
+
+/// An address as it was sent; what is none is that of nobody.
+fn text(word: &[u8]) -> String {
+    String::from_utf8_lossy(&word[..word.len().min(128)]).into_owned()
 }
 
 fn set_name(session: &Session, words: Words<'_>) -> Reply {

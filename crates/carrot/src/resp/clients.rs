@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use crate::resp::reply::Version;
 
 /// All clients of one front.
@@ -28,9 +30,11 @@ pub struct Client {
     /// From where it connected.
     pub address: SocketAddr,
     /// Where to.
-    local: SocketAddr,
+    pub local: SocketAddr,
     since: Instant,
     said: Mutex<Said>,
+    /// Somebody wants it gone.
+    killed: Notify,
 }
 
 /// What a client has said of itself.
@@ -59,7 +63,14 @@ impl Clients {
     /// A client has come.
     pub fn enter(self: &Arc<Self>, address: SocketAddr, local: SocketAddr) -> Seat {
         let id = self.entered.fetch_add(1, Relaxed) + 1;
-        let client = Client { id, address, local, since: Instant::now(), said: Mutex::default() };
+        let client = Client {
+            id,
+            address,
+            local,
+            since: Instant::now(),
+            said: Mutex::default(),
+            killed: Notify::new(),
+        };
         let client = Arc::new(client);
         locked(&self.open).insert(id, client.clone());
         Seat { clients: self.clone(), client }
@@ -75,6 +86,14 @@ impl Clients {
         self.entered.load(Relaxed)
     }
 
+    /// Has those end that `goes` is true of; how many they are. Each is asked about outside all locks.
+    pub fn kill(&self, goes: impl Fn(&Client) -> bool) -> usize {
+        let open: Vec<Arc<Client>> = locked(&self.open).values().cloned().collect();
+        let gone = open.iter().filter(|client| goes(client));
+        // A permit is kept for one that does not wait for it at this moment.
+        gone.inspect(|client| client.killed.notify_one()).count()
+    }
+
     /// A line for each, the oldest first.
     pub fn lines(&self) -> String {
         let open: Vec<Arc<Client>> = locked(&self.open).values().cloned().collect();
@@ -84,7 +103,7 @@ impl Clients {
 
 impl Seat {
     /// Whose it is.
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &Arc<Client> {
         &self.client
     }
 }
@@ -99,6 +118,11 @@ impl Client {
     /// What it has said of itself.
     pub fn said(&self) -> Said {
         locked(&self.said).clone()
+    }
+
+    /// Waits until somebody wants it gone.
+    pub async fn killed(&self) {
+        self.killed.notified().await;
     }
 
     /// It says something of itself.
@@ -147,6 +171,7 @@ mod tests {
             "{lines}"
         );
         assert!(lines.lines().nth(1).unwrap().starts_with("id=2 "), "{lines}");
+        assert_eq!(clients.kill(|client| client.id == 2), 1);
         drop(first);
         assert_eq!((clients.len(), clients.lines().lines().count()), (1, 1));
         assert_eq!(clients.enter(address, address).client().id, 3);

@@ -77,14 +77,24 @@ pub async fn serve(
         idle_since: now,
         begun: None,
     };
-    let mut stopped = pin!(stopped);
+    let client = connection.session.client().clone();
+    let (mut stopped, mut killed) = (pin!(stopped), pin!(client.killed()));
     let mut alarm = pin!(sleep_until(connection.deadline().into()));
     loop {
-        let ended = connection.read(stopped.as_mut(), alarm.as_mut()).await;
+        let ended = tokio::select! {
+            biased;
+            ended = connection.read(stopped.as_mut(), alarm.as_mut()) => ended,
+            () = killed.as_mut() => Err(End::Gone),
+        };
         if let Err(end) = ended {
             return end;
         }
-        let ended = connection.answer().await;
+        let ended = tokio::select! {
+            biased;
+            ended = connection.answer() => ended,
+            // Whatever it waits for, a load or its client.
+            () = killed.as_mut() => Err(End::Gone),
+        };
         front.counts.errors.fetch_add(connection.out.take_errors(), Relaxed);
         if let Err(end) = ended {
             return end;

@@ -1,14 +1,18 @@
 //! COMMAND: the table of commands, as clients read it.
 
 use crate::resp::command::Command;
+use crate::resp::help;
 use crate::resp::refused;
 use crate::resp::reply::Reply;
 use crate::resp::request::Words;
 
-/// `COMMAND [COUNT | INFO name … | DOCS name … | LIST]`
+/// `COMMAND [COUNT | INFO name … | DOCS name … | LIST | HELP]`
 pub fn command(table: &'static [Command], words: Words<'_>) -> Reply {
     if words.len() == 1 {
         return Reply::List(table.iter().map(described).collect());
+    }
+    if let Some(help) = help::asked(words, "command", help::COMMAND) {
+        return help;
     }
     let sub = words.get(1).to_ascii_lowercase();
     match (&sub[..], words.len()) {

@@ -50,6 +50,28 @@ impl Said {
     }
 }
 
+impl Said {
+    /// How long from now; zero where that has passed. For what is stored already: no time, or less, ends it.
+    ///
+    /// # Errors
+    /// The reply of `command`, where the number is none, or so large that no clock comes there.
+    pub fn left(self, number: &[u8], command: &str) -> Result<Duration, Reply> {
+        let number = integer(number).ok_or_else(refused::not_a_number)?;
+        let scale = match self {
+            Self::Seconds | Self::AtSecond => 1000,
+            Self::Millis | Self::AtMilli => 1,
+        };
+        let now = i64::try_from(now_ms()).unwrap_or(i64::MAX);
+        let base = match self {
+            Self::Seconds | Self::Millis => now,
+            Self::AtSecond | Self::AtMilli => 0,
+        };
+        let end = number.checked_mul(scale).and_then(|millis| millis.checked_add(base));
+        let left = end.ok_or_else(|| refused::bad_expiry(command))?.saturating_sub(now);
+        Ok(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+    }
+}
+
 /// Milliseconds since 1970.
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -88,6 +110,36 @@ mod tests {
         assert_eq!(ttl(Said::Millis, "9223372036854775807"), Err(refused::bad_expiry("set")));
         for number in ["", "x", "1.5", "99999999999999999999"] {
             assert_eq!(ttl(Said::AtSecond, number), Err(refused::not_a_number()), "{number}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_can_be_given_a_time_that_has_passed() {
+        let left = |said: Said, number: &str| said.left(number.as_bytes(), "expire");
+        assert_eq!(left(Said::Seconds, "10"), Ok(Duration::from_secs(10)));
+        assert_eq!(left(Said::Millis, "10"), Ok(Duration::from_millis(10)));
+        for (said, number) in [
+            (Said::Seconds, "0"),
+            (Said::Seconds, "-1"),
+            (Said::Millis, "-9223372036854775808"),
+            (Said::AtSecond, "1"),
+            (Said::AtMilli, "-5"),
+        ] {
+            assert_eq!(left(said, number), Ok(Duration::ZERO), "{said:?} {number}");
+        }
+        let later = left(Said::AtMilli, &(now_ms() + 60_000).to_string()).unwrap();
+        assert!(later <= Duration::from_secs(60) && later > Duration::ZERO, "{later:?}");
+        for (said, number) in [
+            (Said::Seconds, "9223372036854776"),
+            (Said::Seconds, "-9223372036854776"),
+            (Said::Millis, "9223372036854775807"),
+            (Said::AtSecond, "9223372036854775807"),
+        ] {
+            assert_eq!(left(said, number), Err(refused::bad_expiry("expire")), "{said:?} {number}");
+        }
+        assert!(left(Said::AtMilli, "9223372036854775807").is_ok());
+        for number in ["", "x", "1.5", "99999999999999999999"] {
+            assert_eq!(left(Said::Seconds, number), Err(refused::not_a_number()), "{number}");
         }
     }
 

@@ -10,6 +10,7 @@ use carrotcache::{EvictionCause, GroupSnapshot};
 use crate::resp::front::Front;
 use crate::resp::glob;
 use crate::resp::greet::REDIS_VERSION;
+use crate::resp::help;
 use crate::resp::integer::integer;
 use crate::resp::refused;
 use crate::resp::reply::Reply;
@@ -154,8 +155,11 @@ fn keyspace(front: &Front, lines: &mut Lines) {
     }
 }
 
-/// `CONFIG GET pattern …`
+/// `CONFIG GET pattern … | HELP`
 pub fn config(_: &mut Session, front: &Front, words: Words<'_>) -> Reply {
+    if let Some(help) = help::asked(words, "config", help::CONFIG) {
+        return help;
+    }
     if !words.get(1).eq_ignore_ascii_case(b"get") {
         return refused::unknown_sub("config", words.get(1));
     }
@@ -183,8 +187,11 @@ pub fn config(_: &mut Session, front: &Front, words: Words<'_>) -> Reply {
     Reply::Map(given.map(|(name, value)| (name, Reply::text(value))).collect())
 }
 
-/// `SLOWLOG GET [count] | LEN | RESET`
+/// `SLOWLOG GET [count] | LEN | RESET | HELP`
 pub fn slowlog(_: &mut Session, front: &Front, words: Words<'_>) -> Reply {
+    if let Some(help) = help::asked(words, "slowlog", help::SLOWLOG) {
+        return help;
+    }
     let sub = words.get(1).to_ascii_lowercase();
     match (&sub[..], words.len()) {
         (b"get", 2) => front.slowlog.latest(10),

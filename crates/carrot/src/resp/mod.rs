@@ -9,8 +9,9 @@
 //! dispatch                              one request: may it run, is it queued, who runs it
 //! commands                              the table: name, arity, who runs it
 //! reads writes residents walk           GET and its kin · SET, DEL · what memory holds · SCAN
+//! ends  flush                           EXPIRE and its kin · FLUSHALL
 //! greet client describe info            HELLO, AUTH · CLIENT · COMMAND · INFO, CONFIG, SLOWLOG
-//! command  keyspace  expiry             an entry of the table · `group:key` · times to live
+//! command  keyspace  expiry  help       an entry of the table · `group:key` · times to live · HELP
 //! session  front                        what a connection is · what all share
 //! request  reply  refused  clients  slowlog  glob  integer  window
 //! ```
@@ -23,10 +24,13 @@ mod connection;
 mod describe;
 mod dispatch;
 mod end;
+mod ends;
 mod expiry;
+mod flush;
 mod front;
 mod glob;
 mod greet;
+mod help;
 mod info;
 mod integer;
 mod keyspace;

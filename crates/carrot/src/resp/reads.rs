@@ -45,9 +45,11 @@ pub async fn waited(front: Arc<Front>, key: Bytes, told: fn(Option<Value>) -> Re
     value(&front.keyspace, &key).await.map_or_else(|refusal| refusal, told)
 }
 
+/// The value of a key, from wherever it comes; `None`: there is none.
+///
 /// # Errors
-/// The reply where there is none but that there is none.
-async fn value(keyspace: &Keyspace, key: &[u8]) -> Result<Option<Value>, Reply> {
+/// The reply where that is not known.
+pub async fn value(keyspace: &Keyspace, key: &[u8]) -> Result<Option<Value>, Reply> {
     let (group, key) = keyspace.find(key)?;
     match group.get(key).await {
         Ok(value) => Ok(Some(value)),

@@ -25,6 +25,16 @@ pub fn bad_expiry(command: &str) -> Reply {
     Reply::error(format!("ERR invalid expire time in '{command}' command"))
 }
 
+/// An option that a command of the EXPIRE family does not have.
+pub fn unsupported_option(option: &[u8]) -> Reply {
+    Reply::error(format!("ERR Unsupported option {}", shown(option, SHOWN)))
+}
+
+/// Somebody of that name whom nobody knows.
+pub fn unknown_named(what: &str, name: &[u8]) -> Reply {
+    Reply::error(format!("ERR {what} '{}'", shown(name, SHOWN)))
+}
+
 /// Too few words, or too many; `command` is its full name.
 pub fn arity(command: &str) -> Reply {
     Reply::error(format!("ERR wrong number of arguments for '{command}' command"))
@@ -80,6 +90,7 @@ pub fn of_write(error: &WriteError) -> Reply {
         WriteError::Unconfirmed { .. } | WriteError::Refused { .. } => {
             Reply::error(format!("UNCONFIRMED {}", with_causes(error)))
         }
+        WriteError::Unsupported { .. } => Reply::error(format!("UNKNOWN {}", with_causes(error))),
         _ => Reply::error(format!("ERR {}", with_causes(error))),
     }
 }

@@ -33,6 +33,8 @@ impl Version {
 pub enum Reply {
     /// `+OK` and the like: a short word of ours.
     Word(&'static str),
+    /// As a word, of our own making.
+    Line(String),
     /// An error, its code in front. What would break the line is written as a blank.
     Error(Cow<'static, str>),
     /// A number.
@@ -84,6 +86,7 @@ impl Reply {
     pub fn write(&self, version: Version, into: &mut Vec<u8>) {
         match self {
             Self::Word(word) => line(into, b'+', word.as_bytes()),
+            Self::Line(text) => line(into, b'+', text.as_bytes()),
             Self::Error(text) => line(into, b'-', text.as_bytes()),
             Self::Number(number) => {
                 into.push(b':');

@@ -7,6 +7,7 @@ use carrotcache::{Ask, BoxFuture, GetError, Holding};
 
 use crate::resp::expiry::{millis, now_ms};
 use crate::resp::front::Front;
+use crate::resp::help;
 use crate::resp::integer::integer;
 use crate::resp::refused;
 use crate::resp::reply::Reply;
@@ -110,6 +111,9 @@ fn moment(ttl: Duration) -> i64 {
 /// `OBJECT FREQ key`: how often it was used of late, in the engine's small numbers.
 pub fn object(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
     let words = request.words();
+    if let Some(help) = help::asked(words, "object", help::OBJECT) {
+        return Box::pin(async { help });
+    }
     if !words.get(1).eq_ignore_ascii_case(b"freq") {
         let refusal = refused::unknown_sub("object", words.get(1));
         return Box::pin(async { refusal });
@@ -123,6 +127,9 @@ pub fn object(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> 
 /// `MEMORY USAGE key [SAMPLES n]`: what its entry is charged.
 pub fn memory(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
     let words = request.words();
+    if let Some(help) = help::asked(words, "memory", help::MEMORY) {
+        return Box::pin(async { help });
+    }
     if !words.get(1).eq_ignore_ascii_case(b"usage") {
         let refusal = refused::unknown_sub("memory", words.get(1));
         return Box::pin(async { refusal });

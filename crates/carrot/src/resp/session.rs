@@ -3,6 +3,8 @@
 //! Lives in the connection's task alone.
 
 use crate::auth::Tries;
+use std::sync::Arc;
+
 use crate::resp::clients::{Client, Seat};
 use crate::resp::reply::Version;
 use crate::resp::request::Request;
@@ -51,7 +53,7 @@ impl Session {
     }
 
     /// The client.
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &Arc<Client> {
         self.seat.client()
     }
 

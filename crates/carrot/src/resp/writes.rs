@@ -1,14 +1,14 @@
 //! SET and its kin, and DEL: what is put into the cache and taken out, at the key's owner. The origin is not told.
 //!
-//! Conditions (NX, XX, KEEPTTL) ask the owner's memory first and then write: two clients at once may both be told that
-//! they came first. A cache is no lock.
+//! Conditions (NX, XX, KEEPTTL) are the owner's to look at, at one moment with the write. What GET and GETDEL give is
+//! looked at before.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use carrotcache::{Ask, BoxFuture, Group, Loaded};
+use carrotcache::{Ask, BoxFuture, Life, Loaded, SetIf};
 
 use crate::resp::expiry::Said;
 use crate::resp::front::Front;
@@ -17,36 +17,16 @@ use crate::resp::reply::Reply;
 use crate::resp::request::{Request, Words};
 use crate::resp::window::in_order;
 
-/// How long a value that is set may be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ttl {
-    /// As the group says.
-    Groups,
-    /// As what is there already.
-    Kept,
-    /// For so long; not at all where that is nothing.
-    Of(Duration),
-}
-
-/// Whether a value is set at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Only {
-    /// If there is none.
-    New,
-    /// If there is one.
-    Old,
-}
-
 /// What follows `SET key value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Options {
-    only: Option<Only>,
-    ttl: Ttl,
+    only: SetIf,
+    life: Life,
     /// The reply is the value that was there.
     gives_old: bool,
 }
 
-const PLAIN: Options = Options { only: None, ttl: Ttl::Groups, gives_old: false };
+const PLAIN: Options = Options { only: SetIf::Always, life: Life::OfGroup, gives_old: false };
 
 impl Options {
     fn of(words: Words<'_>) -> Result<Self, Reply> {
@@ -54,18 +34,18 @@ impl Options {
         let mut rest = words.from(3);
         while let Some(word) = rest.next() {
             let is = |option: &str| word.eq_ignore_ascii_case(option.as_bytes());
-            if is("nx") && options.only != Some(Only::Old) {
-                options.only = Some(Only::New);
-            } else if is("xx") && options.only != Some(Only::New) {
-                options.only = Some(Only::Old);
+            if is("nx") && options.only != SetIf::Present {
+                options.only = SetIf::Absent;
+            } else if is("xx") && options.only != SetIf::Absent {
+                options.only = SetIf::Present;
             } else if is("get") {
                 options.gives_old = true;
-            } else if options.ttl != Ttl::Groups {
+            } else if options.life != Life::OfGroup {
                 return Err(refused::syntax());
             } else if is("keepttl") {
-                options.ttl = Ttl::Kept;
+                options.life = Life::Kept;
             } else if let (Some(said), Some(number)) = (Said::of(word), rest.next()) {
-                options.ttl = Ttl::Of(said.ttl(number, "set")?);
+                options.life = Life::Of(said.ttl(number, "set")?);
             } else {
                 return Err(refused::syntax());
             }
@@ -126,7 +106,7 @@ fn with_ttl(
             Ok(ttl) => ttl,
             Err(refusal) => return refusal,
         };
-        let options = Options { ttl: Ttl::Of(ttl), ..PLAIN };
+        let options = Options { life: Life::Of(ttl), ..PLAIN };
         let done = put(&front, request.words().get(1), request.bytes(3), options).await;
         either(done.map(|_| Reply::OK))
     })
@@ -135,7 +115,7 @@ fn with_ttl(
 /// `SETNX key value`
 pub fn setnx(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
     Box::pin(async move {
-        let options = Options { only: Some(Only::New), ..PLAIN };
+        let options = Options { only: SetIf::Absent, ..PLAIN };
         let done = put(&front, request.words().get(1), request.bytes(2), options).await;
         either(done.map(|is_set| Reply::Number(i64::from(is_set))))
     })
@@ -193,34 +173,19 @@ pub fn del(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
 /// Sets it, unless a condition is not met: then false.
 async fn put(front: &Front, key: &[u8], value: Bytes, options: Options) -> Result<bool, Reply> {
     let (group, key) = front.keyspace.find(key)?;
-    let held = if options.only.is_some() || options.ttl == Ttl::Kept {
-        group.holding(key).await.map_err(|error| refused::of_held(&error))?
-    } else {
-        None
-    };
-    match options.only {
-        Some(Only::New) if held.is_some() => return Ok(false),
-        Some(Only::Old) if held.is_none() => return Ok(false),
-        _ => {}
-    }
-    let mut loaded = Loaded::new(value);
-    loaded.ttl = match options.ttl {
-        Ttl::Groups => None,
-        Ttl::Kept => held.and_then(|held| held.ttl),
+    let done = match (options.only, options.life) {
         // It is over before it began.
-        Ttl::Of(Duration::ZERO) => return removed(group, key).await.map(|_| true),
-        Ttl::Of(ttl) => Some(ttl),
+        (SetIf::Always, Life::Of(Duration::ZERO)) => group.remove(key).await.map(|()| true),
+        // Such a set can be said in more dialects.
+        (SetIf::Always, Life::OfGroup) => group.set(key, value).await.map(|()| true),
+        (SetIf::Always, Life::Of(ttl)) => group.set(key, Loaded::new(value).ttl(ttl)).await.map(|()| true),
+        (only, life) => group.set_if(key, value, life, only).await,
     };
-    group.set(key, loaded).await.map_err(|error| refused::of_write(&error))?;
-    Ok(true)
+    done.map_err(|error| refused::of_write(&error))
 }
 
 async fn remove(front: &Front, key: &[u8]) -> Result<bool, Reply> {
     let (group, key) = front.keyspace.find(key)?;
-    removed(group, key).await
-}
-
-async fn removed(group: &Group, key: &[u8]) -> Result<bool, Reply> {
     group.remove_held(key).await.map_err(|error| refused::of_write(&error))
 }
 
@@ -251,14 +216,14 @@ mod tests {
     #[test]
     fn options_come_in_any_order_and_case() {
         assert_eq!(options(""), Ok(PLAIN));
-        let ten = Ttl::Of(Duration::from_secs(10));
-        assert_eq!(options("ex 10 nx"), Ok(Options { only: Some(Only::New), ttl: ten, gives_old: false }));
+        let ten = Life::Of(Duration::from_secs(10));
+        assert_eq!(options("ex 10 nx"), Ok(Options { only: SetIf::Absent, life: ten, gives_old: false }));
         assert_eq!(
             options("GET XX PX 10000"),
-            Ok(Options { only: Some(Only::Old), ttl: ten, gives_old: true })
+            Ok(Options { only: SetIf::Present, life: ten, gives_old: true })
         );
-        assert_eq!(options("keepTTL"), Ok(Options { ttl: Ttl::Kept, ..PLAIN }));
-        assert_eq!(options("EXAT 1"), Ok(Options { ttl: Ttl::Of(Duration::ZERO), ..PLAIN }));
+        assert_eq!(options("keepTTL"), Ok(Options { life: Life::Kept, ..PLAIN }));
+        assert_eq!(options("EXAT 1"), Ok(Options { life: Life::Of(Duration::ZERO), ..PLAIN }));
     }
 
     #[test]

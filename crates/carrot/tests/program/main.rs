@@ -31,6 +31,7 @@ mod page;
 mod process;
 mod redis_client;
 mod redis_commands;
+mod redis_ends;
 mod redis_strangers;
 mod refusals;
 mod replaying;

@@ -194,15 +194,38 @@ impl Node {
         others: &[SocketAddr],
         arguments: &[&str],
     ) -> Vec<Self> {
+        let fronts = ["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        Self::clustered(names, others, |own| Self::try_start(directory, &[own, &fronts, arguments].concat()))
+    }
+
+    /// A node for each name that also speaks the Redis protocol, and where.
+    pub(crate) fn cluster_with_redis(
+        directory: &Path,
+        names: &[&str],
+        arguments: &[&str],
+    ) -> Vec<(Self, SocketAddr)> {
+        let fronts = ["--http", "127.0.0.1:0", "--resp", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        Self::clustered(names, &[], |own| {
+            let process = Process::start(directory, &[own, &fronts, arguments].concat());
+            match Self::said(&process, ["peer", "http", "resp", "admin"]) {
+                Some([peer, http, resp, admin]) => Ok((Self { process, peer, http, admin }, resp)),
+                None => Err(process.end()),
+            }
+        })
+    }
+
+    fn clustered<T>(
+        names: &[&str],
+        others: &[SocketAddr],
+        start: impl Fn(&[&str]) -> Result<T, Ended>,
+    ) -> Vec<T> {
         eventually("nobody takes our ports", || {
             let ports = free_ports(names.len());
             let peers: Vec<String> = ports.iter().chain(others).map(|a| format!("http://{a}")).collect();
             let peers = peers.join(",");
             let start = |(name, port): (&&str, &SocketAddr)| {
                 let peer = port.to_string();
-                let own = ["serve", "--name", name, "--peer", &peer, "--peers", &peers];
-                let fronts = ["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-                Self::try_start(directory, &[&own[..], &fronts, arguments].concat())
+                start(&["serve", "--name", name, "--peer", &peer, "--peers", &peers])
             };
             match names.iter().zip(&ports).map(start).collect::<Result<Vec<_>, _>>() {
                 Ok(nodes) => Some(nodes),

@@ -7,14 +7,14 @@ use tempfile::TempDir;
 use crate::process::Node;
 use crate::redis_client::{RedisClient, request};
 
-struct Served {
-    node: Node,
-    resp: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) node: Node,
+    pub(crate) resp: SocketAddr,
     _directory: TempDir,
 }
 
 /// A group with an origin, in which there are Tom, Jack and an empty value.
-fn served(flags: &[&str]) -> Served {
+pub(crate) fn served(flags: &[&str]) -> Served {
     let directory = tempfile::tempdir().unwrap();
     let origin = ["--group", "scores", "--origin", "table:Tom=630,Jack=589,none="];
     let (node, resp) = Node::with_redis(directory.path(), &[&origin, flags].concat(), &[]);
@@ -23,11 +23,11 @@ fn served(flags: &[&str]) -> Served {
 }
 
 impl Served {
-    fn client(&self) -> RedisClient {
+    pub(crate) fn client(&self) -> RedisClient {
         RedisClient::connect(self.resp)
     }
 
-    fn loads(&self) -> f64 {
+    pub(crate) fn loads(&self) -> f64 {
         self.node.page().loads()
     }
 }
@@ -142,6 +142,32 @@ fn errors_are_redis_s_own() {
         ("OBJECT ENCODING scores:a", "-ERR unknown subcommand 'ENCODING'. Try OBJECT HELP.\r\n"),
         ("SET scores:a 1 EX", "-ERR syntax error\r\n"),
         ("SET scores:a 1 EX 0", "-ERR invalid expire time in 'set' command\r\n"),
+        ("EXPIRE scores:a", "-ERR wrong number of arguments for 'expire' command\r\n"),
+        ("EXPIRE scores:a x", "-ERR value is not an integer or out of range\r\n"),
+        ("EXPIRE scores:a 9223372036854776", "-ERR invalid expire time in 'expire' command\r\n"),
+        ("PEXPIRE scores:a 9223372036854775807", "-ERR invalid expire time in 'pexpire' command\r\n"),
+        ("EXPIREAT scores:a 9223372036854776", "-ERR invalid expire time in 'expireat' command\r\n"),
+        ("EXPIRE scores:a 1 KEEPTTL", "-ERR Unsupported option KEEPTTL\r\n"),
+        (
+            "EXPIRE scores:a 1 NX GT",
+            "-ERR NX and XX, GT or LT options at the same time are not compatible\r\n",
+        ),
+        ("EXPIRE scores:a 1 GT LT", "-ERR GT and LT options at the same time are not compatible\r\n"),
+        ("EXPIRE none:a 1", "-NOGROUP no such group: none\r\n"),
+        ("PERSIST scores:a 1", "-ERR wrong number of arguments for 'persist' command\r\n"),
+        ("GETEX scores:a EX 0", "-ERR invalid expire time in 'getex' command\r\n"),
+        ("GETEX scores:a EX 1 PERSIST", "-ERR syntax error\r\n"),
+        ("FLUSHALL now", "-ERR syntax error\r\n"),
+        ("FLUSHDB ASYNC SYNC", "-ERR syntax error\r\n"),
+        ("CLIENT KILL", "-ERR wrong number of arguments for 'client|kill' command\r\n"),
+        ("CLIENT KILL 127.0.0.1:1", "-ERR No such client\r\n"),
+        ("CLIENT KILL ID 0", "-ERR client-id should be greater than 0\r\n"),
+        ("CLIENT KILL ID x", "-ERR client-id should be greater than 0\r\n"),
+        ("CLIENT KILL TYPE nosuch", "-ERR Unknown client type 'nosuch'\r\n"),
+        ("CLIENT KILL USER nosuch", "-ERR No such user 'nosuch'\r\n"),
+        ("CLIENT KILL SKIPME maybe", "-ERR syntax error\r\n"),
+        ("CLIENT KILL ID 1 ADDR", "-ERR syntax error\r\n"),
+        ("CLIENT HELP me", "-ERR wrong number of arguments for 'client|help' command\r\n"),
         ("SETEX scores:a -1 1", "-ERR invalid expire time in 'setex' command\r\n"),
         ("SET scores:a 1 PX x", "-ERR value is not an integer or out of range\r\n"),
         ("GETRANGE scores:a 0 x", "-ERR value is not an integer or out of range\r\n"),
