@@ -1,8 +1,8 @@
 //! The data front: values over HTTP, for clients in any language.
 //!
-//! `GET`, `HEAD`, `PUT` and `DELETE` on `/v1/{group}/{key…}`, `POST` of many keys on `/v1/{group}`, the first carrotCache's `/api?key=`, and for whoever
-//! wonders about a key `/owner/{group}/{key…}`. Turns requests into calls on a group and answers into responses, and
-//! decides nothing else but whether the caller knows the password. The path is read as bytes and unescaped once, so
+//! `GET`, `HEAD`, `PUT` and `DELETE` on `/v1/{group}/{key…}`, `POST` of many keys and `DELETE` of all on `/v1/{group}`, the
+//! first carrotCache's `/api?key=`, and for whoever wonders about a key `/owner/{group}/{key…}`. Turns requests into calls
+//! on a group and answers into responses, and decides nothing else but whether the caller knows the password. The path is read as bytes and unescaped once, so
 //! that every key has one spelling and no router tidies it up. Runs inside the task of a connection, on whichever core
 //! that was handed to: an answer from memory takes no task of its own.
 
@@ -117,7 +117,10 @@ impl DataFront {
             return response;
         }
         let answered = match target {
-            Ok(Target::Entry { group, key, ttl }) => {
+            Ok(Target::Entry { group, is_whole: true, ttl: None, .. }) if head.method == Method::DELETE => {
+                self.clear(&group).await
+            }
+            Ok(Target::Entry { group, key, ttl, .. }) => {
                 let asked = Asked { group: &group, key: &key, arrived };
                 self.entry(&head.method, asked, ttl.as_deref(), body).await
             }
@@ -165,9 +168,16 @@ impl DataFront {
             }
             // The keys are in the body.
             Method::POST if key.is_empty() => self.many(group, body).await,
-            _ if key.is_empty() => Err(Refusal::method("POST")),
+            _ if key.is_empty() => Err(Refusal::method("POST, DELETE")),
             _ => Err(Refusal::method("GET, HEAD, PUT, DELETE")),
         }
+    }
+
+    /// All of a group is forgotten, on every member.
+    async fn clear(&self, group: &str) -> Result<Response<Full<Bytes>>, Refusal> {
+        let cleared = self.served(group)?.group.clear().await;
+        cleared.map_err(|error| Refusal::of_write(&error))?;
+        Ok(empty(StatusCode::NO_CONTENT))
     }
 
     async fn many(&self, group: &Group, body: Incoming) -> Result<Response<Full<Bytes>>, Refusal> {

@@ -17,8 +17,10 @@ pub enum Target {
     Entry {
         /// The group, unescaped.
         group: String,
-        /// The key, unescaped.
+        /// The key, unescaped; empty where it is missing.
         key: Vec<u8>,
+        /// There is not even a slash behind the group: it is meant as a whole.
+        is_whole: bool,
         /// The ttl, as it was written.
         ttl: Option<String>,
     },
@@ -72,7 +74,7 @@ impl Target {
 fn entry(rest: &[u8], query: Option<&str>) -> Result<Target, Cow<'static, str>> {
     let (group, key) = group_and_key(rest)?;
     let ttl = query.map(only_ttl).transpose()?;
-    Ok(Target::Entry { group, key, ttl })
+    Ok(Target::Entry { group, key, is_whole: !rest.contains(&b'/'), ttl })
 }
 
 fn owner(rest: &[u8], query: Option<&str>) -> Result<Target, Cow<'static, str>> {
@@ -168,6 +170,16 @@ mod tests {
             assert_eq!(entry(path), ("g".to_owned(), key.to_vec()), "{path}");
         }
         assert_eq!(entry("/v1/g%2Fh/k").0, "g/h");
+    }
+
+    #[test]
+    fn a_group_is_meant_as_a_whole_only_where_no_slash_follows_it() {
+        for (path, expected) in [("/v1/g", true), ("/v1/g%2F", true), ("/v1/g/", false), ("/v1/g/k", false)] {
+            let Ok(Target::Entry { is_whole, .. }) = Target::parse(path.as_bytes(), None) else {
+                panic!("{path}")
+            };
+            assert_eq!(is_whole, expected, "{path}");
+        }
     }
 
     #[test]

@@ -95,7 +95,7 @@
 //!   refused. With a [`Memory`] one number bounds all groups of a node and the values on their way to them.
 //! - Bytes from a peer or an origin never cause a panic; a panic of a loader is an error to its callers.
 //! - No hit copies a value: a [`Value`] is a handle on the cache's own memory.
-//! - No promise is made of copies that other nodes mirror: after a `set` or a `remove` they live on for at most
+//! - No promise is made of copies that other nodes mirror: after a write to one key they live on for at most
 //!   their ttl or 60 s.
 
 #![forbid(unsafe_code)]

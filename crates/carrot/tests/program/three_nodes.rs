@@ -117,3 +117,42 @@ fn a_remove_or_a_set_through_any_node_reaches_the_owner() {
     assert!(nodes.iter().all(|node| owned(node) > 0.0), "each node owns some of forty pages");
     assert_eq!(nodes.iter().map(|node| Page::read(node.admin).loads()).sum::<f64>(), 80.0);
 }
+
+#[test]
+fn a_delete_of_a_group_reaches_every_node_and_names_those_it_does_not_reach() {
+    let pages = Pages::numbered(30);
+    let mut nodes =
+        Node::cluster(pages.directory.path(), &NAMES, &[], &[&SERVE[..], &["--hot", "always"]].concat());
+    let all_say = |nodes: &[Node], said: &dyn Fn(usize) -> String| {
+        for node in nodes {
+            for number in 0..30 {
+                assert_eq!(node.get(&format!("/v1/pages/{number}")).text(), said(number));
+            }
+        }
+    };
+    all_say(&nodes, &body);
+    for number in 0..30 {
+        pages.write(&number.to_string(), "changed");
+    }
+    // A slash announces a key, and there is none: nothing is cleared by it.
+    assert_eq!(ask(nodes[1].http, "DELETE", "/v1/pages/").status, 400);
+    all_say(&nodes, &body);
+    let cleared = ask(nodes[1].http, "DELETE", "/v1/pages");
+    assert_eq!((cleared.status, cleared.length_if_any()), (204, None));
+    all_say(&nodes, &|_| "changed".to_owned());
+    let gone = nodes.remove(2);
+    let name = format!("http://{}", gone.peer);
+    drop(gone);
+    let reply = ask(nodes[0].http, "DELETE", "/v1/pages");
+    assert_eq!(reply.status, 503);
+    assert!(
+        reply.text().starts_with(r#"{"error":"unconfirmed","#) && reply.text().contains(&name),
+        "{reply:?}"
+    );
+    let held = |node: &Node| {
+        ["owned", "mirrors"].map(|region| {
+            node.page().number(&format!(r#"carrot_weight_bytes{{group="pages",region="{region}"}}"#))
+        })
+    };
+    assert!(nodes.iter().all(|node| held(node) == [0.0, 0.0]));
+}
