@@ -1,7 +1,7 @@
 //! SET and its kin, and DEL: what is put into the cache and taken out, at the key's owner. The origin is not told.
 //!
-//! Conditions (NX, XX, KEEPTTL) are the owner's to look at, at one moment with the write. What GET and GETDEL give is
-//! looked at before.
+//! Conditions (NX, XX, KEEPTTL) are the owner's to look at, at one moment with the write. What SET's GET and GETDEL give
+//! is looked at just before.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -146,7 +146,8 @@ pub fn getdel(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> 
             Ok(old) => old,
             Err(refusal) => return refusal,
         };
-        either(remove(&front, key).await.map(|_| old))
+        // Somebody else may have taken it out meanwhile: it is given to one.
+        either(remove(&front, key).await.map(|was_cached| if was_cached { old } else { Reply::Nil }))
     })
 }
 

@@ -166,6 +166,23 @@ fn a_flush_clears_every_group_on_every_member() {
 }
 
 #[test]
+fn a_client_that_waits_for_a_load_is_killed_without_an_answer() {
+    // An origin that takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let origin = format!("http://{}/{{key}}", silent.local_addr().unwrap());
+    let group = ["--group", "scores", "--origin", &origin];
+    let (node, resp) = Node::with_redis(directory.path(), &group, &[]);
+    let (mut waiting, mut other) = (RedisClient::connect(resp), RedisClient::connect(resp));
+    waiting.ask("CLIENT ID", ":1\r\n");
+    waiting.send("GET scores:Tom\r\n");
+    until("it waits", || node.page().number(r#"carrot_waiters{group="scores"}"#) == 1.0);
+    other.ask("CLIENT KILL ID 1", ":1\r\n");
+    assert_eq!(waiting.rest(), b"");
+    other.ask("PING", "+PONG\r\n");
+}
+
+#[test]
 fn a_client_is_killed_by_its_address_its_id_or_with_all_others() {
     let served = served(&[]);
     let mut client = served.client();
