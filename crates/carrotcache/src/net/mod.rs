@@ -6,6 +6,7 @@
 pub(crate) mod client;
 pub mod dialect;
 mod frame;
+mod http1;
 mod inbox;
 pub mod intake;
 mod link;

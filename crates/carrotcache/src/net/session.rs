@@ -24,9 +24,9 @@ use crate::clock;
 use crate::limits::Limits;
 use crate::message::{Reply, Request};
 use crate::net::frame::{BODY_MAX, Class, Frame, Kind, Malformed};
+use crate::net::http1::Taken;
 use crate::net::inbox::Inbox;
 use crate::net::intake::{Intake, NoRoom, Share};
-use crate::net::listen::{Taken, told};
 use crate::net::outbox::{Batch, Outbox};
 use crate::net::upgrade::Hello;
 use crate::net::words::{self, Asked};
@@ -100,10 +100,10 @@ impl Desk {
 
 /// Answers a peer on its connection until either side ends it.
 pub(super) async fn attend(desk: Arc<Desk>, taken: Taken) {
-    let Taken { mut stream, read, mut stopped } = taken;
+    let Taken { mut stream, read, mut stop } = taken;
     let (reader, writer) = stream.split();
     let session = Session::new(&desk);
-    if let End::Cut(cut) = session.run(Inbox::new(&read), reader, writer, told(&mut stopped)).await {
+    if let End::Cut(cut) = session.run(Inbox::new(&read), reader, writer, stop.told()).await {
         desk.stats.cuts.add(cut);
         tracing::debug!(cause = cut.as_str(), "a peer's connection is cut");
     }

@@ -67,6 +67,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "net::client",
                 "net::dialect",
                 "net::frame",
+                "net::http1",
                 "net::inbox",
                 "net::intake",
                 "net::link",
