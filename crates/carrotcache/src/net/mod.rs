@@ -15,6 +15,7 @@ pub(crate) mod native;
 mod outbox;
 #[cfg(test)]
 mod raw;
+pub(crate) mod reached;
 mod reply;
 pub(crate) mod server;
 pub(crate) mod session;
