@@ -188,9 +188,7 @@ impl Store {
         let meta = Meta { loaded_ms: millis(now).saturating_sub(age_ms), mirror };
         let expires: Option<Time> = ttl.map(|ttl| now + ttl);
         let stored = self.cache.insert_over(key, value, meta, Weight::Real, expires, keep);
-        if matches!(stored, Err(Refused::Oversize { .. } | Refused::NoRoom)) {
-            self.stats.refusals.add(Refusal::Room);
-        }
+        self.count(&stored);
         Some(stored)
     }
 
@@ -241,7 +239,16 @@ impl Store {
         let expires = ttl.map(|ttl| self.clock.now() + ttl);
         let is_seen = |present: Option<Present>| present.is_some_and(|present| present.is(hit));
         let keep = |present| is_seen(present) && still_true();
-        self.cache.insert_over(hit.key(), hit, hit.meta(), Weight::Real, expires, keep).into()
+        let stored = self.cache.insert_over(hit.key(), hit, hit.meta(), Weight::Real, expires, keep);
+        self.count(&stored);
+        stored.into()
+    }
+
+    /// It may be too heavy, or its room cannot be made.
+    fn count(&self, stored: &Result<Hit<Meta>, Refused>) {
+        if matches!(stored, Err(Refused::Oversize { .. } | Refused::NoRoom)) {
+            self.stats.refusals.add(Refusal::Room);
+        }
     }
 
     /// Forgets everything. Some ten nanoseconds an entry and more for a large one: not for a thread that others wait
@@ -279,7 +286,6 @@ impl From<Result<Hit<Meta>, Refused>> for Swap {
         match stored {
             Ok(_) => Self::Done,
             Err(Refused::Unwanted) => Self::Undone,
-            // It is too heavy, or its room cannot be made.
             Err(_) => Self::NoRoom,
         }
     }

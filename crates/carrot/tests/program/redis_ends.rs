@@ -174,10 +174,10 @@ fn a_client_that_waits_for_a_load_is_killed_without_an_answer() {
     let group = ["--group", "scores", "--origin", &origin];
     let (node, resp) = Node::with_redis(directory.path(), &group, &[]);
     let (mut waiting, mut other) = (RedisClient::connect(resp), RedisClient::connect(resp));
-    waiting.ask("CLIENT ID", ":1\r\n");
+    let id = waiting.number("CLIENT ID");
     waiting.send("GET scores:Tom\r\n");
     until("it waits", || node.page().number(r#"carrot_waiters{group="scores"}"#) == 1.0);
-    other.ask("CLIENT KILL ID 1", ":1\r\n");
+    other.ask(&format!("CLIENT KILL ID {id}"), ":1\r\n");
     assert_eq!(waiting.rest(), b"");
     other.ask("PING", "+PONG\r\n");
 }

@@ -172,6 +172,22 @@ fn a_detached_flight_serves_its_waiters_but_nobody_else_and_keeps_nothing() {
 }
 
 #[test]
+fn all_flights_that_are_up_can_be_detached_and_their_keys_are_free() {
+    let flights = table();
+    let up: Vec<_> = (0..30).map(|n| lead(&flights, &format!("key {n}"))).collect();
+    let keeps: Vec<_> = up.iter().map(|(takeoff, _)| takeoff.keep()).collect();
+    flights.detach_all();
+    assert!(keeps.iter().all(|keep| !keep.holds()));
+    let (new, _waiter) = lead(&flights, "key 7");
+    assert!(new.keep().holds());
+    for (n, (takeoff, waiter)) in (0_u32..).zip(up) {
+        takeoff.land(n);
+        assert_eq!(outcome(waiter), Some(n));
+    }
+    assert!(new.keep().holds());
+}
+
+#[test]
 fn past_the_limit_nothing_is_started_and_a_waiter_that_leaves_makes_room() {
     let flights = Flights::<u32>::new(2, Faults::none(), |_| 404);
     let (takeoff, leader) = lead(&flights, "Tom");
