@@ -51,6 +51,21 @@ impl Clock {
     }
 }
 
+/// One moment by both kinds of time: read once for all who want to know, since a clock may cost as much as a lookup.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// That waits are reckoned from.
+    pub(crate) instant: Instant,
+    /// How long the clock has run.
+    pub(crate) elapsed: Duration,
+}
+
+impl Moment {
+    pub(crate) fn now(clock: &Clock) -> Self {
+        Self { instant: now(), elapsed: clock.elapsed() }
+    }
+}
+
 /// The time ran out before the future was ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Elapsed;
