@@ -10,7 +10,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use carrot_engine::Time;
+pub(crate) use carrot_engine::Time;
 
 /// Tells a cluster's groups what time it is. Cheap to clone; clones show the same time.
 #[derive(Clone, Debug)]

@@ -10,11 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use carrot_engine::Time;
 use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, Ask, Source};
-use crate::clock::{self, Clock, Elapsed, Moment};
+use crate::clock::{self, Clock, Elapsed, Moment, Time};
 use crate::error::{GetError, KeyError};
 use crate::fault::{Fault, Faults};
 use crate::flight::{self, Flights, Flown, Keep};
