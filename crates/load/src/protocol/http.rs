@@ -1,7 +1,7 @@
 //! GET in HTTP/1.1 on a connection that is kept, and what may answer it: a body with a length.
 
+use super::answer::{Answer, Garbled, HEAD_MAX, Read};
 use super::line::{first_word, length};
-use super::{Answer, Garbled, HEAD_MAX, Read};
 
 /// A server of HTTP/1.1 that says how long its bodies are.
 #[derive(Clone, Debug, PartialEq, Eq)]

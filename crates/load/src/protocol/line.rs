@@ -1,6 +1,6 @@
 //! Lines and numbers, as all three protocols have them.
 
-use super::{Garbled, HEAD_MAX, VALUE_MAX};
+use super::answer::{Garbled, HEAD_MAX, VALUE_MAX};
 
 /// The line at the front, without its end, and where the next begins; `None`: its end has not come.
 pub(super) fn line(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, Garbled> {

@@ -1,7 +1,7 @@
 //! memcached's `mg KEY v`, and what may answer it.
 
+use super::answer::{Answer, Garbled, Read};
 use super::line::{first_word, length, line};
-use super::{Answer, Garbled, Read};
 
 /// A memcached, of 1.6 or later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

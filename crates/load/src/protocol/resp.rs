@@ -1,7 +1,7 @@
 //! GET in RESP2, and what may answer it.
 
+use super::answer::{Answer, Garbled, Read};
 use super::line::{first_word, length, line};
-use super::{Answer, Garbled, Read};
 
 /// A Redis server, or one that speaks as it does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
