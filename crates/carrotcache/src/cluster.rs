@@ -22,7 +22,9 @@ use crate::net::{
     client::HttpTransport,
     dialect::Dialect,
     listen::{ListenStats, Listener, Serving},
-    server,
+    native::NativeTransport,
+    server, session,
+    upgrade::Hello,
 };
 use crate::node::Node;
 use crate::open::GroupBuilder;
@@ -59,7 +61,7 @@ enum Wire {
     /// Nothing: a cluster of one.
     None,
     #[cfg(feature = "http")]
-    Http { bind: SocketAddr, dialect: Dialect },
+    Http { bind: SocketAddr, dialect: Dialect, frames: bool },
 }
 
 /// A running node of a cluster. A handle: cheap to clone, safe to share. The node stops when the last one is
@@ -98,7 +100,7 @@ impl Cluster {
     /// Without [`peers`](ClusterBuilder::peers) it is a cluster of one.
     #[cfg(feature = "http")]
     pub fn bind(address: SocketAddr) -> ClusterBuilder {
-        ClusterBuilder::new(Wire::Http { bind: address, dialect: Dialect::Native })
+        ClusterBuilder::new(Wire::Http { bind: address, dialect: Dialect::Native, frames: true })
     }
 
     /// A cluster of this process alone, without a socket.
@@ -264,6 +266,16 @@ impl ClusterBuilder {
         self
     }
 
+    /// Speaks HTTP/1.1 alone to native peers and with them, and no frames: for a network in which something between nodes
+    /// breaks connections that are upgraded. Nodes of both kinds form one cluster; this costs speed alone.
+    #[cfg(feature = "http")]
+    pub fn without_frames(mut self) -> Self {
+        if let Wire::Http { frames, .. } = &mut self.wire {
+            *frames = false;
+        }
+        self
+    }
+
     /// How keys are given to members. Default: slots, or the ring where the dialect has one.
     pub fn placement(mut self, placement: PlacementKind) -> Self {
         self.placement = Some(placement);
@@ -331,7 +343,7 @@ impl ClusterBuilder {
         let running = match self.wire {
             Wire::None => self.assemble(Parts::alone())?,
             #[cfg(feature = "http")]
-            Wire::Http { bind, dialect } => self.assemble_http(bind, dialect).await?,
+            Wire::Http { bind, dialect, frames } => self.assemble_http(bind, dialect, frames).await?,
         };
         let cluster = Cluster { running: Arc::new(running) };
         if let Err(refused) = cluster.running.put_in_force(&peers).await {
@@ -343,7 +355,12 @@ impl ClusterBuilder {
     }
 
     #[cfg(feature = "http")]
-    async fn assemble_http(self, bind: SocketAddr, dialect: Dialect) -> Result<Running, StartError> {
+    async fn assemble_http(
+        self,
+        bind: SocketAddr,
+        dialect: Dialect,
+        frames: bool,
+    ) -> Result<Running, StartError> {
         let placement = match (dialect.ring(), self.placement) {
             (Some(_), Some(PlacementKind::Slots)) => {
                 return Err(StartError::Settings(
@@ -360,16 +377,25 @@ impl ClusterBuilder {
                 "a node bound to every address needs its url, as peers write it",
             ));
         }
+        let (limits, stats) = (self.limits.clone(), Arc::new(NodeStats::default()));
+        let hello = Hello { node: self.name_at(Some(address)), id: random_id() };
+        let transport: Arc<dyn Transport> = match dialect {
+            Dialect::Native if frames => {
+                Arc::new(NativeTransport::new(limits.clone(), hello.clone(), stats.clone()))
+            }
+            _ => Arc::new(HttpTransport::new(dialect, limits.clone())),
+        };
         let parts = Parts {
-            transport: Arc::new(HttpTransport::new(dialect, self.limits.clone())),
+            transport,
+            stats,
+            id: hello.id.clone(),
             address: Some(address),
             spelling: dialect.spelling(),
             placement,
         };
-        let limits = self.limits.clone();
         let running = Running { dialect: Some(dialect), ..self.assemble(parts)? };
         let node = running.node.clone();
-        let answer: server::Answer = Arc::new(move |request| {
+        let answer: session::Answer = Arc::new(move |request| {
             let node = node.clone();
             Box::pin(async move { node.answer(request).await })
         });
@@ -378,21 +404,27 @@ impl ClusterBuilder {
             limits,
             stats: running.node.around.stats.clone(),
             dropped_ttl: running.node.around.peers.dropped_ttl().clone(),
+            hello,
+            frames,
         };
         *lock(&running.port) = Some(server::serve(listener, answer, terms));
         Ok(running)
     }
 
-    fn assemble(self, parts: Parts) -> Result<Running, StartError> {
-        let Parts { transport, address, spelling, placement } = parts;
-        let runtimes = Runtimes::new(self.runtimes);
-        let url = self.url.or_else(|| address.map(|address| format!("http://{address}")));
-        let name: Arc<str> = match (&self.name, address) {
+    /// What answers call a node that is bound there.
+    fn name_at(&self, address: Option<SocketAddr>) -> Arc<str> {
+        match (&self.name, address) {
             (Some(name), _) => name.as_str().into(),
             (None, Some(address)) => address.to_string().into(),
             (None, None) => "local".into(),
-        };
-        let stats = Arc::new(NodeStats::default());
+        }
+    }
+
+    fn assemble(self, parts: Parts) -> Result<Running, StartError> {
+        let Parts { transport, stats, id, address, spelling, placement } = parts;
+        let name = self.name_at(address);
+        let runtimes = Runtimes::new(self.runtimes);
+        let url = self.url.or_else(|| address.map(|address| format!("http://{address}")));
         let around = Surroundings {
             node: name,
             // Nobody's, until the node has found itself in its list: no group is open before.
@@ -406,7 +438,7 @@ impl ClusterBuilder {
             faults: Faults::none(),
         };
         Ok(Running {
-            node: Arc::new(Node::new(around, random_id())),
+            node: Arc::new(Node::new(around, id)),
             #[cfg(feature = "http")]
             port: Mutex::new(None),
             #[cfg(feature = "http")]
@@ -422,6 +454,8 @@ impl ClusterBuilder {
 /// What differs between wires.
 struct Parts {
     transport: Arc<dyn Transport>,
+    stats: Arc<NodeStats>,
+    id: Arc<str>,
     address: Option<SocketAddr>,
     spelling: Spelling,
     placement: Layout,
@@ -431,6 +465,8 @@ impl Parts {
     fn alone() -> Self {
         Self {
             transport: Arc::new(NoPeers),
+            stats: Arc::default(),
+            id: random_id(),
             address: None,
             spelling: Spelling::One,
             placement: Layout::Slots,

@@ -176,6 +176,6 @@ pub use crate::message::Holding;
 pub use crate::whereabouts::{AtMember, Whereabouts};
 
 pub use crate::stats::{
-    Counts, EvictionCause, FetchOutcome, GroupSnapshot, Histogram, HistogramSnapshot, HitSource, LoadOutcome,
-    Refusal, Region, Stats,
+    Counts, Cut, EvictionCause, FetchOutcome, GroupSnapshot, Histogram, HistogramSnapshot, HitSource,
+    LoadOutcome, Refusal, Region, Stats,
 };

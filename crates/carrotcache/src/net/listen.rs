@@ -23,10 +23,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::UPGRADE;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::{self, OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -37,6 +39,7 @@ use crate::clock;
 use crate::error::{BoxError, StartError};
 use crate::limits::Limits;
 use crate::net::tap::{Hear, Tap};
+use crate::peers::BoxFuture;
 use crate::runtimes::Runtimes;
 use crate::units::ByteSize;
 
@@ -151,6 +154,26 @@ impl Listener {
         let task = self.runtimes.first().spawn(Arc::new(hall).open(self.socket));
         Serving { address, counts, stop, task }
     }
+}
+
+/// What is to become of a connection when a response of 101 has gone out on it: an extension of that response.
+#[derive(Clone)]
+pub(super) struct Takeover(Arc<dyn Fn(Taken) -> BoxFuture<'static, ()> + Send + Sync>);
+
+impl Takeover {
+    /// The connection is over when the future is. It is still one of the listener's: it counts, and a stop is heard.
+    pub(super) fn by(attend: impl Fn(Taken) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(attend))
+    }
+}
+
+/// A connection that is no longer one of HTTP.
+pub(super) struct Taken {
+    pub(super) stream: TcpStream,
+    /// What has come behind the request.
+    pub(super) read: Bytes,
+    /// For [`told`].
+    pub(super) stopped: watch::Receiver<bool>,
 }
 
 /// A listener at work. Dropping it stops it at once and breaks what is in flight.
@@ -364,14 +387,16 @@ where
     async fn attend(self: Arc<Self>, stream: std::net::TcpStream, _counted: Counted) {
         let Ok(stream) = taken_up(stream).await else { return };
         let (turn, answer) = (Arc::new(Turn::new()), (self.new_service)());
-        let service = service_fn(|request| {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            let upgrade = request.headers().contains_key(UPGRADE).then(|| upgrade::on(&mut request));
             let answer = answer(request);
             let turn = turn.clone();
             async move {
                 // Ours from the first poll on. hyper may take up a request while the last answer waits for its client,
                 // and polls nothing before that is taken: until then it is still the client who has to act.
                 turn.ours();
-                let response = answer.await;
+                let mut response = answer.await;
+                turn.hand_over(upgrade.zip(response.extensions_mut().remove()));
                 turn.over();
                 Ok::<_, Infallible>(response)
             }
@@ -379,7 +404,8 @@ where
         let connection = http1::Builder::new()
             .max_buf_size(buffer(&self.limits))
             .header_read_timeout(None)
-            .serve_connection(TokioIo::new(Tap::new(stream, turn.clone())), service);
+            .serve_connection(TokioIo::new(Tap::new(stream, turn.clone())), service)
+            .with_upgrades();
         let mut connection = pin!(connection);
         let mut stopped = self.stopped.clone();
         let mut is_stopping = false;
@@ -387,7 +413,9 @@ where
             tokio::select! {
                 // First, so that a request which came before a stop is seen before the stop is.
                 biased;
-                ended = clock::timeout_at(wake, connection.as_mut()) => if ended.is_ok() { return },
+                ended = clock::timeout_at(wake, connection.as_mut()) => if ended.is_ok() {
+                    return handed_over(&turn, stopped).await;
+                },
                 () = told(&mut stopped), if !is_stopping => {
                     is_stopping = true;
                     turn.stop();
@@ -410,8 +438,18 @@ async fn taken_up(stream: std::net::TcpStream) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// What comes of the connection if it is no longer one of HTTP.
+async fn handed_over(turn: &Turn, stopped: watch::Receiver<bool>) {
+    let heir = turn.heir.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some((upgrade, Takeover(attend))) = heir else { return };
+    let Ok(upgraded) = upgrade.await else { return };
+    if let Ok(parts) = upgraded.downcast::<TokioIo<Tap<Turn>>>() {
+        attend(Taken { stream: parts.io.into_inner().into_stream(), read: parts.read_buf, stopped }).await;
+    }
+}
+
 /// Until the stop; for ever if there can be none any more.
-async fn told(stopped: &mut watch::Receiver<bool>) {
+pub(super) async fn told(stopped: &mut watch::Receiver<bool>) {
     if stopped.wait_for(|stopped| *stopped).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -435,6 +473,8 @@ struct Turn {
     whose: Mutex<Whose>,
     /// The listener stops: nobody is waited for who is not being answered.
     is_stopping: AtomicBool,
+    /// Who has the connection when it is no longer one of HTTP.
+    heir: Mutex<Option<(OnUpgrade, Takeover)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -450,7 +490,13 @@ enum Whose {
 impl Turn {
     fn new() -> Self {
         let whose = Mutex::new(Whose::Header { since: clock::now() });
-        Self { whose, is_stopping: AtomicBool::new(false) }
+        Self { whose, is_stopping: AtomicBool::new(false), heir: Mutex::new(None) }
+    }
+
+    fn hand_over(&self, heir: Option<(OnUpgrade, Takeover)>) {
+        if heir.is_some() {
+            *self.heir.lock().unwrap_or_else(PoisonError::into_inner) = heir;
+        }
     }
 
     // std Mutex: held for an assignment, by this connection's task alone.
