@@ -1,0 +1,103 @@
+//! CPU time of processes and their children, as Linux's /proc tells it: to a hundredth of a second.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::Context as _;
+
+/// Ticks a second in which the kernel tells times to programs; on all of Linux's machines that Rust knows.
+const TICKS: f64 = 100.0;
+
+/// What /proc/PID/stat says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    parent: u32,
+    /// Of the process, its threads that are gone included.
+    ticks: u64,
+    /// Of its children that ended and were waited for.
+    ended: u64,
+}
+
+/// CPU seconds of these processes with all that descends from them and still runs.
+pub(crate) fn cpu_seconds(roots: &[u32]) -> anyhow::Result<f64> {
+    let all = everybody()?;
+    let ticks: u64 = tree(&all, roots).iter().filter_map(|pid| all.get(pid)).map(|stat| stat.ticks).sum();
+    Ok(ticks as f64 / TICKS)
+}
+
+/// CPU seconds of this process's children that have ended.
+pub(crate) fn ended_children_seconds() -> anyhow::Result<f64> {
+    let text = fs::read_to_string("/proc/self/stat").context("CPU times are read from Linux's /proc")?;
+    Ok(parse(&text).context("/proc/self/stat")?.ended as f64 / TICKS)
+}
+
+/// These processes and all that descends from them.
+pub(crate) fn with_children(roots: &[u32]) -> anyhow::Result<Vec<u32>> {
+    Ok(tree(&everybody()?, roots))
+}
+
+fn everybody() -> anyhow::Result<BTreeMap<u32, Stat>> {
+    let entries = fs::read_dir("/proc").context("CPU times are read from Linux's /proc")?;
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    // One that ended between the two reads is no more.
+    Ok(pids
+        .filter_map(|pid| Some((pid, parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?)))
+        .collect())
+}
+
+fn tree(all: &BTreeMap<u32, Stat>, roots: &[u32]) -> Vec<u32> {
+    let mut tree = roots.to_vec();
+    let mut at = 0;
+    while at < tree.len() {
+        let parent = tree[at];
+        tree.extend(all.iter().filter(|(_, stat)| stat.parent == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    tree.sort_unstable();
+    tree.dedup();
+    tree
+}
+
+/// Fields are counted from behind the name, which may hold anything.
+fn parse(text: &str) -> Option<Stat> {
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    Some(Stat {
+        parent: fields.get(1)?.parse().ok()?,
+        ticks: number(11)? + number(12)?,
+        ended: number(13)? + number(14)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_those_of_the_manual_whatever_the_name_is() {
+        let text = "42 (a) b (c) S 7 42 42 0 -1 4194304 1 2 3 4 150 50 20 5 20 0 1 0 100 1000 10 18446744073709551615";
+        assert_eq!(parse(text), Some(Stat { parent: 7, ticks: 200, ended: 25 }));
+        assert_eq!(parse("42 (a"), None);
+        assert_eq!(parse("42 (a) S 7"), None);
+    }
+
+    #[test]
+    fn children_of_children_count_and_strangers_do_not() {
+        let stat = |parent| Stat { parent, ticks: 0, ended: 0 };
+        let all = BTreeMap::from([(1, stat(0)), (2, stat(1)), (3, stat(2)), (4, stat(1)), (5, stat(9))]);
+        assert_eq!(tree(&all, &[2]), [2, 3]);
+        assert_eq!(tree(&all, &[1]), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn this_process_has_taken_some_time_and_a_child_that_ended_counts_as_such() {
+        let mut command = std::process::Command::new("sh");
+        let mut child =
+            command.args(["-c", "read line"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let pids = with_children(&[std::process::id()]).unwrap();
+        assert!(pids.contains(&child.id()) && pids.contains(&std::process::id()));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(cpu_seconds(&pids).unwrap() >= 0.0 && ended_children_seconds().unwrap() >= 0.0);
+    }
+}
