@@ -125,7 +125,7 @@ impl<T: DeserializeOwned> Report<T> {
 
 /// Writes `results/NAME.json` in the repository: the rows, and how they were made. Gives the file's path.
 pub(crate) fn write(name: &str, rows: &[impl Serialize]) -> anyhow::Result<PathBuf> {
-    let root = root()?;
+    let root = git(&["rev-parse", "--show-toplevel"])?;
     let report = json!({
         "name": name,
         "commit": git(&["rev-parse", "HEAD"])?,
@@ -139,11 +139,6 @@ pub(crate) fn write(name: &str, rows: &[impl Serialize]) -> anyhow::Result<PathB
     let path = folder.join(format!("{name}.json"));
     fs::write(&path, format!("{report:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
-}
-
-/// The repository's folder.
-pub(crate) fn root() -> anyhow::Result<String> {
-    git(&["rev-parse", "--show-toplevel"])
 }
 
 /// What git says, without the line's end.

@@ -16,7 +16,7 @@ mod running;
 mod stat;
 mod syscalls;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -73,7 +73,7 @@ fn seconds(text: &str) -> Result<f64, &'static str> {
 
 impl Options {
     fn ground(&self) -> anyhow::Result<Ground> {
-        let root = PathBuf::from(report::root()?);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let built = root.join(BUILT);
         std::fs::create_dir_all(&built).with_context(|| format!("cannot make {}", built.display()))?;
         let unpacked = self.unpacked.clone().unwrap_or_else(|| root.join(UNPACKED));

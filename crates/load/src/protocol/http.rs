@@ -3,6 +3,9 @@
 use super::answer::{Answer, Garbled, HEAD_MAX, Read};
 use super::line::{first_word, length};
 
+/// The longest word of a refusal that is taken for one.
+const WORD_MAX: usize = 40;
+
 /// A server of HTTP/1.1 that says how long its bodies are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
@@ -61,21 +64,23 @@ impl Http {
         if bytes.len() < whole {
             return Ok(None);
         }
-        let answer = match status {
-            200..300 => Answer::Value(body),
-            404 => not_found(&bytes[end + 4..whole]),
-            status => Answer::Refused(format!("status {status}")),
+        let body = &bytes[end + 4..whole];
+        let answer = match (status, word(body)) {
+            (200..300, _) => Answer::Value(body.len()),
+            (404, None | Some("not_found")) => Answer::Missing,
+            (_, Some(word)) => Answer::Refused(word.to_owned()),
+            (status, None) => Answer::Refused(format!("status {status}")),
         };
         Ok(Some((whole, answer)))
     }
 }
 
-/// A node says by the same status that it has no such group, which is no answer to a get.
-fn not_found(body: &[u8]) -> Answer {
-    match body.windows(b"no_such_group".len()).any(|word| word == b"no_such_group") {
-        true => Answer::Refused("no_such_group".to_owned()),
-        false => Answer::Missing,
-    }
+/// What a node calls its refusal: `{"error":"busy",…`. By the same status it says that there is no such key and no such
+/// group.
+fn word(body: &[u8]) -> Option<&str> {
+    let word = body.strip_prefix(b"{\"error\":\"")?.split(|b| *b == b'"').next()?;
+    let plain = word.len() <= WORD_MAX && word.iter().all(|b| b.is_ascii_lowercase() || *b == b'_');
+    std::str::from_utf8(word).ok().filter(|_| plain)
 }
 
 fn begins_alike(bytes: &[u8], with: &[u8]) -> bool {
@@ -113,7 +118,11 @@ mod tests {
             (b"HTTP/1.1 204 No Content\r\n\r\n", Answer::Value(0)),
             (b"HTTP/1.1 404 Not Found\r\nContent-Length: 1\r\n\r\n.", Answer::Missing),
             (
-                b"HTTP/1.1 404 Not Found\r\nContent-Length: 15\r\n\r\n\"no_such_group\"",
+                b"HTTP/1.1 404 Not Found\r\nContent-Length: 21\r\n\r\n{\"error\":\"not_found\"}",
+                Answer::Missing,
+            ),
+            (
+                b"HTTP/1.1 404 Not Found\r\nContent-Length: 25\r\n\r\n{\"error\":\"no_such_group\"}",
                 Answer::Refused("no_such_group".to_owned()),
             ),
             (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", Answer::Refused("status 503".to_owned())),
