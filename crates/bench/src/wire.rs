@@ -10,6 +10,8 @@ mod load;
 mod measure;
 mod page;
 mod programs;
+#[cfg(test)]
+mod puppet;
 mod results;
 mod rows;
 mod running;
@@ -102,6 +104,9 @@ impl Options {
 /// When the results cannot be written. A contestant that is not here, or fails, is none: it is told and written down.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let ground = options.ground()?;
+    if cfg!(debug_assertions) {
+        eprintln!("carrot-bench was built without optimisation: figures of ours say nothing.");
+    }
     let mut runs = Vec::new();
     for number in 1..=options.runs {
         let mut run = Run::default();

@@ -112,11 +112,11 @@ struct Judged {
     ratios: Runs,
 }
 
-/// The table; a line that nothing was measured for says so.
+/// The table, of the rows that were asked for; a line whose contestants were not there says so.
 pub(crate) fn table(runs: &[Run]) -> Table {
     let head = ["measure", "ours", "anchor", "its figure", "ratio", "must", "holds", "aim", "holds"];
     let mut table = Table::new(head);
-    for goal in &GOALS {
+    for goal in GOALS.iter().filter(|goal| runs.iter().any(|run| run.asked_for(goal.row.name()))) {
         table.push(goal.line(runs));
     }
     table

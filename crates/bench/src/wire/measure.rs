@@ -125,36 +125,40 @@ pub(crate) fn whole(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::puppet::puppet;
 
-    fn client(script: &str) -> anyhow::Result<Sample> {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        let terms = Terms { server: std::process::id(), cores: Cores::All, seconds: 0.1, counter: None };
-        by_lines(command, terms)
+    fn terms() -> Terms<'static> {
+        Terms { server: std::process::id(), cores: Cores::All, seconds: 0.1, counter: None }
+    }
+
+    fn client(deeds: &[&str]) -> anyhow::Result<Sample> {
+        by_lines(puppet(deeds), terms())
     }
 
     fn end(errors: u64) -> String {
         format!(
-            r#"echo begin; echo 'end {{"asked":1000,"seconds":0.5,"errors":{errors},"first_error":"no value","p50_us":1.5,"p90_us":2,"p99_us":3,"p99_9_us":4,"max_us":5}}'"#
+            r#"say end {{"asked":1000,"seconds":0.5,"errors":{errors},"first_error":"no value","p50_us":1.5,"p90_us":2,"p99_us":3,"p99_9_us":4,"max_us":5}}"#
         )
     }
 
     #[test]
     fn a_round_is_what_the_client_found_and_what_the_processes_took() {
-        let sample = client(&end(0)).unwrap();
+        let sample = client(&["say begin", "work", &end(0)]).unwrap();
         assert_eq!(
             (sample.asked, sample.p50_us, sample.p99_9_us, sample.syscalls),
             (1000, 1.5, Some(4.0), None)
         );
-        assert!((sample.rate() - 2000.0).abs() < 1e-9 && sample.cpu_us() >= 0.0);
+        assert!((sample.rate() - 2000.0).abs() < 1e-9 && sample.server_us >= 0.0);
+        // 50 ms for 1000 gets, less what it took before it began.
+        assert!((10.0..200.0).contains(&sample.client_us), "{sample:?}");
     }
 
     #[test]
     fn a_round_with_an_error_is_none() {
-        let said = client(&end(1)).unwrap_err().to_string();
+        let said = client(&["say begin", &end(1)]).unwrap_err().to_string();
         assert_eq!(said, "1 errors, one of them: no value");
-        assert!(client(&format!("{}; exit 1", end(0))).is_err(), "a client that finds a fault after all");
-        assert!(client("echo begin; echo end").is_err());
+        assert!(client(&["say begin", &end(0), "fail"]).is_err(), "a client that finds a fault after all");
+        assert!(client(&["say begin", "say end"]).is_err());
     }
 
     #[test]
@@ -177,14 +181,12 @@ mod tests {
 
     #[test]
     fn a_tool_is_measured_from_its_start_to_its_end() {
-        let mut command = Command::new("sh");
-        command.args(["-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo 42"]);
-        let terms = Terms { server: std::process::id(), cores: Cores::All, seconds: 1.0, counter: None };
-        let told = |output: &Output| {
-            Ok(Told { asked: output.printed.trim().parse()?, rate: 21.0, p50_us: 1.0, p99_us: 2.0 })
+        let read = |output: &Output| {
+            let asked = output.printed.trim().rsplit('\n').next().unwrap_or_default();
+            Ok(Told { asked: asked.parse()?, rate: 21.0, p50_us: 1.0, p99_us: 2.0 })
         };
-        let sample = whole(command, terms, told).unwrap();
+        let sample = whole(puppet(&["work", "say 42"]), terms(), read).unwrap();
         assert_eq!((sample.asked, sample.seconds), (42, 2.0));
-        assert!(sample.client_us > 0.0);
+        assert!(sample.client_us >= 40_000.0 / 42.0, "{sample:?}");
     }
 }

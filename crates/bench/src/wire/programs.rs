@@ -78,30 +78,39 @@ mod tests {
 
     use super::*;
 
-    fn programs(unpacked: &Path) -> Programs {
-        Programs { unpacked: unpacked.to_owned(), path: Some("/usr/bin:/bin".into()) }
+    fn programs(unpacked: &Path, path: &Path) -> Programs {
+        Programs { unpacked: unpacked.to_owned(), path: Some(path.into()) }
+    }
+
+    /// A file at this place; may it be run?
+    fn file(folder: &Path, name: &str, mode: u32) -> PathBuf {
+        let file = folder.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        file
     }
 
     #[test]
     fn what_is_not_there_is_said_with_how_to_get_it() {
-        let missing = programs(Path::new("/nowhere"))
-            .command("no-such-program", "Debian's package p has it")
-            .unwrap_err();
+        let nowhere = Path::new("/nowhere");
+        let how = "Debian's package p has it";
+        let missing = programs(nowhere, nowhere).command("no-such-program", how).unwrap_err();
         assert_eq!(missing.to_string(), "no no-such-program here: Debian's package p has it");
     }
 
     #[test]
     fn an_unpacked_program_runs_with_the_libraries_beside_it_and_an_installed_one_without() {
-        let unpacked = tempfile::tempdir().unwrap();
-        let file = unpacked.path().join("usr/sbin/no-such-program");
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(&file, "").unwrap();
-        let programs = programs(unpacked.path());
-        assert!(programs.command("no-such-program", "").is_err(), "it is no program yet");
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        let (unpacked, installed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let programs = programs(unpacked.path(), installed.path());
+        file(unpacked.path(), "usr/sbin/no-such-program", 0o644);
+        assert!(programs.command("no-such-program", "").is_err(), "it is none");
+        let there = file(unpacked.path(), "usr/sbin/no-such-program", 0o755);
         let found = programs.command("no-such-program", "").unwrap();
-        assert_eq!(found.get_program(), file);
+        assert_eq!(found.get_program(), there);
         assert!(found.get_envs().any(|(name, _)| name == "LD_LIBRARY_PATH"));
-        assert_eq!(programs.command("sh", "").unwrap().get_envs().count(), 0);
+        let there = file(installed.path(), "no-such-program", 0o755);
+        let found = programs.command("no-such-program", "").unwrap();
+        assert_eq!((found.get_program(), found.get_envs().count()), (there.as_os_str(), 0));
     }
 }

@@ -59,6 +59,11 @@ impl Sample {
 }
 
 impl Run {
+    /// Whether this row was to be measured.
+    pub(crate) fn asked_for(&self, row: &str) -> bool {
+        self.cells.iter().any(|cell| cell.row == row) || self.missing.iter().any(|absent| absent.row == row)
+    }
+
     /// What a contestant did in a row.
     pub(crate) fn cell(&self, row: &str, subject: &str) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.row == row && cell.subject == subject)

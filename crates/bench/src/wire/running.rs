@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wire::stat;
 
@@ -168,21 +169,24 @@ impl Drop for Running {
         self.input = None;
         let family = stat::with_children(&[self.pid()]).unwrap_or_else(|_| vec![self.pid()]);
         if matches!(self.child.try_wait(), Ok(None)) {
-            signal(self.pid(), rustix::process::Signal::TERM);
+            signal(self.pid(), Signal::TERM);
         }
-        if !matches!(self.ends(ENDS_WITHIN), Ok(Some(_))) {
-            for pid in family {
-                signal(pid, rustix::process::Signal::KILL);
+        let ended = matches!(self.ends(ENDS_WITHIN), Ok(Some(_)));
+        // What is left of the others, their ids of a moment ago; and the process itself, which keeps its id until it is
+        // waited for.
+        for pid in family {
+            if pid != self.pid() || !ended {
+                signal(pid, Signal::KILL);
             }
-            let _ = self.child.wait();
         }
+        let _ = self.child.wait();
     }
 }
 
-fn signal(pid: u32, signal: rustix::process::Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // It may have ended meanwhile.
-        let _ = rustix::process::kill_process(pid, signal);
+        let _ = kill_process(pid, signal);
     }
 }
 
@@ -228,45 +232,49 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::puppet::puppet;
 
-    fn shell(script: &str) -> Running {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        Running::start(command, Cores::All).unwrap()
+    fn running(deeds: &[&str]) -> Running {
+        Running::start(puppet(deeds), Cores::All).unwrap()
     }
 
     #[test]
     fn a_process_that_ends_before_it_is_ready_is_an_error_with_its_own_words() {
-        let mut running = shell("echo starting; echo 'no such thing' >&2; exit 3");
-        let said = running.line("ready", STARTS_WITHIN).unwrap_err().to_string();
-        assert!(said.contains("ended: no such thing"), "{said}");
+        let deeds = ["say starting", "fault no such thing", "fail"];
+        let said = running(&deeds).line("ready", STARTS_WITHIN).unwrap_err().to_string();
+        assert!(said.ends_with(" ended: no such thing"), "{said}");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
-        let said = shell("echo 'bad port' >&2; exit 3").accepts(address).unwrap_err().to_string();
-        assert!(said.contains("ended (exit status: 3): bad port"), "{said}");
+        let said = running(&["fault bad port", "fail"]).accepts(address).unwrap_err().to_string();
+        assert!(said.ends_with(" ended (exit status: 3): bad port"), "{said}");
     }
 
     #[test]
     fn a_process_that_is_not_done_in_time_is_ended_and_an_error() {
-        let running = shell("read line; while :; do sleep 60; done");
+        let running = running(&["wait"]);
         let pid = running.pid();
         assert!(running.output(Duration::from_millis(50)).is_err());
-        assert_eq!(stat::cpu_seconds(&[pid]).unwrap(), 0.0, "there is no such process any more");
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
     }
 
     #[test]
     fn what_it_prints_before_it_ends_is_told_whole() {
-        let mut running = shell("echo begin; echo a; echo b; echo why >&2");
+        let mut running = running(&["say begin", "say a", "say b", "fault why"]);
         assert_eq!(running.line("begin", STARTS_WITHIN).unwrap(), "");
         let output = running.output(STARTS_WITHIN).unwrap();
-        assert_eq!((output.printed.as_str(), output.said.as_str()), ("a\nb\n", "why"));
+        assert_eq!((output.printed.as_str(), output.said.as_str()), ("\na\n\nb\n", "why"));
     }
 
     #[test]
     fn children_are_ended_with_what_started_them() {
-        let mut running = shell("sleep 600 & echo child $!; trap '' TERM; wait; read line; sleep 600");
+        let mut running = running(&["child", "wait"]);
         let child: u32 = running.line("child", STARTS_WITHIN).unwrap().parse().unwrap();
         assert!(stat::with_children(&[running.pid()]).unwrap().contains(&child));
         drop(running);
-        assert!(!Path::new(&format!("/proc/{child}/exe")).exists());
+        // Whoever is its parent now may not have waited for it yet; it runs no more.
+        let until = Instant::now() + ENDS_WITHIN;
+        while Path::new(&format!("/proc/{child}/exe")).exists() {
+            assert!(Instant::now() < until, "it still runs");
+            thread::sleep(LOOK);
+        }
     }
 }

@@ -71,7 +71,10 @@ fn parse(text: &str) -> Option<Stat> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+
     use super::*;
+    use crate::wire::puppet::puppet;
 
     #[test]
     fn fields_are_those_of_the_manual_whatever_the_name_is() {
@@ -90,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn this_process_has_taken_some_time_and_a_child_that_ended_counts_as_such() {
-        let mut command = std::process::Command::new("sh");
-        let mut child =
-            command.args(["-c", "read line"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    fn what_a_child_takes_counts_as_its_own_while_it_runs_and_as_ended_when_it_has() {
+        let before = ended_children_seconds().unwrap();
+        let mut child = puppet(&["work", "read"]).stdin(Stdio::piped()).spawn().unwrap();
         let pids = with_children(&[std::process::id()]).unwrap();
         assert!(pids.contains(&child.id()) && pids.contains(&std::process::id()));
         drop(child.stdin.take());
         child.wait().unwrap();
-        assert!(cpu_seconds(&pids).unwrap() >= 0.0 && ended_children_seconds().unwrap() >= 0.0);
+        assert!(ended_children_seconds().unwrap() - before >= 0.04);
+        assert!(cpu_seconds(&[child.id()]).unwrap().abs() < 1e-9, "there is no such process any more");
     }
 }
