@@ -6,6 +6,7 @@
 pub(crate) mod client;
 pub mod dialect;
 mod frame;
+mod http1;
 mod inbox;
 pub mod intake;
 mod link;
@@ -14,6 +15,7 @@ pub(crate) mod native;
 mod outbox;
 #[cfg(test)]
 mod raw;
+pub(crate) mod reached;
 mod reply;
 pub(crate) mod server;
 pub(crate) mod session;
