@@ -10,7 +10,6 @@ mod load;
 mod measure;
 mod page;
 mod programs;
-#[cfg(test)]
 mod puppet;
 mod results;
 mod rows;

@@ -1,5 +1,7 @@
 //! A process that does what a test tells it. It is the test's own program, so that no shell has to be there.
 
+#![cfg(test)]
+
 use std::env;
 use std::io::Read as _;
 use std::process::{Command, exit};
