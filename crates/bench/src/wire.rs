@@ -16,6 +16,7 @@ mod rows;
 mod running;
 mod stat;
 mod syscalls;
+mod versions;
 
 use std::path::{Path, PathBuf};
 
@@ -27,8 +28,8 @@ pub(crate) use self::load::pipes::{CHILD as PIPES, Pipes};
 pub(crate) use self::page::page;
 use self::programs::{Missing, Programs};
 pub(crate) use self::results::Run;
-use self::results::{Absent, Cell, Sample};
-use self::rows::{Ground, Round, Row};
+use self::results::{Absent, Cell};
+use self::rows::{Ground, Playing, Row};
 use crate::report;
 
 /// Where scripts/wire-anchors unpacks packages, and where the Go program is built: in the repository.
@@ -108,7 +109,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let mut runs = Vec::new();
     for number in 1..=options.runs {
-        let mut run = Run::default();
+        let mut run = Run { versions: versions::told(&ground.programs), ..Run::default() };
         for row in options.rows() {
             eprintln!("run {number} of {}: {}", options.runs, row.title());
             measure(row, options.rounds(), &ground, &mut run);
@@ -130,8 +131,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// All rounds of one row. Who fails in one is out, with all that was found of it.
 fn measure(row: Row, rounds: usize, ground: &Ground, run: &mut Run) {
-    let mut playing: Vec<(&'static str, Round, Vec<Sample>)> = Vec::new();
-    let mut absent = |subject: &'static str, why: &anyhow::Error| {
+    let mut playing: Vec<(Playing, Cell)> = Vec::new();
+    let mut absent = |subject: &str, why: &anyhow::Error| {
         let why = why.downcast_ref::<Missing>().map_or_else(|| format!("{why:#}"), ToString::to_string);
         eprintln!("  {subject} is missing from this row: {why}");
         run.missing.push(Absent { row: row.name().to_owned(), subject: subject.to_owned(), why });
@@ -139,30 +140,39 @@ fn measure(row: Row, rounds: usize, ground: &Ground, run: &mut Run) {
     for contestant in row.contestants() {
         let subject = contestant.subject;
         match contestant.start(ground) {
-            Ok(round) => playing.push((subject, round, Vec::new())),
+            Ok(started) => {
+                let cell = Cell {
+                    row: row.name().to_owned(),
+                    subject: subject.to_owned(),
+                    server: started.server.clone(),
+                    client: String::new(),
+                    samples: Vec::new(),
+                };
+                playing.push((started, cell));
+            }
             Err(why) => absent(subject, &why),
         }
     }
     for number in 0..rounds {
         // Turned by one each round, so that nobody is always the first.
         let first = number % playing.len().max(1);
-        let mut order: Vec<usize> = (first..playing.len()).chain(0..first).collect();
-        // From the end, so that who is out moves nobody that is yet to come.
         let mut out = Vec::new();
-        for at in order.drain(..) {
-            let (subject, round, samples) = &mut playing[at];
-            match round() {
-                Ok(sample) => samples.push(sample),
+        for at in (first..playing.len()).chain(0..first) {
+            let (playing, cell) = &mut playing[at];
+            match (playing.round)() {
+                Ok(played) => {
+                    cell.samples.push(played.sample);
+                    cell.client = played.client;
+                }
                 Err(why) => {
-                    absent(subject, &why);
+                    absent(&cell.subject, &why);
                     out.push(at);
                 }
             }
         }
         out.sort_unstable();
+        // From the end, so that who is out moves nobody that stays.
         out.into_iter().rev().for_each(|at| drop(playing.remove(at)));
     }
-    for (subject, _, samples) in playing {
-        run.cells.push(Cell { row: row.name().to_owned(), subject: subject.to_owned(), samples });
-    }
+    run.cells.extend(playing.into_iter().map(|(_, cell)| cell));
 }

@@ -19,7 +19,19 @@ use crate::wire::running::Running;
 /// A server that takes connections.
 pub(crate) struct Server {
     pub(crate) port: u16,
-    pub(crate) running: Running,
+    running: Running,
+}
+
+/// What is measured of a server, whatever else is kept beside it.
+pub(crate) trait Serves {
+    /// Its process.
+    fn running(&self) -> &Running;
+}
+
+impl Serves for Server {
+    fn running(&self) -> &Running {
+        &self.running
+    }
 }
 
 impl Server {

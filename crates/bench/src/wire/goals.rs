@@ -260,6 +260,8 @@ mod tests {
         Cell {
             row: row.name().to_owned(),
             subject: subject.to_owned(),
+            server: String::new(),
+            client: String::new(),
             samples: rates.iter().map(sample).collect(),
         }
     }

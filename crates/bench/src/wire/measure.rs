@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::wire::results::Sample;
+use crate::wire::results::{Played, Sample};
 use crate::wire::running::{Cores, GRACE, Output, Running};
 use crate::wire::stat;
 use crate::wire::syscalls::{Counter, Counting};
@@ -47,10 +47,10 @@ pub(crate) struct Terms<'a> {
 ///
 /// # Errors
 /// When it fails, is not done in time, or had a single error: a figure with errors in it is none.
-pub(crate) fn by_lines(client: Command, terms: Terms<'_>) -> anyhow::Result<Sample> {
+pub(crate) fn by_lines(client: Command, terms: Terms<'_>) -> anyhow::Result<Played> {
     let limit = Duration::from_secs_f64(terms.seconds) + GRACE;
     let mut running = Running::start(client, terms.cores)?;
-    let client = running.pid();
+    let (client, command) = (running.pid(), running.command().to_owned());
     running.line("begin", limit)?;
     let before = [client, terms.server].map(|pid| stat::cpu_seconds(&[pid]));
     let counting =
@@ -62,7 +62,9 @@ pub(crate) fn by_lines(client: Command, terms: Terms<'_>) -> anyhow::Result<Samp
     running.output(GRACE)?;
     let [before_client, before_server] = before;
     let [after_client, after_server] = after;
-    sample(&found, after_client? - before_client?, after_server? - before_server?, syscalls_a_second)
+    let sample =
+        sample(&found, after_client? - before_client?, after_server? - before_server?, syscalls_a_second)?;
+    Ok(Played { sample, client: command })
 }
 
 fn sample(found: &Found, client: f64, server: f64, syscalls_a_second: Option<f64>) -> anyhow::Result<Sample> {
@@ -98,19 +100,20 @@ pub(crate) fn whole(
     tool: Command,
     terms: Terms<'_>,
     read: impl FnOnce(&Output) -> anyhow::Result<Told>,
-) -> anyhow::Result<Sample> {
+) -> anyhow::Result<Played> {
     let server = stat::cpu_seconds(&[terms.server])?;
     let ended = stat::ended_children_seconds()?;
     let started = Instant::now();
-    let output =
-        Running::start(tool, terms.cores)?.output(Duration::from_secs_f64(terms.seconds * 10.0) + GRACE)?;
+    let running = Running::start(tool, terms.cores)?;
+    let command = running.command().to_owned();
+    let output = running.output(Duration::from_secs_f64(terms.seconds * 10.0) + GRACE)?;
     let lasted = started.elapsed();
     let client = stat::ended_children_seconds()? - ended;
     let server = stat::cpu_seconds(&[terms.server])? - server;
     let told = read(&output).with_context(|| format!("after {lasted:?}"))?;
     anyhow::ensure!(told.asked > 0 && told.rate > 0.0, "nothing was answered");
     let asked = told.asked as f64;
-    Ok(Sample {
+    let sample = Sample {
         asked: told.asked,
         seconds: asked / told.rate,
         p50_us: told.p50_us,
@@ -119,7 +122,8 @@ pub(crate) fn whole(
         client_us: client * 1e6 / asked,
         server_us: server * 1e6 / asked,
         syscalls: None,
-    })
+    };
+    Ok(Played { sample, client: command })
 }
 
 #[cfg(test)]
@@ -132,7 +136,7 @@ mod tests {
     }
 
     fn client(deeds: &[&str]) -> anyhow::Result<Sample> {
-        by_lines(puppet(deeds), terms())
+        by_lines(puppet(deeds), terms()).map(|played| played.sample)
     }
 
     fn end(errors: u64) -> String {
@@ -185,7 +189,7 @@ mod tests {
             let asked = output.printed.trim().rsplit('\n').next().unwrap_or_default();
             Ok(Told { asked: asked.parse()?, rate: 21.0, p50_us: 1.0, p99_us: 2.0 })
         };
-        let sample = whole(puppet(&["work", "say 42"]), terms(), read).unwrap();
+        let sample = whole(puppet(&["work", "say 42"]), terms(), read).unwrap().sample;
         assert_eq!((sample.asked, sample.seconds), (42, 2.0));
         assert!(sample.client_us >= 40_000.0 / 42.0, "{sample:?}");
     }

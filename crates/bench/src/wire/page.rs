@@ -33,6 +33,7 @@ pub(crate) fn page(report: &Report<Run>) -> anyhow::Result<(String, String)> {
     for (title, text, table) in sections(runs) {
         write!(page, "\n## {title}\n\n{text}\n\n{table}")?;
     }
+    write!(page, "\n## Commands\n\n{}", commands(runs))?;
     if let Some(missing) = missing(runs) {
         write!(page, "\n## Missing\n\n{missing}")?;
     }
@@ -117,6 +118,21 @@ fn line(subject: &str, cells: &[&Cell]) -> Vec<String> {
     ]
 }
 
+/// What ran, each contestant once, and of which version it was.
+fn commands(runs: &[Run]) -> String {
+    let mut text = String::from(
+        "As they ran in the last round of the last run; our own programs are told by their first word.\n\n",
+    );
+    for (program, version) in runs.last().iter().flat_map(|run| &run.versions) {
+        text.push_str(&format!("- {program}: {version}\n"));
+    }
+    for cell in runs.last().iter().flat_map(|run| &run.cells) {
+        let Cell { row, subject, server, client, .. } = cell;
+        text.push_str(&format!("- {row}: {subject}: `{server}`, asked by `{client}`\n"));
+    }
+    text
+}
+
 /// Who was not there, each row and reason once.
 fn missing(runs: &[Run]) -> Option<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -151,6 +167,8 @@ mod tests {
         let cell = Cell {
             row: "remote".to_owned(),
             subject: "carrotcache".to_owned(),
+            server: "carrot-bench wire-node".to_owned(),
+            client: "carrot-bench wire-gets".to_owned(),
             samples: vec![sample(1000), sample(3000), sample(2000)],
         };
         let absent = Absent {
@@ -158,7 +176,8 @@ mod tests {
             subject: "groupcache, tuned".to_owned(),
             why: "no go here".to_owned(),
         };
-        let run = Run { cells: vec![cell], missing: vec![absent.clone(), absent] };
+        let versions = [("redis-server".to_owned(), "v=7".to_owned())].into();
+        let run = Run { versions, cells: vec![cell], missing: vec![absent.clone(), absent] };
         let (path, page) = page(&report(&[run.clone(), run])).unwrap();
         assert_eq!(path, "docs/wire.md");
         let line = page.lines().find(|line| line.starts_with("| carrotcache")).unwrap();
@@ -166,6 +185,8 @@ mod tests {
         assert_eq!(told[2..4], ["1000 (500–1500)", "1 (1–1)"]);
         assert_eq!(told[5..9], ["–", "0.00 (0.00–0.00)", "0.50 (0.50–0.50)", "–"]);
         assert_eq!(page.matches("- remote: groupcache, tuned: no go here\n").count(), 1);
+        let command = "- remote: carrotcache: `carrot-bench wire-node`, asked by `carrot-bench wire-gets`\n";
+        assert!(page.contains(command) && page.contains("- redis-server: v=7\n"));
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! What a run of the bench holds: each row's contestants, every round of each, and who was not there.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// One repetition of everything.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
+    /// Of the programs that took part, by name, as they tell it.
+    #[serde(default)]
+    pub(crate) versions: BTreeMap<String, String>,
     pub(crate) cells: Vec<Cell>,
     /// What could not be measured.
     pub(crate) missing: Vec<Absent>,
@@ -15,6 +20,9 @@ pub(crate) struct Run {
 pub(crate) struct Cell {
     pub(crate) row: String,
     pub(crate) subject: String,
+    /// The command that ran the server, and the one that ran the client.
+    pub(crate) server: String,
+    pub(crate) client: String,
     /// One a round, in order: round by round all contestants of a row took turns. Never empty.
     pub(crate) samples: Vec<Sample>,
 }
@@ -26,6 +34,13 @@ pub(crate) struct Absent {
     pub(crate) subject: String,
     /// In one line; for a program, how to get it.
     pub(crate) why: String,
+}
+
+/// One round, and the command that ran its client.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Played {
+    pub(crate) sample: Sample,
+    pub(crate) client: String,
 }
 
 /// One round of one contestant.

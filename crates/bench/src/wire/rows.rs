@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use crate::wire::anchors::fill::Values;
-use crate::wire::anchors::groupcache::{self, Pool};
-use crate::wire::anchors::{carrot, memcached, nginx, redis, varnish};
+use crate::wire::anchors::groupcache::{self, Groupcache, Pool};
+use crate::wire::anchors::{Serves, carrot, memcached, nginx, redis, varnish};
 use crate::wire::load::gets::Callers;
 use crate::wire::load::node::{Owner, Pair};
 use crate::wire::load::pipes::{Pipes, Spoken};
-use crate::wire::load::{redis_benchmark, wrk};
+use crate::wire::load::redis_benchmark::{self, Asks, CONNECTIONS};
+use crate::wire::load::wrk;
 use crate::wire::measure::Terms;
 use crate::wire::programs::Programs;
-use crate::wire::results::Sample;
+use crate::wire::results::Played;
 use crate::wire::running::Cores;
 use crate::wire::syscalls::Counter;
 
@@ -60,10 +61,15 @@ pub(crate) struct Ground {
     pub(crate) threads: usize,
 }
 
-/// A server that is running, and one round of its client.
-pub(crate) type Round = Box<dyn FnMut() -> anyhow::Result<Sample>>;
+/// A server that is running, as long as this is kept.
+pub(crate) struct Playing {
+    /// The command that runs it.
+    pub(crate) server: String,
+    /// One round of its client.
+    pub(crate) round: Box<dyn FnMut() -> anyhow::Result<Played>>,
+}
 
-type Start = Box<dyn FnOnce(&Ground) -> anyhow::Result<Round>>;
+type Start = Box<dyn FnOnce(&Ground) -> anyhow::Result<Playing>>;
 
 /// One that takes part in a row.
 pub(crate) struct Contestant {
@@ -72,15 +78,15 @@ pub(crate) struct Contestant {
 }
 
 impl Contestant {
-    /// Starts its servers; they run as long as the round is kept.
+    /// Starts its servers.
     ///
     /// # Errors
     /// When it is not here, or does not start.
-    pub(crate) fn start(self, ground: &Ground) -> anyhow::Result<Round> {
+    pub(crate) fn start(self, ground: &Ground) -> anyhow::Result<Playing> {
         (self.start)(ground).with_context(|| self.subject)
     }
 
-    fn new(subject: &'static str, start: impl FnOnce(&Ground) -> anyhow::Result<Round> + 'static) -> Self {
+    fn new(subject: &'static str, start: impl FnOnce(&Ground) -> anyhow::Result<Playing> + 'static) -> Self {
         Self { subject, start: Box::new(start) }
     }
 }
@@ -187,36 +193,14 @@ impl Row {
                 vec![ours(gets), go(TUNED, gets)]
             }
             Self::Single => {
-                vec![ours(Gets { callers: 1, cores: Cores::First, ..GETS }), single_redis()]
+                vec![ours(Gets { callers: 1, cores: Cores::First, ..GETS }), piped_redis(1, Cores::First)]
             }
             Self::Compatible => vec![ours(Gets { compatible: true, ..GETS }), go(TUNED, GETS)],
             Self::Resp1 => by_redis_benchmark(1),
             Self::Resp16 => by_redis_benchmark(16),
             Self::Resp64 => by_redis_benchmark(64),
-            Self::RespCpu => vec![
-                serve(Spoken::Resp, 16),
-                Contestant::new(MEMCACHED, |ground| {
-                    let server = memcached::start(&ground.programs, ground.values(GETS.size))?;
-                    Ok(pipes(
-                        ground.pipes(server.port, Spoken::Meta, 64, 16),
-                        server.running.pid(),
-                        Cores::All,
-                        server,
-                    ))
-                }),
-            ],
-            Self::Http => vec![
-                serve(Spoken::Http, 1),
-                Contestant::new(REDIS, |ground| {
-                    let server = redis::start(&ground.programs, ground.values(GETS.size), Cores::All)?;
-                    Ok(pipes(
-                        ground.pipes(server.port, Spoken::Resp, 64, 1),
-                        server.running.pid(),
-                        Cores::All,
-                        server,
-                    ))
-                }),
-            ],
+            Self::RespCpu => vec![serve(Spoken::Resp, 16), piped_memcached()],
+            Self::Http => vec![serve(Spoken::Http, 1), piped_redis(64, Cores::All)],
             Self::Wrk => by_wrk(),
             Self::Syscalls => {
                 let gets = Gets { counted: true, ..GETS };
@@ -248,6 +232,24 @@ impl Ground {
     }
 }
 
+impl Playing {
+    /// Rounds against a server that runs as long as these may be played.
+    fn new<S: Serves + 'static>(
+        server: S,
+        cores: Cores,
+        seconds: f64,
+        counter: Option<Counter>,
+        mut round: impl FnMut(&S, Terms<'_>) -> anyhow::Result<Played> + 'static,
+    ) -> Self {
+        let command = server.running().command().to_owned();
+        let round = move || {
+            let pid = server.running().pid();
+            round(&server, Terms { server: pid, cores, seconds, counter: counter.as_ref() })
+        };
+        Self { server: command, round: Box::new(round) }
+    }
+}
+
 fn ours(gets: Gets) -> Contestant {
     Contestant::new(OURS, move |ground| {
         let counter = ground.counter(gets)?;
@@ -256,11 +258,8 @@ fn ours(gets: Gets) -> Contestant {
         let threads = if gets.cores == Cores::First { 1 } else { ground.threads };
         let pair = Pair { owner: 0, asker: 0, size, keys, compatible: gets.compatible, threads };
         let (owner, callers) = (Owner::start(pair, gets.cores)?, ground.callers(gets));
-        Ok(Box::new(move || {
-            let server = owner.running.pid();
-            let seconds = callers.seconds;
-            callers.round(&owner, Terms { server, cores: gets.cores, seconds, counter: counter.as_ref() })
-        }))
+        let round = move |owner: &Owner, terms: Terms<'_>| callers.round(owner, terms);
+        Ok(Playing::new(owner, gets.cores, ground.seconds, counter, round))
     })
 }
 
@@ -270,19 +269,29 @@ fn go(subject: &'static str, gets: Gets) -> Contestant {
         let counter = ground.counter(gets)?;
         let server = groupcache::start(&ground.programs, &ground.built, ground.values(gets.size))?;
         let callers = ground.callers(gets);
-        Ok(Box::new(move || {
-            let (server_id, seconds) = (server.running.pid(), callers.seconds);
-            let terms = Terms { server: server_id, cores: gets.cores, seconds, counter: counter.as_ref() };
-            server.round(pool, callers, terms)
-        }))
+        let round = move |server: &Groupcache, terms: Terms<'_>| server.round(pool, callers, terms);
+        Ok(Playing::new(server, gets.cores, ground.seconds, counter, round))
     })
 }
 
-fn single_redis() -> Contestant {
-    Contestant::new(REDIS, |ground| {
-        let server = redis::start(&ground.programs, ground.values(GETS.size), Cores::First)?;
-        let asks = ground.pipes(server.port, Spoken::Resp, 1, 1);
-        Ok(pipes(asks, server.running.pid(), Cores::First, server))
+/// Rounds of our client.
+fn piped(server: impl Serves + 'static, pipes: Pipes, cores: Cores) -> Playing {
+    Playing::new(server, cores, pipes.seconds, None, move |_, terms| pipes.round(terms))
+}
+
+fn piped_redis(connections: usize, cores: Cores) -> Contestant {
+    Contestant::new(REDIS, move |ground| {
+        let server = redis::start(&ground.programs, ground.values(GETS.size), cores)?;
+        let pipes = ground.pipes(server.port, Spoken::Resp, connections, 1);
+        Ok(piped(server, pipes, cores))
+    })
+}
+
+fn piped_memcached() -> Contestant {
+    Contestant::new(MEMCACHED, |ground| {
+        let server = memcached::start(&ground.programs, ground.values(GETS.size))?;
+        let pipes = ground.pipes(server.port, Spoken::Meta, CONNECTIONS, 16);
+        Ok(piped(server, pipes, Cores::All))
     })
 }
 
@@ -290,66 +299,53 @@ fn serve(spoken: Spoken, depth: usize) -> Contestant {
     Contestant::new(SERVE, move |ground| {
         let node = carrot::start(ground.values(GETS.size))?;
         let port = if spoken == Spoken::Http { node.http } else { node.resp };
-        Ok(pipes(ground.pipes(port, spoken, 64, depth), node.running.pid(), Cores::All, node))
-    })
-}
-
-/// Rounds of our client against a server that is kept running meanwhile.
-fn pipes(pipes: Pipes, server: u32, cores: Cores, kept: impl Sized + 'static) -> Round {
-    Box::new(move || {
-        let _running = &kept;
-        pipes.round(Terms { server, cores, seconds: pipes.seconds, counter: None })
+        Ok(piped(node, ground.pipes(port, spoken, CONNECTIONS, depth), Cores::All))
     })
 }
 
 fn by_redis_benchmark(pipeline: usize) -> Vec<Contestant> {
-    let rounds = move |ground: &Ground, port: u16, server: u32, kept: Box<dyn std::any::Any>| -> Round {
-        let (programs, seconds) = (ground.programs.clone(), ground.seconds);
-        let asks = redis_benchmark::Asks { port, keys: ground.keys, pipeline };
-        Box::new(move || {
-            let _running = &kept;
-            redis_benchmark::round(
-                &programs,
-                asks,
-                Terms { server, cores: Cores::All, seconds, counter: None },
-            )
-        })
+    let rounds = move |ground: &Ground, port: u16| {
+        let (programs, asks) = (ground.programs.clone(), Asks { port, keys: ground.keys, pipeline });
+        move |terms: Terms<'_>| redis_benchmark::round(&programs, asks, terms)
     };
     vec![
         Contestant::new(SERVE, move |ground| {
             let node = carrot::start(ground.values(GETS.size))?;
-            Ok(rounds(ground, node.resp, node.running.pid(), Box::new(node)))
+            let round = rounds(ground, node.resp);
+            Ok(Playing::new(node, Cores::All, ground.seconds, None, move |_, terms| round(terms)))
         }),
         Contestant::new(REDIS, move |ground| {
             let server = redis::start(&ground.programs, ground.values(GETS.size), Cores::All)?;
-            Ok(rounds(ground, server.port, server.running.pid(), Box::new(server)))
+            let round = rounds(ground, server.port);
+            Ok(Playing::new(server, Cores::All, ground.seconds, None, move |_, terms| round(terms)))
         }),
     ]
 }
 
 fn by_wrk() -> Vec<Contestant> {
-    let rounds = move |ground: &Ground, port: u16, server: u32, kept: Box<dyn std::any::Any>| -> Round {
-        let (programs, seconds) = (ground.programs.clone(), ground.seconds);
-        let url = format!("http://127.0.0.1:{port}/v1/bench/key:000000000000");
-        Box::new(move || {
-            let _running = &kept;
-            wrk::round(&programs, &url, Terms { server, cores: Cores::All, seconds, counter: None })
-        })
-    };
     vec![
-        Contestant::new(SERVE, move |ground| {
+        Contestant::new(SERVE, |ground| {
             let node = carrot::start(ground.values(GETS.size))?;
-            Ok(rounds(ground, node.http, node.running.pid(), Box::new(node)))
+            let port = node.http;
+            Ok(wrk_on(ground, port, node))
         }),
-        Contestant::new(NGINX, move |ground| {
+        Contestant::new(NGINX, |ground| {
             let nginx = nginx::start(&ground.programs, carrot::start(ground.values(GETS.size))?)?;
-            Ok(rounds(ground, nginx.server.port, nginx.server.running.pid(), Box::new(nginx)))
+            let port = nginx.server.port;
+            Ok(wrk_on(ground, port, nginx))
         }),
-        Contestant::new(VARNISH, move |ground| {
+        Contestant::new(VARNISH, |ground| {
             let varnish = varnish::start(&ground.programs, carrot::start(ground.values(GETS.size))?)?;
-            Ok(rounds(ground, varnish.server.port, varnish.server.running.pid(), Box::new(varnish)))
+            let port = varnish.server.port;
+            Ok(wrk_on(ground, port, varnish))
         }),
     ]
+}
+
+fn wrk_on(ground: &Ground, port: u16, server: impl Serves + 'static) -> Playing {
+    let programs = ground.programs.clone();
+    let url = format!("http://127.0.0.1:{port}/v1/bench/key:000000000000");
+    Playing::new(server, Cores::All, ground.seconds, None, move |_, terms| wrk::round(&programs, &url, terms))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::report::without_place;
 use crate::wire::stat;
 
 /// For a server to take connections, its data filled in.
@@ -38,6 +39,7 @@ pub(crate) enum Cores {
 /// A process. Dropped, it is ended.
 pub(crate) struct Running {
     name: String,
+    command: String,
     child: Child,
     /// Open as long as it is to run, for those that end with it.
     input: Option<ChildStdin>,
@@ -49,6 +51,7 @@ impl Running {
     /// Starts it. Where the system can, it is told to end when this process does, however that ends.
     pub(crate) fn start(command: Command, cores: Cores) -> anyhow::Result<Self> {
         let name = command.get_program().to_string_lossy().rsplit('/').next().unwrap_or_default().to_owned();
+        let text = in_words(&command, cores);
         let mut command = match cores {
             Cores::All => tied(command),
             Cores::First => pinned(&tied(command))?,
@@ -72,7 +75,12 @@ impl Running {
             let _ = std::io::copy(&mut faults, &mut std::io::sink());
         });
         let input = child.stdin.take();
-        Ok(Self { name, child, input, lines, said })
+        Ok(Self { name, command: text, child, input, lines, said })
+    }
+
+    /// What it is, in words: the program and its arguments, without where they are.
+    pub(crate) fn command(&self) -> &str {
+        &self.command
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -154,6 +162,17 @@ impl Running {
         let said = self.said.recv_timeout(ENDS_WITHIN).unwrap_or_default();
         said.lines().last().unwrap_or("it said nothing").to_owned()
     }
+}
+
+fn in_words(command: &Command, cores: Cores) -> String {
+    let pinned = (cores == Cores::First).then(|| "taskset -c 0".to_owned());
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| without_place(&word.to_string_lossy()));
+    let bare = words.map(|word| match word.trim_start_matches("…/") {
+        "" => "''".to_owned(),
+        bare => bare.to_owned(),
+    });
+    pinned.into_iter().chain(bare).collect::<Vec<_>>().join(" ")
 }
 
 /// What a process that is done printed, and said beside it.
@@ -262,6 +281,14 @@ mod tests {
         assert_eq!(running.line("begin", STARTS_WITHIN).unwrap(), "");
         let output = running.output(STARTS_WITHIN).unwrap();
         assert_eq!((output.printed.as_str(), output.said.as_str()), ("\na\n\nb\n", "why"));
+    }
+
+    #[test]
+    fn a_command_is_told_without_where_its_files_are() {
+        let mut command = Command::new("/usr/bin/redis-server");
+        command.args(["--port", "1", "--save", "", "-n", "/tmp/x"]);
+        assert_eq!(in_words(&command, Cores::All), "redis-server --port 1 --save '' -n x");
+        assert!(in_words(&command, Cores::First).starts_with("taskset -c 0 redis-server"));
     }
 
     #[test]

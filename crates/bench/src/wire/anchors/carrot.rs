@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
+use super::Serves;
 use super::fill::{Spoken, Values};
 use crate::wire::programs::Missing;
 use crate::wire::running::{Cores, Running, STARTS_WITHIN};
@@ -28,8 +29,14 @@ capacity = "1GiB"
 pub(crate) struct Carrot {
     pub(crate) http: u16,
     pub(crate) resp: u16,
-    pub(crate) running: Running,
+    running: Running,
     _folder: tempfile::TempDir,
+}
+
+impl Serves for Carrot {
+    fn running(&self) -> &Running {
+        &self.running
+    }
 }
 
 /// Starts it, with these values in it.

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::Serves;
 use super::fill::Values;
 use crate::wire::load::gets::Callers;
 use crate::wire::measure::{Terms, by_lines};
 use crate::wire::programs::{Missing, Programs};
-use crate::wire::results::Sample;
+use crate::wire::results::Played;
 use crate::wire::running::{Cores, Running, STARTS_WITHIN};
 
 /// Debian's packages of Go's sources, which are used without modules: nothing is fetched.
@@ -31,7 +32,13 @@ pub(crate) struct Groupcache {
     program: PathBuf,
     address: String,
     values: Values,
-    pub(crate) running: Running,
+    running: Running,
+}
+
+impl Serves for Groupcache {
+    fn running(&self) -> &Running {
+        &self.running
+    }
 }
 
 /// Builds the program, if it was not built before, and starts a server with these values in it.
@@ -66,7 +73,7 @@ fn build(programs: &Programs, built: &Path) -> anyhow::Result<PathBuf> {
 
 impl Groupcache {
     /// One round of a client with such a pool. It has no get of many: there each key is a get.
-    pub(crate) fn round(&self, pool: Pool, callers: Callers, terms: Terms<'_>) -> anyhow::Result<Sample> {
+    pub(crate) fn round(&self, pool: Pool, callers: Callers, terms: Terms<'_>) -> anyhow::Result<Played> {
         let mut command = Command::new(&self.program);
         command.args(["client", "-owner", &format!("http://{}", self.address)]);
         for (flag, number) in [

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::carrot::Carrot;
-use super::{HOW, Server};
+use super::{HOW, Server, Serves};
 use crate::wire::programs::Programs;
 use crate::wire::running::{Cores, Running, free_port};
 
@@ -13,6 +13,12 @@ pub(crate) struct Nginx {
     pub(crate) server: Server,
     _origin: Carrot,
     _folder: tempfile::TempDir,
+}
+
+impl Serves for Nginx {
+    fn running(&self) -> &Running {
+        &self.server.running
+    }
 }
 
 /// Starts it in front of this node.

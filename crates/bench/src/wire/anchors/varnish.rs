@@ -1,7 +1,7 @@
 //! Varnish in front of an HTTP origin: values in memory, for an hour.
 
 use super::carrot::Carrot;
-use super::{HOW, Server};
+use super::{HOW, Server, Serves};
 use crate::wire::programs::Programs;
 use crate::wire::running::{Cores, Running, free_port};
 
@@ -11,6 +11,12 @@ pub(crate) struct Varnish {
     pub(crate) server: Server,
     _origin: Carrot,
     _folder: tempfile::TempDir,
+}
+
+impl Serves for Varnish {
+    fn running(&self) -> &Running {
+        &self.server.running
+    }
 }
 
 /// Starts it in front of this node.

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use crate::wire::load::node::{GROUP, Owner, Pair};
 use crate::wire::load::told;
 use crate::wire::measure::{Terms, by_lines};
-use crate::wire::results::Sample;
+use crate::wire::results::Played;
 
 /// The subcommand by which the bench starts itself.
 pub(crate) const CHILD: &str = "wire-gets";
@@ -61,7 +61,7 @@ pub(crate) struct Gets {
 
 impl Callers {
     /// One round against this node.
-    pub(crate) fn round(self, owner: &Owner, terms: Terms<'_>) -> anyhow::Result<Sample> {
+    pub(crate) fn round(self, owner: &Owner, terms: Terms<'_>) -> anyhow::Result<Played> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(CHILD);
         owner.pair.tell(&mut command);

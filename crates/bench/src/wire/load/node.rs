@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use carrotcache::{BoxError, ByteSize, Cluster, ClusterBuilder, Hot, Key};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::wire::anchors::Serves;
 use crate::wire::running::{Cores, Running, STARTS_WITHIN, free_port};
 
 /// The subcommand by which the bench starts itself.
@@ -42,7 +43,7 @@ pub(crate) struct Pair {
 /// The node that is asked.
 pub(crate) struct Owner {
     pub(crate) pair: Pair,
-    pub(crate) running: Running,
+    running: Running,
 }
 
 impl Pair {
@@ -94,6 +95,12 @@ impl Owner {
         let mut running = Running::start(command, cores)?;
         running.line("ready", STARTS_WITHIN)?;
         Ok(Self { pair, running })
+    }
+}
+
+impl Serves for Owner {
+    fn running(&self) -> &Running {
+        &self.running
     }
 }
 

@@ -10,7 +10,7 @@ use carrot_load::protocol::{Http, Meta, Protocol, Resp};
 
 use crate::wire::load::told;
 use crate::wire::measure::{Terms, by_lines};
-use crate::wire::results::Sample;
+use crate::wire::results::Played;
 
 /// The subcommand by which the bench starts itself.
 pub(crate) const CHILD: &str = "wire-pipes";
@@ -72,7 +72,7 @@ impl Spoken {
 
 impl Pipes {
     /// One round.
-    pub(crate) fn round(self, terms: Terms<'_>) -> anyhow::Result<Sample> {
+    pub(crate) fn round(self, terms: Terms<'_>) -> anyhow::Result<Played> {
         by_lines(self.command()?, terms)
     }
 

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::wire::measure::{Terms, Told, whole};
 use crate::wire::programs::{Missing, Programs};
-use crate::wire::results::Sample;
+use crate::wire::results::Played;
 use crate::wire::running::Output;
 
 const HOW: &str = "Debian's package redis-tools has it";
@@ -21,7 +21,7 @@ pub(crate) struct Asks {
 }
 
 /// One round. It is told a number of requests and no time, so it is told what takes about as long as the others.
-pub(crate) fn round(programs: &Programs, asks: Asks, terms: Terms<'_>) -> anyhow::Result<Sample> {
+pub(crate) fn round(programs: &Programs, asks: Asks, terms: Terms<'_>) -> anyhow::Result<Played> {
     // What two slow cores do a second; an order of magnitude is enough.
     let a_second = match asks.pipeline {
         1 => 60_000.0,

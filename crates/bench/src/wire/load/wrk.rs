@@ -6,13 +6,13 @@ use anyhow::Context as _;
 
 use crate::wire::measure::{Terms, Told, whole};
 use crate::wire::programs::{Missing, Programs};
-use crate::wire::results::Sample;
+use crate::wire::results::Played;
 use crate::wire::running::Output;
 
 const HOW: &str = "Debian's package wrk has it";
 
 /// One round, over whole seconds: at least one.
-pub(crate) fn round(programs: &Programs, url: &str, terms: Terms<'_>) -> anyhow::Result<Sample> {
+pub(crate) fn round(programs: &Programs, url: &str, terms: Terms<'_>) -> anyhow::Result<Played> {
     whole(command(programs, url, terms.seconds)?, terms, read)
 }
 
