@@ -52,22 +52,44 @@ pub(crate) fn by_lines(client: Command, terms: Terms<'_>) -> anyhow::Result<Play
     let mut running = Running::start(client, terms.cores)?;
     let (client, command) = (running.pid(), running.command().to_owned());
     running.line("begin", limit)?;
-    let before = [client, terms.server].map(|pid| stat::cpu_seconds(&[pid]));
+    let before = Taken::now(client, terms.server)?;
     let counting =
         terms.counter.map(|counter| counter.start(&[client, terms.server], terms.seconds)).transpose()?;
     let found = running.line("end", limit)?;
-    let after = [client, terms.server].map(|pid| stat::cpu_seconds(&[pid]));
+    let taken = Taken::now(client, terms.server)?.since(&before);
     let found: Found = serde_json::from_str(&found).with_context(|| format!("no finding: {found}"))?;
     let syscalls_a_second = counting.map(Counting::a_second).transpose()?;
     running.output(GRACE)?;
-    let [before_client, before_server] = before;
-    let [after_client, after_server] = after;
-    let sample =
-        sample(&found, after_client? - before_client?, after_server? - before_server?, syscalls_a_second)?;
+    let sample = sample(&found, &taken, syscalls_a_second)?;
     Ok(Played { sample, client: command })
 }
 
-fn sample(found: &Found, client: f64, server: f64, syscalls_a_second: Option<f64>) -> anyhow::Result<Sample> {
+/// CPU seconds, of the two processes and of the machine.
+struct Taken {
+    client: f64,
+    server: f64,
+    machine: f64,
+}
+
+impl Taken {
+    /// Since each began.
+    fn now(client: u32, server: u32) -> anyhow::Result<Self> {
+        let [client, server] = [client, server].map(|pid| stat::cpu_seconds(&[pid]));
+        Ok(Self { client: client?, server: server?, machine: stat::machine_seconds()? })
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        let (client, server) = (self.client - before.client, self.server - before.server);
+        Self { client, server, machine: self.machine - before.machine }
+    }
+
+    /// Cores that were at work on anything else, over so many seconds.
+    fn other_cores(&self, seconds: f64) -> f64 {
+        f64::max((self.machine - self.client - self.server) / seconds, 0.0)
+    }
+}
+
+fn sample(found: &Found, taken: &Taken, syscalls_a_second: Option<f64>) -> anyhow::Result<Sample> {
     anyhow::ensure!(found.errors == 0, "{} errors, one of them: {}", found.errors, found.first_error);
     anyhow::ensure!(found.asked > 0, "nothing was answered");
     let asked = found.asked as f64;
@@ -77,8 +99,9 @@ fn sample(found: &Found, client: f64, server: f64, syscalls_a_second: Option<f64
         p50_us: found.p50_us,
         p99_us: found.p99_us,
         p99_9_us: Some(found.p99_9_us),
-        client_us: client * 1e6 / asked,
-        server_us: server * 1e6 / asked,
+        client_us: taken.client * 1e6 / asked,
+        server_us: taken.server * 1e6 / asked,
+        other_cores: taken.other_cores(found.seconds),
         syscalls: syscalls_a_second.map(|calls| calls * found.seconds / asked),
     })
 }
@@ -101,15 +124,18 @@ pub(crate) fn whole(
     terms: Terms<'_>,
     read: impl FnOnce(&Output) -> anyhow::Result<Told>,
 ) -> anyhow::Result<Played> {
-    let server = stat::cpu_seconds(&[terms.server])?;
-    let ended = stat::ended_children_seconds()?;
+    // A tool's own time is told once it has ended.
+    let now = || -> anyhow::Result<Taken> {
+        let (client, server) = (stat::ended_children_seconds()?, stat::cpu_seconds(&[terms.server])?);
+        Ok(Taken { client, server, machine: stat::machine_seconds()? })
+    };
+    let before = now()?;
     let started = Instant::now();
     let running = Running::start(tool, terms.cores)?;
     let command = running.command().to_owned();
     let output = running.output(Duration::from_secs_f64(terms.seconds * 10.0) + GRACE)?;
     let lasted = started.elapsed();
-    let client = stat::ended_children_seconds()? - ended;
-    let server = stat::cpu_seconds(&[terms.server])? - server;
+    let taken = now()?.since(&before);
     let told = read(&output).with_context(|| format!("after {lasted:?}"))?;
     anyhow::ensure!(told.asked > 0 && told.rate > 0.0, "nothing was answered");
     let asked = told.asked as f64;
@@ -119,8 +145,9 @@ pub(crate) fn whole(
         p50_us: told.p50_us,
         p99_us: told.p99_us,
         p99_9_us: None,
-        client_us: client * 1e6 / asked,
-        server_us: server * 1e6 / asked,
+        client_us: taken.client * 1e6 / asked,
+        server_us: taken.server * 1e6 / asked,
+        other_cores: taken.other_cores(lasted.as_secs_f64()),
         syscalls: None,
     };
     Ok(Played { sample, client: command })
@@ -178,9 +205,11 @@ mod tests {
             p99_9_us: 1.0,
             max_us: 1.0,
         };
-        let sample = sample(&found, 1.5, 0.5, Some(50_000.0)).unwrap();
+        let taken = Taken { client: 1.5, server: 0.5, machine: 2.6 };
+        let sample = sample(&found, &taken, Some(50_000.0)).unwrap();
         assert_eq!((sample.client_us, sample.server_us, sample.cpu_us()), (1.5, 0.5, 2.0));
         assert_eq!(sample.syscalls, Some(0.1));
+        assert!((sample.other_cores - 0.3).abs() < 1e-9);
     }
 
     #[test]

@@ -61,7 +61,8 @@ fn sections(runs: &[Run]) -> [(&'static str, &'static str, Table); 2] {
         (
             "Every cell",
             "Medians over all rounds of all runs, with the least and the most in brackets. Times are from the call to the\n\
-             value; at a planned rate from the planned time. CPU is of all threads, user and system.",
+             value; at a planned rate from the planned time. CPU is of all threads, user and system. Other cores: what the machine did\n\
+             besides, in cores; above some tenths a rate was held down by others.",
             cells(runs),
         ),
     ]
@@ -76,6 +77,7 @@ fn cells(runs: &[Run]) -> Table {
         "p99.9 µs",
         "client CPU µs",
         "server CPU µs",
+        "other cores",
         "system calls",
     ]);
     for row in Row::ALL {
@@ -88,7 +90,7 @@ fn cells(runs: &[Run]) -> Table {
         if subjects.is_empty() {
             continue;
         }
-        let mut heading = vec![String::new(); 8];
+        let mut heading = vec![String::new(); 9];
         heading[0] = format!("**{}**", row.title());
         table.push(heading);
         for subject in subjects {
@@ -114,6 +116,7 @@ fn line(subject: &str, cells: &[&Cell]) -> Vec<String> {
         figure(|sample| sample.p99_9_us, 0),
         figure(|sample| Some(sample.client_us), 2),
         figure(|sample| Some(sample.server_us), 2),
+        figure(|sample| Some(sample.other_cores), 1),
         figure(|sample| sample.syscalls, 3),
     ]
 }
@@ -183,7 +186,7 @@ mod tests {
         let line = page.lines().find(|line| line.starts_with("| carrotcache")).unwrap();
         let told: Vec<&str> = line.split('|').map(str::trim).collect();
         assert_eq!(told[2..4], ["1000 (500–1500)", "1 (1–1)"]);
-        assert_eq!(told[5..9], ["–", "0.00 (0.00–0.00)", "0.50 (0.50–0.50)", "–"]);
+        assert_eq!(told[5..10], ["–", "0.00 (0.00–0.00)", "0.50 (0.50–0.50)", "0.0 (0.0–0.0)", "–"]);
         assert_eq!(page.matches("- remote: groupcache, tuned: no go here\n").count(), 1);
         let command = "- remote: carrotcache: `carrot-bench wire-node`, asked by `carrot-bench wire-gets`\n";
         assert!(page.contains(command) && page.contains("- redis-server: v=7\n"));

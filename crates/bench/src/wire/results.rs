@@ -57,6 +57,8 @@ pub(crate) struct Sample {
     /// CPU time of the client and of the server, a get, in microseconds.
     pub(crate) client_us: f64,
     pub(crate) server_us: f64,
+    /// Cores that were busy with anything else meanwhile: from some tenths on, there are more gets a second than were found.
+    pub(crate) other_cores: f64,
     /// System calls of both, a get; `None` where they were not counted.
     pub(crate) syscalls: Option<f64>,
 }

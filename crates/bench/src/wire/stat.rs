@@ -31,6 +31,19 @@ pub(crate) fn ended_children_seconds() -> anyhow::Result<f64> {
     Ok(parse(&text).context("/proc/self/stat")?.ended as f64 / TICKS)
 }
 
+/// CPU seconds that all cores together were at work, the host's other guests included.
+pub(crate) fn machine_seconds() -> anyhow::Result<f64> {
+    let text = fs::read_to_string("/proc/stat").context("CPU times are read from Linux's /proc")?;
+    at_work(&text).map(|ticks| ticks as f64 / TICKS).context("/proc/stat")
+}
+
+/// `cpu user nice system idle iowait irq softirq steal …`, all but the two of idle cores.
+fn at_work(text: &str) -> Option<u64> {
+    let line = text.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<u64> = line.split_whitespace().map_while(|ticks| ticks.parse().ok()).collect();
+    (ticks.len() >= 8).then(|| ticks[..8].iter().sum::<u64>() - ticks[3] - ticks[4])
+}
+
 /// These processes and all that descends from them.
 pub(crate) fn with_children(roots: &[u32]) -> anyhow::Result<Vec<u32>> {
     Ok(tree(&everybody()?, roots))
@@ -82,6 +95,14 @@ mod tests {
         assert_eq!(parse(text), Some(Stat { parent: 7, ticks: 200, ended: 25 }));
         assert_eq!(parse("42 (a"), None);
         assert_eq!(parse("42 (a) S 7"), None);
+    }
+
+    #[test]
+    fn a_core_at_work_is_one_that_does_not_idle() {
+        assert_eq!(at_work("cpu  10 1 5 1000 100 2 3 4 0 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n"), Some(25));
+        assert_eq!(at_work("cpu  10 1 5"), None);
+        assert_eq!(at_work(""), None);
+        assert!(machine_seconds().unwrap() > 0.0);
     }
 
     #[test]
