@@ -200,6 +200,10 @@ func ask(told settings) error {
 	atomic.StoreInt32(&phase, over)
 	lasted := time.Since(began)
 	running.Wait()
+	if told.rate > 0 {
+		// What was planned and came late counts, and so does the time that it took.
+		lasted = time.Since(began)
+	}
 	return tell(callers, lasted, atomic.LoadInt64(&leftOut))
 }
 

@@ -51,7 +51,7 @@ pub struct Load {
 pub struct Findings {
     /// Of all connections.
     pub tally: Tally,
-    /// How long it was counted.
+    /// How long it was counted; at a planned rate, until the last was answered.
     pub lasted: Duration,
 }
 
@@ -131,8 +131,11 @@ impl Load {
         for (connection, due) in connections.into_iter().zip(due) {
             asking.spawn(when_due(connection, due, self.depth));
         }
-        let lasted = Window::default().pass(self.warm, self.lasts, tell).await;
+        let open = Window::default().pass(self.warm, self.lasts, tell).await;
+        let closed = Instant::now();
         let mut tally = together(asking).await;
+        // What came late counts, and so does the time that it took.
+        let lasted = open + closed.elapsed();
         tally.errors_of("not sent: too far behind", pacer.left_out());
         Ok(Findings { tally, lasted })
     }

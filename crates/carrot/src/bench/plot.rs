@@ -26,7 +26,11 @@ pub fn panel(node: &Target, group: &GroupName, found: &Findings) -> Panel {
     let end = points.last().map_or(1.0, |point| point.0.max(1.0));
     let (least, most) = points
         .iter()
-        .fold((0.0_f64, -9.0_f64), |(least, most), point| (least.min(point.1), most.max(point.1)));
+        .map(|point| point.1)
+        .fold(None, |ends: Option<(f64, f64)>, y| {
+            Some(ends.map_or((y, y), |(least, most)| (least.min(y), most.max(y))))
+        })
+        .unwrap_or((-6.0, 0.0));
     let tens = (least.floor() as i32..=most.ceil() as i32).map(f64::from).collect::<Vec<_>>();
     let answers = count(latency.count());
     Panel {
@@ -94,7 +98,7 @@ mod tests {
     #[test]
     fn few_answers_have_few_percentiles_and_none_are_no_panic() {
         assert_eq!(drawn(100).lines[0].points.last().unwrap().0, place(99.0));
-        assert!(drawn(0).lines[0].points.is_empty());
+        assert!(drawn(0).lines[0].points.is_empty() && drawn(0).y.axis.range.contains(&-3.0));
         assert_eq!(drawn(1).lines[0].points.len(), 1);
     }
 }

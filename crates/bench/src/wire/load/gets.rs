@@ -141,13 +141,16 @@ impl Gets {
             };
             asking.spawn(caller.ask(turn));
         }
-        let lasted = window.pass(warm, lasts, told::edge).await;
+        let open = window.pass(warm, lasts, told::edge).await;
+        let closed = Instant::now();
         let (mut tally, mut gets) = (Tally::default(), 0);
         while let Some(caller) = asking.join_next().await {
             let caller = caller?;
             tally.add(&caller.tally);
             gets += caller.gets;
         }
+        // What was planned and came late counts, and so does the time that it took.
+        let lasted = if pacer.is_some() { open + closed.elapsed() } else { open };
         if let Some(pacer) = pacer {
             tally.errors_of("not sent: too far behind", pacer.left_out());
         }
