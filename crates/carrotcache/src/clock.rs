@@ -74,6 +74,11 @@ pub(crate) async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
+/// Waits until then.
+pub(crate) async fn sleep_until(then: Instant) {
+    tokio::time::sleep_until(then.into()).await;
+}
+
 /// The future's result, or `Elapsed` after `limit`; the future is dropped then, unless it was lent.
 pub(crate) async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
     tokio::time::timeout(limit, future).await.map_err(|_| Elapsed)

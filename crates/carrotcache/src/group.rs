@@ -257,14 +257,19 @@ impl Group {
 
     /// Joins the key's fetch, or begins it.
     async fn fetching(&self, key: &[u8]) -> Landed {
-        let flown = self.shared.fetches.fly(key, self.spawn(), |key, keep| self.clone().fetch(key, keep));
+        let flown = self.shared.fetches.fly(
+            key,
+            |takeoff| self.fetch_at_once(takeoff),
+            self.spawn(),
+            |key, keep| self.clone().fetch(key, keep),
+        );
         self.landing(flown.await)
     }
 
     /// Joins the key's load on this node, or begins it.
     pub(crate) async fn loading(&self, key: &[u8], purpose: Purpose) -> Landed {
         let flown =
-            self.shared.loads.fly(key, self.spawn(), |key, keep| self.clone().load(key, keep, purpose));
+            self.shared.loads.fly(key, Some, self.spawn(), |key, keep| self.clone().load(key, keep, purpose));
         self.landing(flown.await)
     }
 

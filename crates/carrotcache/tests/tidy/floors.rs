@@ -71,6 +71,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "net::inbox",
                 "net::intake",
                 "net::link",
+                "net::link::driver",
                 "net::listen",
                 "net::native",
                 "net::outbox",
