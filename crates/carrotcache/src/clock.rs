@@ -10,7 +10,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use carrot_engine::Time;
+pub(crate) use carrot_engine::Time;
 
 /// Tells a cluster's groups what time it is. Cheap to clone; clones show the same time.
 #[derive(Clone, Debug)]
@@ -48,6 +48,21 @@ impl Clock {
     /// How long this clock has run: the argument of the pure parts (rates, rests).
     pub(crate) fn elapsed(&self) -> Duration {
         Duration::from_millis(self.0.now().as_millis())
+    }
+}
+
+/// One moment by both kinds of time: read once for all who want to know, since a clock may cost as much as a lookup.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// That waits are reckoned from.
+    pub(crate) instant: Instant,
+    /// How long the clock has run.
+    pub(crate) elapsed: Duration,
+}
+
+impl Moment {
+    pub(crate) fn now(clock: &Clock) -> Self {
+        Self { instant: now(), elapsed: clock.elapsed() }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::answer::{Answer, Source};
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::error::{GetError, PeerError};
 use crate::flight::{Keep, Takeoff};
 use crate::group::{Group, HOP, Landed, Purpose};
@@ -40,23 +40,22 @@ struct OnLine {
     owner: Member,
     takeoff: Takeoff<Landed>,
     trial: Trial,
-    began: Instant,
-    /// The same by the group's clock.
-    sent: Duration,
+    began: Moment,
     deadline: Instant,
 }
 
 impl OnLine {
     /// Runs in the line's task: what takes longer than a value takes to be kept gets a task of its own.
     fn ends(self, sent: Sent) {
-        let Self { group, owner, takeoff, trial, began, sent: at, deadline } = self;
+        let Self { group, owner, takeoff, trial, began, deadline } = self;
         let mut answer = match sent {
             Sent::Answered(answer) => answer,
             Sent::Unseen => return group.spawn()(takeoff.errand(|key, keep| group.clone().fetch(key, keep))),
         };
-        group.shared.around.peers.ended(&owner, trial, &answer);
-        group.note(&mut answer, (began, at));
-        match group.fetched(&owner, takeoff.key(), &takeoff.keep(), answer) {
+        let now = group.moment();
+        group.shared.around.peers.ended(&owner, trial, &answer, now);
+        group.note(&mut answer, began, now);
+        match group.fetched(&owner, takeoff.key(), &takeoff.keep(), answer, now) {
             Fetched::Landed(landed) => takeoff.land(landed),
             Fetched::Unreachable => {
                 let group = &group;
@@ -82,13 +81,13 @@ impl Group {
             takeoff.land(Ok(self.remembered(entry)));
             return None;
         }
-        let Some((line, trial)) = shared.around.peers.line(owner) else { return Some(takeoff) };
+        let began = self.moment();
+        let Some((line, trial)) = shared.around.peers.line(owner, began) else { return Some(takeoff) };
         let what = self.get_of(key, false);
-        let (began, sent) = (clock::now(), self.now());
-        let deadline = clock::after(began, shared.settings.fetch_deadline());
+        let deadline = clock::after(began.instant, shared.settings.fetch_deadline());
         let group = self.clone();
-        let on_line = OnLine { group, owner: owner.clone(), takeoff, trial, began, sent, deadline };
-        line.send(&what, began, deadline, Box::new(|sent| on_line.ends(sent)));
+        let on_line = OnLine { group, owner: owner.clone(), takeoff, trial, began, deadline };
+        line.send(&what, began.instant, deadline, Box::new(|sent| on_line.ends(sent)));
         None
     }
 
@@ -140,7 +139,7 @@ impl Group {
     async fn ask_for(&self, member: &Member, key: &Key, keep: &Keep<Landed>, asked: Asked) -> Fetched {
         let Asked { stand_in, deadline } = asked;
         let answer = self.ask(member, self.get_of(key, stand_in), deadline).await;
-        self.fetched(member, key, keep, answer)
+        self.fetched(member, key, keep, answer, self.moment())
     }
 
     fn get_of(&self, key: &Key, stand_in: bool) -> Request {
@@ -154,9 +153,10 @@ impl Group {
         key: &Key,
         keep: &Keep<Landed>,
         answer: Result<Reply, PeerError>,
+        now: Moment,
     ) -> Fetched {
         match answer {
-            Ok(Reply::Found(found)) => Fetched::Landed(self.arrived(member, key, keep, found)),
+            Ok(Reply::Found(found)) => Fetched::Landed(self.arrived(member, key, keep, found, now)),
             // It is starting, or older than this group.
             Ok(Reply::NoGroup) => Fetched::Unreachable,
             // The owner tried; a second load by every asking node would be the herd we exist to stop.
@@ -180,27 +180,34 @@ impl Group {
 
     /// One request to a peer for a value, counted.
     async fn ask(&self, member: &Member, what: Request, deadline: Instant) -> Result<Reply, PeerError> {
-        let asked = (clock::now(), self.now());
+        let began = self.moment();
         let mut answer = self.shared.around.peers.ask(member, what, deadline).await;
-        self.note(&mut answer, asked);
+        self.note(&mut answer, began, self.moment());
         answer
     }
 
-    /// Counts an answer, and what it took, by the runtime's clock and by the group's.
-    fn note(&self, answer: &mut Result<Reply, PeerError>, (began, sent): (Instant, Duration)) {
+    /// Counts an answer, and what it took.
+    fn note(&self, answer: &mut Result<Reply, PeerError>, began: Moment, now: Moment) {
         let shared = &*self.shared;
-        shared.stats.fetch_seconds.observe(clock::now() - began);
+        shared.stats.fetch_seconds.observe(now.instant - began.instant);
         shared.stats.fetches.add(outcome_of(answer.as_ref(), shared.around.limits.value));
         if let Ok(Reply::Found(found)) = answer {
-            found.travelled(self.now().saturating_sub(sent));
+            found.travelled(now.elapsed.saturating_sub(began.elapsed));
         }
     }
 
     /// A value from a peer, for a flight: mirrored where it is hot, handed on in any case.
-    pub(crate) fn arrived(&self, from: &Member, key: &Key, keep: &Keep<Landed>, found: Found) -> Landed {
+    pub(crate) fn arrived(
+        &self,
+        from: &Member,
+        key: &Key,
+        keep: &Keep<Landed>,
+        found: Found,
+        now: Moment,
+    ) -> Landed {
         let shared = &*self.shared;
         let answer = self.received(from, key, found)?;
-        if !self.is_hot(key) {
+        if !self.is_hot(key, now.elapsed) {
             return Ok(answer);
         }
         let Answer { value, age, ttl, .. } = answer;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::breaker::Breaker;
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, Moment};
 use crate::dropped_ttl::DroppedTtl;
 use crate::error::PeerError;
 use crate::message::{Reply, Request};
@@ -217,7 +217,7 @@ impl Peers {
         if !self.can_say(&what) {
             return Ok(Reply::Unsupported);
         }
-        let trial = match self.health.admit(to) {
+        let trial = match self.health.admit(to, Moment::now(&self.health.clock)) {
             Leave::Granted(trial) => trial,
             Leave::Refused(rests) => return Err(rests),
             Leave::AfterASign(rests) => {
@@ -226,15 +226,15 @@ impl Peers {
             }
         };
         let answer = self.send(to, what, deadline).await;
-        self.ended(to, trial, &answer);
+        self.ended(to, trial, &answer, Moment::now(&self.health.clock));
         answer
     }
 
     /// A line to ask `to` on, unless there is none, or the peer rests. How asking ends is to be told to
     /// [`ended`](Self::ended), or says nothing of the peer.
-    pub(crate) fn line(&self, to: &Member) -> Option<(Arc<dyn Line>, Trial)> {
+    pub(crate) fn line(&self, to: &Member, at: Moment) -> Option<(Arc<dyn Line>, Trial)> {
         let line = self.transport.line(to)?;
-        match self.health.admit(to) {
+        match self.health.admit(to, at) {
             Leave::Granted(trial) => Some((line, trial)),
             // Whoever asks without a line hears why not.
             Leave::Refused(_) | Leave::AfterASign(_) => None,
@@ -242,8 +242,8 @@ impl Peers {
     }
 
     /// A request that was let through has ended so.
-    pub(crate) fn ended(&self, to: &Member, trial: Trial, answer: &Result<Reply, PeerError>) {
-        trial.ends(answer);
+    pub(crate) fn ended(&self, to: &Member, trial: Trial, answer: &Result<Reply, PeerError>, at: Moment) {
+        trial.ends(answer, at);
         if matches!(answer, Err(PeerError::Timeout(_))) {
             self.probe(to);
         }
@@ -326,10 +326,10 @@ impl Drop for Probing {
 }
 
 impl Health {
-    fn admit(self: &Arc<Self>, to: &Member) -> Leave {
+    fn admit(self: &Arc<Self>, to: &Member, at: Moment) -> Leave {
         let mut known = lock(&self.known);
         let peer = known.entry(to.authority.clone()).or_default();
-        if let Err(rest) = peer.breaker.admit(self.clock.elapsed()) {
+        if let Err(rest) = peer.breaker.admit(at.elapsed) {
             return Leave::Refused(PeerError::Resting { failures: rest.failures, wait: rest.wait });
         }
         if peer.is_silent {
@@ -339,7 +339,7 @@ impl Health {
         }
         peer.requests += 1;
         let authority = to.authority.clone();
-        Leave::Granted(Trial { health: self.clone(), authority, began: clock::now(), is_over: false })
+        Leave::Granted(Trial { health: self.clone(), authority, began: at.instant, is_over: false })
     }
 
     /// Whether a probe is to be sent now: one at a time is enough.
@@ -393,12 +393,12 @@ pub(crate) struct Trial {
 
 impl Trial {
     /// Whatever a peer replies, it is alive.
-    fn ends(mut self, answer: &Result<Reply, PeerError>) {
+    fn ends(mut self, answer: &Result<Reply, PeerError>, at: Moment) {
         self.is_over = true;
-        let now = self.health.clock.elapsed();
+        let now = at.elapsed;
         let mut known = lock(&self.health.known);
         let Some(peer) = known.get_mut(&self.authority) else { return };
-        peer.seconds.observe(clock::now().saturating_duration_since(self.began));
+        peer.seconds.observe(at.instant.saturating_duration_since(self.began));
         match answer {
             Ok(_) => peer.replied(&self.authority),
             Err(error @ (PeerError::Connect(_) | PeerError::Broken(_))) => {

@@ -7,22 +7,20 @@
 //! answer is not mistaken for one that nobody asked for. When the connection ends, all who wait are told why.
 //! Shared by all groups of a node. Never dials, and never asks twice.
 
-mod driver;
-
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock;
 use crate::error::PeerError;
 use crate::limits::Limits;
 use crate::message::{Reply, Request};
-use crate::net::frame::Kind;
+pub(super) use crate::net::calls::Link;
+use crate::net::calls::{Call, Caller, Calls, Phase, State, Timed};
+use crate::net::driver;
 use crate::net::inbox::Inbox;
 use crate::net::outbox::Outbox;
 use crate::net::wire::many::PER_ANSWER;
@@ -32,80 +30,6 @@ use crate::stats::{Cut, NodeStats};
 
 /// What an answer may hold beside its value, in bytes.
 const SLACK: u64 = 64 << 10;
-
-/// A connection that stands, or has stood.
-pub(super) struct Link {
-    /// The peer's name, as it said it.
-    peer: Arc<str>,
-    limits: Arc<Limits>,
-    stats: Arc<NodeStats>,
-    // std Mutex: held to put a request in or take an answer's caller out; by a caller who is alone, for one write that
-    // does not wait.
-    state: Mutex<State>,
-    /// There is something to write, or the connection is to end.
-    wake: Notify,
-    /// Times that bytes have come in.
-    heard: AtomicU64,
-}
-
-struct State {
-    outbox: Outbox,
-    /// What is not answered yet.
-    calls: HashMap<u64, Call>,
-    next_id: u64,
-    /// The task writes, or has been told to. If not, there is nothing to write.
-    is_writing: bool,
-    /// Shared with the task; gone once it is closed, so that the system closes it too.
-    writer: Option<Arc<OwnedWriteHalf>>,
-    /// When a caller who does not wait is next due, as far as is known: it may have been answered by now.
-    due: Option<Instant>,
-    phase: Phase,
-}
-
-enum Phase {
-    Open,
-    /// Nothing more is asked; it ends with the last answer.
-    Draining,
-    /// All who waited have been told why.
-    Closed(PeerError),
-}
-
-/// A request that is not answered yet.
-struct Call {
-    kind: Kind,
-    /// What its answer may hold beside a value, in bytes.
-    slack: u64,
-    /// `None`: abandoned.
-    caller: Option<Caller>,
-}
-
-/// Who is told of an answer.
-enum Caller {
-    /// Somebody who waits, and sees to his deadline himself.
-    Waits(oneshot::Sender<Result<Reply, PeerError>>),
-    /// Somebody who does not; the connection's task sees to his deadline.
-    Then(Timed),
-}
-
-/// A request that ends by its deadline.
-struct Timed {
-    then: Then,
-    deadline: Instant,
-    /// How long it had.
-    allowed: Duration,
-    /// What had been heard when it was sent.
-    heard: u64,
-}
-
-impl Caller {
-    fn told(self, reply: Result<Reply, PeerError>) {
-        match self {
-            // He may have gone meanwhile.
-            Self::Waits(caller) => drop(caller.send(reply)),
-            Self::Then(timed) => (timed.then)(Sent::Answered(reply)),
-        }
-    }
-}
 
 /// Why there is no reply.
 pub(super) enum Failure {
@@ -141,7 +65,7 @@ impl Link {
         let writer = Arc::new(writer);
         let state = State {
             outbox,
-            calls: HashMap::new(),
+            calls: Calls::default(),
             next_id: 1,
             is_writing: false,
             writer: Some(writer.clone()),
@@ -238,88 +162,12 @@ impl Link {
         Ok(id)
     }
 
-    /// Wakes the task if there is something to write and it does not know.
-    fn see_it_written(&self, mut state: MutexGuard<'_, State>) {
-        if !state.is_writing && !state.outbox.is_empty() {
-            state.is_writing = true;
-            drop(state);
-            self.wake.notify_one();
-        }
-    }
-
     /// The caller has gone.
     fn abandon(&self, id: u64) {
         let mut state = self.lock();
         let caller = state.abandon(id);
         self.see_it_written(state);
         drop(caller);
-    }
-
-    /// Asks nothing more, and ends with the last answer.
-    pub(super) fn drain(&self) {
-        let mut state = self.lock();
-        if matches!(state.phase, Phase::Open) {
-            state.phase = Phase::Draining;
-        }
-        drop(state);
-        self.wake.notify_one();
-    }
-
-    /// Ends it, for a reason that counts.
-    fn cut(&self, cut: Cut) {
-        if self.close(&broken(&format!("the connection was cut: {}", cut.as_str()))) {
-            self.stats.cuts.add(cut);
-        }
-        self.wake.notify_one();
-    }
-
-    /// Lets everybody go. Whether it was not closed already.
-    fn close(&self, why: &PeerError) -> bool {
-        let mut state = self.lock();
-        if matches!(state.phase, Phase::Closed(_)) {
-            return false;
-        }
-        state.phase = Phase::Closed(why.clone());
-        state.writer = None;
-        let calls = std::mem::take(&mut state.calls);
-        state.outbox = Outbox::new(&self.limits.memory, 0);
-        drop(state);
-        let heard = self.heard.load(Relaxed);
-        for caller in calls.into_values().filter_map(|call| call.caller) {
-            match caller {
-                // He is woken by this, and asks what happened.
-                Caller::Waits(caller) => drop(caller),
-                Caller::Then(timed) if timed.heard == heard => (timed.then)(Sent::Unseen),
-                Caller::Then(timed) => (timed.then)(Sent::Answered(Err(why.clone()))),
-            }
-        }
-        true
-    }
-
-    // Every critical section leaves the state whole wherever it can panic.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// The caller of this request wants it no more, and is given back. The id stays taken until the peer has answered.
-    fn abandon(&mut self, id: u64) -> Option<Caller> {
-        let caller = self.calls.get_mut(&id)?.caller.take();
-        if self.outbox.forget(id) == Some(0) {
-            // The peer has not heard of it.
-            self.calls.remove(&id);
-        } else {
-            self.outbox.bare(id, Kind::CANCEL);
-        }
-        caller
-    }
-
-    fn ended(&self) -> PeerError {
-        match &self.phase {
-            Phase::Closed(why) => why.clone(),
-            Phase::Open | Phase::Draining => broken("the answer was dropped"),
-        }
     }
 }
 
@@ -352,8 +200,4 @@ impl Drop for Wait<'_> {
 fn slack_of(what: &Request) -> u64 {
     let keys = if let Request::GetMany { keys, .. } = what { keys.len() } else { 0 };
     SLACK + (keys * PER_ANSWER) as u64
-}
-
-fn broken(why: &str) -> PeerError {
-    PeerError::Broken(Arc::from(why))
 }

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::{Call, Caller, Link, Phase, Timed, broken};
 use crate::clock;
 use crate::error::PeerError;
 use crate::memory::Charge;
 use crate::message::Reply;
+use crate::net::calls::{Call, Caller, Link, Phase, Timed, broken};
 use crate::net::client::in_whole_ms;
 use crate::net::frame::{Class, Frame, Kind, Malformed};
 use crate::net::inbox::Inbox;
