@@ -45,6 +45,8 @@ pub(super) struct State {
     pub(super) writer: Option<Arc<OwnedWriteHalf>>,
     /// When a caller who does not wait is next due, as far as is known: it may have been answered by now.
     pub(super) due: Option<Instant>,
+    /// The last request was the only one when it was put in.
+    pub(super) was_alone: bool,
     pub(super) phase: Phase,
 }
 
@@ -173,6 +175,14 @@ impl Link {
 }
 
 impl State {
+    /// Whether the only request is the one that was just put in, and so was the one before it. Where many ask at a time
+    /// the first of them is alone for a moment, and to write for him would cost a write for one in place of one for all.
+    pub(super) fn is_alone(&mut self) -> bool {
+        let is_only = self.calls.len() == 1;
+        let was_alone = std::mem::replace(&mut self.was_alone, is_only);
+        is_only && was_alone
+    }
+
     /// The caller of this request wants it no more, and is given back. The id stays taken until the peer has answered.
     pub(super) fn abandon(&mut self, id: u64) -> Option<Caller> {
         let caller = self.calls.get_mut(&id)?.caller.take();

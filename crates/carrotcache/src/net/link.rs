@@ -1,8 +1,8 @@
 //! A connection of frames to a peer, on the side that asks.
 //!
 //! Callers put what they ask into one outbox, under a short lock, and wait for their ids to be answered, in any order.
-//! A caller who is alone writes for himself. Else the connection's task does: it yields once, so that whoever is about
-//! to ask can, and writes all of it with one call. There is no timer in that.
+//! A caller who is alone, as the one before him was, writes for himself. Else the connection's task does: it yields once,
+//! so that whoever is about to ask can, and writes all of it with one call. There is no timer in that.
 //! Whoever stops waiting abandons his id, and the peer is told; the id stays taken until it is answered, so that a late
 //! answer is not mistaken for one that nobody asked for. When the connection ends, all who wait are told why.
 //! Shared by all groups of a node. Never dials, and never asks twice.
@@ -70,6 +70,7 @@ impl Link {
             is_writing: false,
             writer: Some(writer.clone()),
             due: None,
+            was_alone: true,
             phase: Phase::Open,
         };
         let (state, wake, heard) = (Mutex::new(state), Notify::new(), AtomicU64::new(0));
@@ -144,7 +145,7 @@ impl Link {
         state
             .calls
             .insert(id, Call { kind: words::kind_of(what), slack: slack_of(what), caller: Some(caller) });
-        if state.calls.len() == 1
+        if state.is_alone()
             && !state.is_writing
             && let Some(writer) = &state.writer
         {
