@@ -19,41 +19,62 @@ HERE = pathlib.Path(__file__).parent
 CARROT, INSTALLED = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 
 DRIVERS = {
-    "redis-py": [sys.executable, HERE / "python" / "driver.py"],
+    # setex and its like are deprecated there, and used.
+    "redis-py": [sys.executable, "-W", "ignore::DeprecationWarning", HERE / "python" / "driver.py"],
     "node-redis": ["node", INSTALLED / "node" / "node-redis.mjs"],
     "ioredis": ["node", INSTALLED / "node" / "ioredis.mjs"],
     "redis-rs": [INSTALLED / "rust" / "debug" / "carrot-redis-rs"],
 }
 
 
-def asked(driver, port, protocol, case):
-    """What the client was answered."""
-    script = {"password": case.get("password"), "steps": [step for step, _ in case["steps"]]}
-    done = subprocess.run(
-        [*driver, str(port), str(protocol)], input=json.dumps([script]), capture_output=True, text=True,
-        timeout=served.LONG,
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"{driver[-1]} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout)[0]
+class Driver:
+    """A client's driver, which stays for all cases. A line to it is a case, one of it the replies."""
+
+    def __init__(self, client, protocol):
+        self.process = subprocess.Popen(
+            [*DRIVERS[client], str(protocol)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def replies(self, port, case):
+        script = {"port": port, "password": case.get("password"), "steps": [step for step, _ in case["steps"]]}
+        self.process.stdin.write(json.dumps(script) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline() or "[]")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
 
 
 def faults_of(client, protocol, origin):
-    for case in check.cases():
-        origin.loads.clear()
-        # A node of its own: what is cached, and what was loaded, is this case's.
-        with served.node(CARROT, origin, password=served.PASSWORD if case.get("node") == "locked" else None) as port:
-            replies = asked(DRIVERS[client], port, protocol, case)
-        faults = list(check.faults(case, replies))
-        for key, loads in case.get("loads", {}).items():
-            if origin.loads[key] != loads:
-                faults.append(f"{key} was loaded {origin.loads[key]} times, and not {loads}")
-        yield from (f"{client}, RESP{protocol}: {case['name']}: {fault}" for fault in faults)
+    with Driver(client, protocol) as driver:
+        for case in check.cases():
+            for fault in faults_in(case, driver, origin):
+                yield f"{client}, RESP{protocol}: {case['name']}: {fault}"
+
+
+def faults_in(case, driver, origin):
+    # None takes as long; one that hangs is ended by this.
+    signal.alarm(served.LONG)
+    origin.loads.clear()
+    password = served.PASSWORD if case.get("node") == "locked" else None
+    # A node of its own: what is cached, and what was loaded, is this case's.
+    with served.node(CARROT, origin, password=password) as port:
+        replies = driver.replies(port, case)
+    signal.alarm(0)
+    yield from check.faults(case, replies)
+    for key, loads in case.get("loads", {}).items():
+        if origin.loads[key] != loads:
+            yield f"{key} was loaded {origin.loads[key]} times, and not {loads}"
 
 
 def main():
     # So that nodes are ended on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"a case is not over within {served.LONG} s"))
     origin = served.Origin()
     faults, count = [], len(check.cases())
     for client in DRIVERS:

@@ -1,9 +1,9 @@
-// ioredis runs the common script: `node ioredis.mjs PORT PROTOCOL <cases >replies`; see ../README.md.
+// ioredis runs the common script: `node ioredis.mjs PROTOCOL <cases >replies`, a line of JSON each; see ../README.md.
 
 import { Redis } from "ioredis";
-import { port, protocol, runAll, toSend, told, versionIn } from "./words.mjs";
+import { protocol, runAll, toSend, told, versionIn } from "./words.mjs";
 
-async function connect(password) {
+async function connect(port, password) {
   const client = new Redis({
     host: "127.0.0.1",
     port,

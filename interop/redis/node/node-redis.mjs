@@ -1,9 +1,9 @@
-// node-redis runs the common script: `node node-redis.mjs PORT PROTOCOL <cases >replies`; see ../README.md.
+// node-redis runs the common script: `node node-redis.mjs PROTOCOL <cases >replies`, a line of JSON each; see ../README.md.
 
 import { createClient, RESP_TYPES } from "@redis/client";
-import { port, protocol, runAll, toSend, versionIn } from "./words.mjs";
+import { protocol, runAll, toSend, versionIn } from "./words.mjs";
 
-async function connect(password) {
+async function connect(port, password) {
   const client = createClient({
     socket: { host: "127.0.0.1", port, reconnectStrategy: false },
     RESP: protocol,

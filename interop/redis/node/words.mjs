@@ -1,8 +1,8 @@
 // What the two drivers for Node share: bytes are written as text in the common script, one character each.
 
-import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 
-export const [port, protocol] = process.argv.slice(2).map(Number);
+export const protocol = Number(process.argv[2]);
 
 export const toSend = (word) => (typeof word === "string" ? Buffer.from(word, "latin1") : word);
 
@@ -20,14 +20,14 @@ export function told(reply) {
 
 export const versionIn = (info) => /^redis_version:(.*?)\r?$/m.exec(String(info))[1];
 
-// Runs each case on a connection of its own and prints all replies. `connect` gives [client, close].
+// Runs each case on a connection of its own, a line each, and prints its replies. `connect` gives [client, close].
 export async function runAll(connect, run) {
-  const all = [];
-  for (const { password, steps } of JSON.parse(readFileSync(0, "utf8"))) {
+  for await (const line of createInterface({ input: process.stdin })) {
+    const { port, password, steps } = JSON.parse(line);
     const replies = [];
     let close = () => {};
     try {
-      const [client, closing] = await connect(password);
+      const [client, closing] = await connect(port, password ?? undefined);
       close = closing;
       for (const step of steps) replies.push(await run(client, step).then(told, told));
     } catch (error) {
@@ -35,7 +35,6 @@ export async function runAll(connect, run) {
     } finally {
       close();
     }
-    all.push(replies);
+    process.stdout.write(`${JSON.stringify(replies)}\n`);
   }
-  process.stdout.write(JSON.stringify(all));
 }

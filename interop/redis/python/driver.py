@@ -1,16 +1,17 @@
-"""redis-py runs the common script: `driver.py PORT PROTOCOL <cases >replies`, both JSON; see ../README.md."""
+"""redis-py runs the common script: `driver.py PROTOCOL <cases >replies`, a line of JSON each; see ../README.md."""
 
 import json
 import sys
 
 import redis
 
-PORT, PROTOCOL = int(sys.argv[1]), int(sys.argv[2])
+PROTOCOL = int(sys.argv[1])
 
 
-def connect(password):
+def connect(case):
     return redis.Redis(
-        host="127.0.0.1", port=PORT, protocol=PROTOCOL, password=password, single_connection_client=True, retry=None
+        host="127.0.0.1", port=case["port"], protocol=PROTOCOL, password=case["password"],
+        single_connection_client=True, retry=None,
     )
 
 
@@ -82,10 +83,11 @@ def run(client, step):
 
 def replies(case):
     try:
-        with connect(case.get("password")) as client:
+        with connect(case) as client:
             return [run(client, step) for step in case["steps"]]
     except redis.RedisError as error:
         return [told(error)]
 
 
-json.dump([replies(case) for case in json.load(sys.stdin)], sys.stdout)
+for line in sys.stdin:
+    print(json.dumps(replies(json.loads(line))), flush=True)

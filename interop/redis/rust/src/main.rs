@@ -1,4 +1,5 @@
-//! redis-rs runs the common script: `carrot-redis-rs PORT PROTOCOL <cases >replies`; see ../../README.md.
+//! redis-rs runs the common script: `carrot-redis-rs PROTOCOL <cases >replies`, a line of JSON each; see
+//! ../../README.md.
 
 #![forbid(unsafe_code)]
 
@@ -10,17 +11,18 @@ use redis::{
 use serde_json::{Value as Json, json};
 
 fn main() -> anyhow::Result<()> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let [port, protocol] = &words[..] else { anyhow::bail!("usage: carrot-redis-rs PORT PROTOCOL") };
-    let cases: Vec<Json> = serde_json::from_reader(std::io::stdin())?;
-    let all = cases.iter().map(|case| replies(port, protocol, case)).collect::<anyhow::Result<Vec<_>>>()?;
-    serde_json::to_writer(std::io::stdout(), &all)?;
+    let protocol = std::env::args().nth(1).context("usage: carrot-redis-rs PROTOCOL")?;
+    for line in std::io::stdin().lines() {
+        let replies = replies(&protocol, &serde_json::from_str(&line?)?)?;
+        println!("{}", Json::Array(replies));
+    }
     Ok(())
 }
 
-fn replies(port: &str, protocol: &str, case: &Json) -> anyhow::Result<Vec<Json>> {
+fn replies(protocol: &str, case: &Json) -> anyhow::Result<Vec<Json>> {
     let password = case["password"].as_str().map_or_else(String::new, |password| format!(":{password}@"));
-    let client = Client::open(format!("redis://{password}127.0.0.1:{port}/?protocol=resp{protocol}"))?;
+    let client =
+        Client::open(format!("redis://{password}127.0.0.1:{}/?protocol=resp{protocol}", case["port"]))?;
     let mut connection = match client.get_connection() {
         Ok(connection) => connection,
         Err(error) => return Ok(vec![refused(&error)]),
