@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use carrotcache::net::dialect::Dialect;
 use carrotcache::{ByteSize, GroupName, Hot, Limits, Policy};
+use tokio::runtime::Handle;
 
 use crate::demo_data::DemoData;
 use crate::node::{GroupPlan, NodePlan, RespPlan, RunningNode, with_advice};
@@ -33,15 +34,15 @@ const CHARS_QUERY: &str = "select name from chars where code = ?1";
 /// How wide the longest thing to type is, at the largest offset.
 const COLUMN: usize = 54;
 
-/// Starts the three nodes, says what to type, and waits for a signal.
+/// Starts the three nodes, each on all of these runtimes, says what to type, and waits for a signal.
 ///
 /// # Errors
 /// Whatever keeps one of them from starting whole; none is left running.
-pub async fn demo(offset: u16) -> anyhow::Result<()> {
+pub async fn demo(offset: u16, cores: Vec<Handle>) -> anyhow::Result<()> {
     let signals = Signals::begin()?;
     let data = DemoData::write("chars.db", CHARS).context("the demonstration's database")?;
     let origins = Origins::open(&data)?;
-    let nodes = start(offset, &origins).await?;
+    let nodes = start(offset, &origins, &cores).await?;
     let mut lines: Vec<String> = nodes.iter().flat_map(RunningNode::listeners).collect();
     lines.push(banner(offset, &data));
     print_lines(&lines)?;
@@ -75,7 +76,7 @@ fn allowance(max_loads: usize, ttl: Option<Duration>) -> Allowance {
     Allowance { load_deadline: LOAD_DEADLINE, max_loads, value_max: Limits::default().value, ttl }
 }
 
-async fn start(offset: u16, origins: &Origins) -> anyhow::Result<Vec<RunningNode>> {
+async fn start(offset: u16, origins: &Origins, cores: &[Handle]) -> anyhow::Result<Vec<RunningNode>> {
     let peers: Vec<String> = (0..3).map(|n| format!("http://127.0.0.1:{}", 8001 + n + offset)).collect();
     let mut nodes = Vec::new();
     for (n, name) in (0..3).zip(["a", "b", "c"]) {
@@ -98,7 +99,7 @@ async fn start(offset: u16, origins: &Origins) -> anyhow::Result<Vec<RunningNode
             hosts: Vec::new(),
             groups,
         };
-        let started = RunningNode::start(plan).await;
+        let started = RunningNode::start(plan, cores).await;
         let advice = |_: &str| "--offset moves all ports".to_owned();
         nodes.push(started.map_err(|fault| with_advice(fault, advice))?);
     }

@@ -14,6 +14,7 @@ mod auth;
 mod check;
 mod cli;
 mod config;
+mod cores;
 mod data;
 mod demo;
 mod demo_data;
@@ -45,16 +46,15 @@ mod whereabouts;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
+
+use tokio::runtime::Handle;
 
 use crate::cli::Command;
+use crate::cores::on_all_cores;
 use crate::line::in_one_line;
 
 /// Wrong usage, wrong settings, or a node that could not start.
 const NOT_STARTED: u8 = 2;
-
-/// For threads that are in the midst of a read when all is done.
-const LAST_WAIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let Err(error) = run() else { return ExitCode::SUCCESS };
@@ -71,26 +71,20 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     match cli::read()? {
-        Command::Serve(args) => with_a_log(serve::serve(*args)),
-        Command::Demo(args) => with_a_log(demo::demo(args.offset)),
+        Command::Serve(args) => with_a_log(|cores| serve::serve(*args, cores)),
+        Command::Demo(args) => with_a_log(|cores| demo::demo(args.offset, cores)),
         Command::Init => check::init(),
-        Command::Check(args) => until_it_ends(check::check(&args.file, args.origins)),
+        Command::Check(args) => on_all_cores(|_| check::check(&args.file, args.origins)),
         Command::Replay(args) => replay::replay(&args),
         Command::Ask(ask) => Ok(ask.run()?),
     }
 }
 
 /// Runs what answers others, and reports what it sees.
-fn with_a_log(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn with_a_log<F>(work: impl FnOnce(Vec<Handle>) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
     log::begin()?;
-    until_it_ends(work)
-}
-
-/// Runs it on all cores.
-fn until_it_ends(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(work);
-    // A runtime that is dropped waits for them without end, also where a file system hangs.
-    runtime.shutdown_timeout(LAST_WAIT);
-    ended
+    on_all_cores(work)
 }

@@ -16,6 +16,7 @@ use carrotcache::{
     BoxError, BoxFuture, ByteSize, Charge, Cluster, Group, GroupName, Hot, Key, Limits, Loaded, Loader,
     OpenError, Policy, StartError,
 };
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -126,18 +127,19 @@ pub struct RunningNode {
 }
 
 impl RunningNode {
-    /// Binds, joins, opens and answers.
+    /// Binds, joins, opens and answers clients and peers on these runtimes; on the caller's where there are none, as
+    /// operators always are.
     ///
     /// # Errors
     /// Whatever keeps one of them from being whole; nothing is left running then.
-    pub async fn start(plan: NodePlan) -> anyhow::Result<Self> {
+    pub async fn start(plan: NodePlan, cores: &[Handle]) -> anyhow::Result<Self> {
         let hosts = Hosts::new(&plan.hosts, plan.url.as_deref());
         let limits = ListenLimits::from(&plan.limits);
-        let data =
-            Listener::bind(plan.http, limits.clone()).await.map_err(|fault| unopened("http", fault))?;
+        let data = Listener::bind_on(plan.http, limits.clone(), cores.iter().cloned()).await;
+        let data = data.map_err(|fault| unopened("http", fault))?;
         let resp = bind_resp(plan.resp.as_ref()).await?;
         let admin = Listener::bind(plan.admin, limits).await.map_err(|fault| unopened("admin", fault))?;
-        let cluster = start_member(&plan).await.map_err(|fault| unopened("peer", fault))?;
+        let cluster = start_member(&plan, cores).await.map_err(|fault| unopened("peer", fault))?;
         let readiness = Arc::new(Readiness::new(plan.groups.iter().map(|group| &group.name)));
         let groups: Vec<Group> = plan
             .groups
@@ -273,11 +275,12 @@ fn unopened(listener: &'static str, fault: StartError) -> anyhow::Error {
     }
 }
 
-async fn start_member(plan: &NodePlan) -> Result<Cluster, StartError> {
+async fn start_member(plan: &NodePlan, cores: &[Handle]) -> Result<Cluster, StartError> {
     let mut member = Cluster::bind(plan.peer)
         .peers(plan.peers.iter().cloned())
         .dialect(plan.dialect)
         .limits(plan.limits.clone())
+        .runtimes(cores.iter().cloned())
         .drain(plan.drain);
     if let Some(name) = &plan.name {
         member = member.name(name);

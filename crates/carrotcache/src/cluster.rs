@@ -22,12 +22,15 @@ use crate::net::{
     client::HttpTransport,
     dialect::Dialect,
     listen::{ListenStats, Listener, Serving},
-    server,
+    native::NativeTransport,
+    server, session,
+    upgrade::Hello,
 };
 use crate::node::Node;
 use crate::open::GroupBuilder;
 use crate::peers::{NoPeers, PeerSnapshot, Peers, Transport};
 use crate::placement::{Layout, PlacementKind};
+use crate::runtimes::Runtimes;
 use crate::stats::{NodeStats, Refusal, Stats};
 #[cfg(feature = "http")]
 use crate::sync::{Mutex, lock};
@@ -49,6 +52,8 @@ pub struct ClusterBuilder {
     memory: Option<Memory>,
     clock: Clock,
     drain: Duration,
+    /// None: the caller's.
+    runtimes: Vec<Handle>,
 }
 
 /// What a node's peers reach it by.
@@ -56,7 +61,7 @@ enum Wire {
     /// Nothing: a cluster of one.
     None,
     #[cfg(feature = "http")]
-    Http { bind: SocketAddr, dialect: Dialect },
+    Http { bind: SocketAddr, dialect: Dialect, frames: bool },
 }
 
 /// A running node of a cluster. A handle: cheap to clone, safe to share. The node stops when the last one is
@@ -95,7 +100,7 @@ impl Cluster {
     /// Without [`peers`](ClusterBuilder::peers) it is a cluster of one.
     #[cfg(feature = "http")]
     pub fn bind(address: SocketAddr) -> ClusterBuilder {
-        ClusterBuilder::new(Wire::Http { bind: address, dialect: Dialect::Native })
+        ClusterBuilder::new(Wire::Http { bind: address, dialect: Dialect::Native, frames: true })
     }
 
     /// A cluster of this process alone, without a socket.
@@ -185,7 +190,7 @@ impl Cluster {
         let peers: Vec<String> = peers.into_iter().map(Into::into).collect();
         // In a task of its own: given up half-way, it could leave entries that a later list brings back.
         let running = self.running.clone();
-        let done = self.running.node.around.runtime.spawn(async move { running.put_in_force(&peers).await });
+        let done = self.running.node.around.runtimes.spawn(async move { running.put_in_force(&peers).await });
         done.await.unwrap_or(Err(StartError::Settings("the runtime of this node is gone")))
     }
 
@@ -200,7 +205,7 @@ impl Cluster {
         let drain = running.drain;
         running.node.start_leaving();
         // In a task of its own: given up half-way, it would break what it promised to finish.
-        let leaving = self.running.node.around.runtime.spawn(async move {
+        let leaving = self.running.node.around.runtimes.spawn(async move {
             let finished = async {
                 running.close_port(drain).await;
                 running.node.landed().await;
@@ -226,6 +231,7 @@ impl ClusterBuilder {
             memory: None,
             clock: Clock::system(),
             drain: Duration::from_secs(10),
+            runtimes: Vec::new(),
         }
     }
 
@@ -256,6 +262,16 @@ impl ClusterBuilder {
     pub fn dialect(mut self, spoken: Dialect) -> Self {
         if let Wire::Http { dialect, .. } = &mut self.wire {
             *dialect = spoken;
+        }
+        self
+    }
+
+    /// Speaks HTTP/1.1 alone to native peers and with them, and no frames: for a network in which something between nodes
+    /// breaks connections that are upgraded. Nodes of both kinds form one cluster; this costs speed alone.
+    #[cfg(feature = "http")]
+    pub fn without_frames(mut self) -> Self {
+        if let Wire::Http { frames, .. } = &mut self.wire {
+            *frames = false;
         }
         self
     }
@@ -294,8 +310,19 @@ impl ClusterBuilder {
         self
     }
 
+    /// The runtimes that this node works on, for a program that has several, such as one a core. Each has to be driven
+    /// already, and all go on for as long as the node does.
+    ///
+    /// The first accepts peers' connections and hands them round; a connection stays where it was handed. A load runs on the
+    /// runtime that its first caller is on, or on the next in turn where that is none of these; so does a connection to
+    /// a peer. When one of them stops, its flights end with an error. Default: the runtime that calls `start`.
+    pub fn runtimes(mut self, runtimes: impl IntoIterator<Item = Handle>) -> Self {
+        self.runtimes = runtimes.into_iter().collect();
+        self
+    }
+
     /// Binds the address, starts to answer peers, and finds this node in its list. Runs on the caller's tokio
-    /// runtime, and its flights do too.
+    /// runtime, and its flights do too, unless there are [`runtimes`](Self::runtimes) for it.
     ///
     /// Where the list spells this node's address otherwise than it does itself, each listed peer is asked who it is,
     /// for a second at most. A node that is in no list owns nothing, says so in the log, and serves all the same.
@@ -316,7 +343,7 @@ impl ClusterBuilder {
         let running = match self.wire {
             Wire::None => self.assemble(Parts::alone())?,
             #[cfg(feature = "http")]
-            Wire::Http { bind, dialect } => self.assemble_http(bind, dialect).await?,
+            Wire::Http { bind, dialect, frames } => self.assemble_http(bind, dialect, frames).await?,
         };
         let cluster = Cluster { running: Arc::new(running) };
         if let Err(refused) = cluster.running.put_in_force(&peers).await {
@@ -328,7 +355,12 @@ impl ClusterBuilder {
     }
 
     #[cfg(feature = "http")]
-    async fn assemble_http(self, bind: SocketAddr, dialect: Dialect) -> Result<Running, StartError> {
+    async fn assemble_http(
+        self,
+        bind: SocketAddr,
+        dialect: Dialect,
+        frames: bool,
+    ) -> Result<Running, StartError> {
         let placement = match (dialect.ring(), self.placement) {
             (Some(_), Some(PlacementKind::Slots)) => {
                 return Err(StartError::Settings(
@@ -338,23 +370,32 @@ impl ClusterBuilder {
             (Some(hash), _) => Layout::Ring(hash),
             (None, placement) => placement.unwrap_or_default().into(),
         };
-        let listener = Listener::bind(bind, (&self.limits).into()).await?;
+        let listener = Listener::bind_on(bind, (&self.limits).into(), self.runtimes.clone()).await?;
         let address = listener.address();
         if address.ip().is_unspecified() && self.url.is_none() && !self.peers.is_empty() {
             return Err(StartError::Settings(
                 "a node bound to every address needs its url, as peers write it",
             ));
         }
+        let (limits, stats) = (self.limits.clone(), Arc::new(NodeStats::default()));
+        let hello = Hello { node: self.name_at(Some(address)), id: random_id() };
+        let transport: Arc<dyn Transport> = match dialect {
+            Dialect::Native if frames => {
+                Arc::new(NativeTransport::new(limits.clone(), hello.clone(), stats.clone()))
+            }
+            _ => Arc::new(HttpTransport::new(dialect, limits.clone())),
+        };
         let parts = Parts {
-            transport: Arc::new(HttpTransport::new(dialect, self.limits.clone())),
+            transport,
+            stats,
+            id: hello.id.clone(),
             address: Some(address),
             spelling: dialect.spelling(),
             placement,
         };
-        let limits = self.limits.clone();
         let running = Running { dialect: Some(dialect), ..self.assemble(parts)? };
         let node = running.node.clone();
-        let answer: server::Answer = Arc::new(move |request| {
+        let answer: session::Answer = Arc::new(move |request| {
             let node = node.clone();
             Box::pin(async move { node.answer(request).await })
         });
@@ -363,34 +404,41 @@ impl ClusterBuilder {
             limits,
             stats: running.node.around.stats.clone(),
             dropped_ttl: running.node.around.peers.dropped_ttl().clone(),
+            hello,
+            frames,
         };
         *lock(&running.port) = Some(server::serve(listener, answer, terms));
         Ok(running)
     }
 
-    fn assemble(self, parts: Parts) -> Result<Running, StartError> {
-        let Parts { transport, address, spelling, placement } = parts;
-        let url = self.url.or_else(|| address.map(|address| format!("http://{address}")));
-        let name: Arc<str> = match (&self.name, address) {
+    /// What answers call a node that is bound there.
+    fn name_at(&self, address: Option<SocketAddr>) -> Arc<str> {
+        match (&self.name, address) {
             (Some(name), _) => name.as_str().into(),
             (None, Some(address)) => address.to_string().into(),
             (None, None) => "local".into(),
-        };
-        let stats = Arc::new(NodeStats::default());
+        }
+    }
+
+    fn assemble(self, parts: Parts) -> Result<Running, StartError> {
+        let Parts { transport, stats, id, address, spelling, placement } = parts;
+        let name = self.name_at(address);
+        let runtimes = Runtimes::new(self.runtimes);
+        let url = self.url.or_else(|| address.map(|address| format!("http://{address}")));
         let around = Surroundings {
             node: name,
             // Nobody's, until the node has found itself in its list: no group is open before.
             views: Views::new(View::new(Vec::new(), None, placement)?, stats.clone()),
             stats,
-            peers: Peers::new(transport, self.clock.clone()),
+            peers: Peers::new(transport, self.clock.clone(), runtimes.clone()),
             limits: self.limits,
             clock: self.clock,
-            runtime: Handle::current(),
+            runtimes: runtimes.clone(),
             leaving: AtomicBool::new(false),
             faults: Faults::none(),
         };
         Ok(Running {
-            node: Arc::new(Node::new(around, random_id())),
+            node: Arc::new(Node::new(around, id)),
             #[cfg(feature = "http")]
             port: Mutex::new(None),
             #[cfg(feature = "http")]
@@ -406,6 +454,8 @@ impl ClusterBuilder {
 /// What differs between wires.
 struct Parts {
     transport: Arc<dyn Transport>,
+    stats: Arc<NodeStats>,
+    id: Arc<str>,
     address: Option<SocketAddr>,
     spelling: Spelling,
     placement: Layout,
@@ -415,6 +465,8 @@ impl Parts {
     fn alone() -> Self {
         Self {
             transport: Arc::new(NoPeers),
+            stats: Arc::default(),
+            id: random_id(),
             address: None,
             spelling: Spelling::One,
             placement: Layout::Slots,
@@ -441,7 +493,7 @@ impl Running {
         self.node.around.views.replace(view);
         let node = self.node.clone();
         // Waited for, so that no later list gives a key back before its old entry is gone.
-        let _ = self.node.around.runtime.spawn_blocking(move || node.disown()).await;
+        let _ = self.node.around.runtimes.nearest().spawn_blocking(move || node.disown()).await;
         Ok(())
     }
 

@@ -143,7 +143,7 @@ impl Group {
     /// Has the log told, in its own time, how `peer`'s list differs from ours.
     pub(crate) fn explain(&self, peer: &Member) {
         let (around, peer) = (self.shared.around.clone(), peer.clone());
-        self.shared.around.runtime.spawn(async move { around.views.explain(&around.peers, &peer).await });
+        self.shared.around.runtimes.spawn(async move { around.views.explain(&around.peers, &peer).await });
     }
 
     /// Memory only: here there was nothing, so the owner's.

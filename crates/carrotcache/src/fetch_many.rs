@@ -262,7 +262,7 @@ impl Group {
             for keys in batches(keys, |(_, key)| key.as_bytes().len()) {
                 let (group, member) = (self.clone(), member.clone());
                 let ask = async move { group.ask_memory_of(&member, keys, within).await };
-                asking.spawn_on(ask, &shared.around.runtime);
+                asking.spawn_on(ask, shared.around.runtimes.nearest());
             }
         }
         while let Some(asked) = asking.join_next().await {

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, Ask, Source};
@@ -25,6 +24,7 @@ use crate::loader::{Loaded, Loader};
 use crate::peers::Peers;
 use crate::placement::GroupHash;
 use crate::policy::Policy;
+use crate::runtimes::Runtimes;
 use crate::stats::{Gauges, GroupSnapshot, GroupStats, HitSource, NodeStats, Refusal, Region};
 use crate::store::{Arrival, Entry, Store};
 use crate::sync::{Mutex, lock};
@@ -83,8 +83,8 @@ pub(crate) struct Surroundings {
     pub(crate) limits: Limits,
     pub(crate) stats: Arc<NodeStats>,
     pub(crate) clock: Clock,
-    /// Flights run here, whoever asks.
-    pub(crate) runtime: Handle,
+    /// Flights run on these, whoever asks.
+    pub(crate) runtimes: Runtimes,
     /// The node is leaving: memory still answers, no flight begins.
     pub(crate) leaving: AtomicBool,
     pub(crate) faults: Faults,
@@ -270,7 +270,7 @@ impl Group {
 
     /// Gives a flight a task of its own.
     pub(crate) fn spawn(&self) -> impl Fn(flight::Errand) + '_ {
-        |errand| drop(self.shared.around.runtime.spawn(errand))
+        |errand| drop(self.shared.around.runtimes.spawn(errand))
     }
 
     pub(crate) fn landing(&self, flown: Flown<Landed>) -> Landed {

@@ -132,6 +132,7 @@ pub mod placement;
 mod policy;
 #[cfg(all(doctest, feature = "http"))]
 mod readme;
+mod runtimes;
 mod stats;
 mod store;
 mod sync;
@@ -175,6 +176,6 @@ pub use crate::message::Holding;
 pub use crate::whereabouts::{AtMember, Whereabouts};
 
 pub use crate::stats::{
-    Counts, EvictionCause, FetchOutcome, GroupSnapshot, Histogram, HistogramSnapshot, HitSource, LoadOutcome,
-    Refusal, Region, Stats,
+    Counts, Cut, EvictionCause, FetchOutcome, GroupSnapshot, Histogram, HistogramSnapshot, HitSource,
+    LoadOutcome, Refusal, Region, Stats,
 };

@@ -20,13 +20,16 @@ pub struct Limits {
     pub connections: usize,
     /// Requests from peers under way at once; past it the answer is busy.
     pub in_flight: usize,
+    /// The same on one connection of frames, on which what memory answers at once is not counted.
+    pub in_flight_per_connection: usize,
     /// What the bodies of those requests may hold together until they are done; past it the answer is busy. One body
     /// with the largest value has room whatever this says. They are charged to [`Limits::memory`] as well, and take a
     /// quarter of it at most.
     pub bodies: ByteSize,
-    /// Connections this node keeps to one peer, each with one request at a time.
+    /// Connections of HTTP that this node keeps to one peer, each with one request at a time.
     pub connections_per_peer: usize,
-    /// Callers that may wait for one of those connections; past it the peer counts as busy.
+    /// Callers that may wait for one of those connections, or for answers on one of frames; past it the peer counts as
+    /// busy.
     pub waiting_per_peer: usize,
     /// To connect to a peer.
     pub connect_timeout: Duration,
@@ -58,6 +61,8 @@ impl Default for Limits {
             value: ByteSize::mib(8),
             connections: 10_000,
             in_flight: 10_000,
+            // Half of all, so that one peer leaves room to the others.
+            in_flight_per_connection: 5_000,
             // 32 of the largest values: a body is held for a moment, and a node's memory is meant for its groups.
             bodies: ByteSize::mib(256),
             // One request at a time each: enough for 64 concurrent fetches, few enough to stay open.

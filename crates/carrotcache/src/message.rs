@@ -137,6 +137,17 @@ impl fmt::Display for Reply {
     }
 }
 
+impl Reply {
+    /// The length of the values in it, in bytes.
+    pub(crate) fn value_bytes(&self) -> usize {
+        match self {
+            Self::Found(found) => found.value.len(),
+            Self::Many(replies) => replies.iter().map(Self::value_bytes).sum(),
+            _ => 0,
+        }
+    }
+}
+
 impl Found {
     /// The spans are the giver's, of some moment after the request was sent: what has passed since then may have to
     /// come off the ttl, so all of it does. A value from memory is older by as much; one that was loaded for this

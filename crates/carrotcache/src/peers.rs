@@ -16,6 +16,7 @@ use crate::clock::{self, Clock};
 use crate::dropped_ttl::DroppedTtl;
 use crate::error::PeerError;
 use crate::message::{Reply, Request};
+use crate::runtimes::Runtimes;
 use crate::stats::{Histogram, HistogramSnapshot};
 use crate::sync::{Mutex, lock};
 use crate::view::{Member, View};
@@ -88,6 +89,8 @@ pub(crate) struct Peers {
     transport: Arc<dyn Transport>,
     health: Arc<Health>,
     dropped_ttl: Arc<DroppedTtl>,
+    /// Peers are asked on these, whoever asks: a connection lives where it was made.
+    runtimes: Runtimes,
 }
 
 /// What is known of the peers' lives.
@@ -152,9 +155,9 @@ pub enum PeerState {
 }
 
 impl Peers {
-    pub(crate) fn new(transport: Arc<dyn Transport>, clock: Clock) -> Self {
+    pub(crate) fn new(transport: Arc<dyn Transport>, clock: Clock, runtimes: Runtimes) -> Self {
         let health = Arc::new(Health { clock, known: Mutex::new(HashMap::new()) });
-        Self { transport, health, dropped_ttl: Arc::default() }
+        Self { transport, health, dropped_ttl: Arc::default(), runtimes }
     }
 
     /// What peers do with what they are told.
@@ -199,7 +202,7 @@ impl Peers {
                 return Err(rests);
             }
         };
-        let answer = self.transport.ask(to, what, deadline).await;
+        let answer = self.send(to, what, deadline).await;
         trial.ends(&answer);
         if matches!(answer, Err(PeerError::Timeout(_))) {
             self.probe(to);
@@ -209,8 +212,8 @@ impl Peers {
 
     /// Has a peer asked whether it lives, in a task of its own, unless it is being asked already.
     fn probe(&self, to: &Member) {
-        if self.health.begin_probe(to) {
-            tokio::spawn(probe(self.transport.clone(), self.health.clone(), to.clone()));
+        if let Some(probing) = self.health.begin_probe(to) {
+            self.runtimes.spawn(probe(self.transport.clone(), probing, to.clone()));
         }
     }
 
@@ -221,7 +224,19 @@ impl Peers {
         what: Request,
         deadline: Instant,
     ) -> Result<Reply, PeerError> {
-        self.transport.ask(to, what, deadline).await
+        self.send(to, what, deadline).await
+    }
+
+    /// Asks through the transport, on one of the node's runtimes. Costs a task where that is not the caller's.
+    async fn send(&self, to: &Member, what: Request, deadline: Instant) -> Result<Reply, PeerError> {
+        if self.runtimes.are_here() {
+            return self.transport.ask(to, what, deadline).await;
+        }
+        let (transport, to) = (self.transport.clone(), to.clone());
+        let asked = self.runtimes.run(async move { transport.ask(&to, what, deadline).await }).await;
+        asked.unwrap_or_else(|stopped| {
+            Err(PeerError::Broken(format!("nobody asks any more: {stopped}").into()))
+        })
     }
 
     /// How asking `member` has gone so far.
@@ -252,9 +267,23 @@ impl PeerRequests {
 }
 
 /// Asks a peer that was silent whether it lives.
-async fn probe(transport: Arc<dyn Transport>, health: Arc<Health>, peer: Member) {
+async fn probe(transport: Arc<dyn Transport>, probing: Probing, peer: Member) {
     let answer = transport.ask(&peer, Request::Id, clock::now() + PROBE).await;
-    health.end_probe(&peer.authority, &answer);
+    probing.health.probed(&peer.authority, &answer);
+}
+
+/// A peer is being asked whether it lives, for as long as this is held: also when the task that asks is dropped.
+struct Probing {
+    health: Arc<Health>,
+    authority: Arc<str>,
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        if let Some(peer) = lock(&self.health.known).get_mut(&self.authority) {
+            peer.is_probed = false;
+        }
+    }
 }
 
 impl Health {
@@ -275,15 +304,15 @@ impl Health {
     }
 
     /// Whether a probe is to be sent now: one at a time is enough.
-    fn begin_probe(&self, to: &Member) -> bool {
+    fn begin_probe(self: &Arc<Self>, to: &Member) -> Option<Probing> {
         let mut known = lock(&self.known);
-        known.get_mut(&to.authority).is_some_and(|peer| !std::mem::replace(&mut peer.is_probed, true))
+        let is_probed = std::mem::replace(&mut known.get_mut(&to.authority)?.is_probed, true);
+        (!is_probed).then(|| Probing { health: self.clone(), authority: to.authority.clone() })
     }
 
-    fn end_probe(&self, authority: &Arc<str>, answer: &Result<Reply, PeerError>) {
+    fn probed(&self, authority: &Arc<str>, answer: &Result<Reply, PeerError>) {
         let mut known = lock(&self.known);
         let Some(peer) = known.get_mut(authority) else { return };
-        peer.is_probed = false;
         match answer {
             // Nothing was sent: there are no words for it, or our pool or our memory is full.
             Ok(Reply::Unsupported)
@@ -366,5 +395,61 @@ fn back(peer: &str, is_news: bool) {
 fn gone(peer: &str, error: &PeerError, is_news: bool) {
     if is_news {
         tracing::warn!(peer, %error, "a peer is left alone for now: its keys go to stand-ins");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use crate::units::{GroupName, Key};
+
+    /// Peers that never say that they live, and are late with all else.
+    #[derive(Default)]
+    struct Silent {
+        probes: AtomicUsize,
+    }
+
+    impl Transport for Silent {
+        fn ask<'a>(
+            &'a self,
+            _: &'a Member,
+            what: Request,
+            _: Instant,
+        ) -> BoxFuture<'a, Result<Reply, PeerError>> {
+            if !matches!(what, Request::Id) {
+                return Box::pin(async { Err(PeerError::Timeout(PROBE)) });
+            }
+            self.probes.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn a_probe_that_ends_with_its_runtime_leaves_the_peer_to_the_next_one() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let silent = Arc::new(Silent::default());
+        let runtimes = Runtimes::new([runtime.handle().clone()]);
+        let peers = Peers::new(silent.clone(), Clock::manual(), runtimes);
+        let peer = Member { name: "b".into(), authority: "b".into() };
+        let get = Request::Get {
+            group: GroupName::new("scores").unwrap(),
+            key: Key::from("Tom"),
+            stand_in: false,
+            cached_only: false,
+        };
+        let is_probed = || lock(&peers.health.known)["b"].is_probed;
+        let late = runtime.block_on(peers.ask(&peer, get, clock::now()));
+        assert!(matches!(late, Err(PeerError::Timeout(_))), "{late:?}");
+        while silent.probes.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        assert!(is_probed());
+        runtime.shutdown_background();
+        while is_probed() {
+            std::thread::yield_now();
+        }
     }
 }

@@ -151,6 +151,22 @@ labels! {
     }
 }
 
+labels! {
+    /// Why this node cut a connection of frames, its own to a peer or a peer's to it.
+    pub enum Cut {
+        /// What came is no frame.
+        Malformed = "malformed",
+        /// An answer that nobody asked for or that was given already, or a request under an id that is taken.
+        Unasked = "unasked",
+        /// A frame or a message that was begun was not whole in time, or none came at all.
+        Overdue = "overdue",
+        /// The other side did not take in time what was sent.
+        Stalled = "stalled",
+        /// The peer gave no sign of life when it was asked for one.
+        Silent = "silent",
+    }
+}
+
 /// A count that many threads add to at once.
 ///
 /// Spread over several cache lines, each thread adding to one of them: on one line, the get counter would be the
@@ -423,12 +439,17 @@ pub struct GroupSnapshot {
 #[derive(Debug)]
 pub(crate) struct NodeStats {
     pub(crate) refusals: Tally<Refusal>,
+    pub(crate) cuts: Tally<Cut>,
     pub(crate) view_mismatches: Counter,
 }
 
 impl Default for NodeStats {
     fn default() -> Self {
-        Self { refusals: Tally::new(Refusal::ALL), view_mismatches: Counter::default() }
+        Self {
+            refusals: Tally::new(Refusal::ALL),
+            cuts: Tally::new(Cut::ALL),
+            view_mismatches: Counter::default(),
+        }
     }
 }
 
@@ -439,6 +460,7 @@ impl NodeStats {
             groups,
             memory: None,
             refusals: self.refusals.snapshot(),
+            cuts: self.cuts.snapshot(),
             view_mismatches: self.view_mismatches.get(),
         }
     }
@@ -454,6 +476,8 @@ pub struct Stats {
     pub memory: Option<MemorySnapshot>,
     /// Requests that were refused before a group was found for them.
     pub refusals: Counts<Refusal>,
+    /// Connections of frames that were cut.
+    pub cuts: Counts<Cut>,
     /// Replies of peers whose list of members is not this node's.
     pub view_mismatches: u64,
 }

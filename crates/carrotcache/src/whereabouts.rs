@@ -55,7 +55,8 @@ impl Group {
         let mut asking = JoinSet::new();
         for (at, ranked) in everyone.iter().enumerate().filter(|(_, ranked)| !ranked.is_me) {
             let (group, member, key) = (self.clone(), ranked.member.clone(), key.clone());
-            asking.spawn_on(async move { (at, group.ask_held(&member, key).await) }, &shared.around.runtime);
+            let asked = async move { (at, group.ask_held(&member, key).await) };
+            asking.spawn_on(asked, shared.around.runtimes.nearest());
         }
         let mut members: Vec<AtMember> = everyone.iter().map(|ranked| self.at_member(ranked, &key)).collect();
         while let Some(asked) = asking.join_next().await {

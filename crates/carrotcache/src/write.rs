@@ -195,7 +195,7 @@ impl Group {
                 missed.extend(telling.join_next().await.and_then(missed_by));
             }
             let (group, member, what) = (self.clone(), member.clone(), self.remove_of(key));
-            let runtime = &self.shared.around.runtime;
+            let runtime = self.shared.around.runtimes.nearest();
             telling.spawn_on(async move { group.drop_copy(member, what).await }, runtime);
         }
         while let Some(ended) = telling.join_next().await {

@@ -97,6 +97,55 @@ async fn each_key_is_loaded_once_over_three_nodes() {
 }
 
 #[tokio::test]
+async fn a_node_that_speaks_frames_and_one_that_speaks_http_alone_form_one_cluster() {
+    let nodes = [any_port().start().await.unwrap(), any_port().without_frames().start().await.unwrap()];
+    let urls = nodes.each_ref().map(url);
+    for node in &nodes {
+        node.set_peers(urls.clone()).await.unwrap();
+    }
+    let (groups, loads) = scores(&nodes);
+    let mut givers = BTreeSet::new();
+    for n in 0..40 {
+        let key = n.to_string();
+        for _ in 0..2 {
+            for group in &groups {
+                let answer = group.answer(&key, Ask::default()).await.unwrap();
+                assert_eq!(answer.value, &*(n + 1).to_string());
+                givers.insert(answer.node.to_string());
+            }
+        }
+        groups[n % 2].remove(&key).await.unwrap();
+    }
+    assert_eq!(loads.load(Ordering::Relaxed), 40);
+    assert_eq!(givers, nodes.iter().map(|node| node.name().to_owned()).collect());
+    for node in &nodes {
+        node.leave().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn gets_at_once_share_one_connection_to_their_owner() {
+    let nodes = nodes(2).await;
+    let (groups, _) = scores(&nodes);
+    let gets: Vec<_> = (0..200)
+        .map(|n| {
+            let group = groups[0].clone();
+            tokio::spawn(async move { group.answer(n.to_string(), Ask::default()).await.unwrap().node })
+        })
+        .collect();
+    let mut fetched = 0;
+    for get in gets {
+        fetched += usize::from(*get.await.unwrap() == *nodes[1].name());
+    }
+    assert!(fetched > 60, "{fetched}");
+    assert_eq!(nodes[1].port_stats().unwrap().accepted, 1);
+    for node in &nodes {
+        node.leave().await.unwrap();
+        assert_eq!(node.stats().cuts.total(), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_node_finds_itself_in_a_list_that_spells_its_address_otherwise() {
     let nodes = [any_port().start().await.unwrap(), any_port().start().await.unwrap()];
     let urls = nodes.each_ref().map(|node| format!("http://LocalHost:{}/", node.address().unwrap().port()));

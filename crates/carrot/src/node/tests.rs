@@ -51,7 +51,7 @@ async fn start(password: Option<&str>, hosts: &[&str]) -> RunningNode {
             slowed: Duration::ZERO,
         }],
     };
-    RunningNode::start(plan).await.unwrap()
+    RunningNode::start(plan, &[]).await.unwrap()
 }
 
 /// A kept-alive connection.

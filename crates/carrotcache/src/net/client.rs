@@ -141,7 +141,7 @@ impl Transport for HttpTransport {
 }
 
 /// A wait as people read it. What is left of a deadline when it is looked at is some microseconds under what was set.
-fn in_whole_ms(wait: Duration) -> Duration {
+pub(super) fn in_whole_ms(wait: Duration) -> Duration {
     Duration::from_millis(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }
 
@@ -328,20 +328,14 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Kept, PeerError> {
-        let failed = |why: String| PeerError::Connect(Arc::from(why));
-        let dialled = clock::timeout(self.limits.connect_timeout, TcpStream::connect(&*self.authority)).await;
-        let stream = dialled
-            .map_err(|_| failed(format!("not within {:?}", self.limits.connect_timeout)))?
-            .map_err(|error| failed(error.to_string()))?;
-        // Without it a request with a body waits for the acknowledgement of its header.
-        let _ = stream.set_nodelay(true);
+        let stream = dial(&self.authority, &self.limits).await?;
         let state = Arc::new(State::default());
         let io = TokioIo::new(Tap::new(stream, state.clone()));
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD)
             .handshake(io)
             .await
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| PeerError::Connect(Arc::from(error.to_string())))?;
         tokio::spawn(drive(connection, state.clone(), self.limits.clone()));
         Ok(Kept { sender, state, is_fresh: true })
     }
@@ -407,6 +401,18 @@ impl Pool {
     fn value_limit(&self, slack: usize) -> usize {
         usize::try_from(self.limits.value.as_u64()).unwrap_or(usize::MAX).saturating_add(slack)
     }
+}
+
+/// A connection to a peer, on which nothing waits for acknowledgements.
+pub(super) async fn dial(authority: &str, limits: &Limits) -> Result<TcpStream, PeerError> {
+    let failed = |why: String| PeerError::Connect(Arc::from(why));
+    let dialled = clock::timeout(limits.connect_timeout, TcpStream::connect(authority)).await;
+    let stream = dialled
+        .map_err(|_| failed(format!("not within {:?}", limits.connect_timeout)))?
+        .map_err(|error| failed(error.to_string()))?;
+    // Without it a request with a body waits for the acknowledgement of its header.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
 
 /// Whether the end of the body is marked, by its length or by a last chunk.

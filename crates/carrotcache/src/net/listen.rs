@@ -6,8 +6,11 @@
 //! between two requests. hyper's own header deadline also runs between requests, so an idle connection could not be
 //! kept longer than a header may take; hence ours. A client that is refused while it sends is heard out for as long
 //! as a header may take, so that it learns why.
-//! Owned by whoever started it, with one task for accepting and one for each connection. Never answers a request
-//! itself, save that hyper refuses a header that is malformed (400), a target over 64 KiB (414) and a header over
+//! One task accepts, and hands what it accepts to the runtimes of the listener in turn: a connection stays where it was
+//! handed, and its requests take no task of their own. One socket rather than one a runtime with `SO_REUSEPORT`: the
+//! turn is fairer than the system's hash, an address that another process has is an error, and a stop leaves no queue
+//! unread but the one that it empties.
+//! Owned by whoever started it. Never answers a request itself, save that hyper refuses a header that is malformed (400), a target over 64 KiB (414) and a header over
 //! `ListenLimits::head` (431).
 
 use std::convert::Infallible;
@@ -20,12 +23,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::UPGRADE;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::{self, OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
@@ -33,6 +39,8 @@ use crate::clock;
 use crate::error::{BoxError, StartError};
 use crate::limits::Limits;
 use crate::net::tap::{Hear, Tap};
+use crate::peers::BoxFuture;
+use crate::runtimes::Runtimes;
 use crate::units::ByteSize;
 
 /// What one listener allows its clients.
@@ -67,18 +75,41 @@ pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     limits: ListenLimits,
+    runtimes: Runtimes,
 }
 
 impl Listener {
-    /// Binds the address; port 0 takes a free one.
+    /// Binds the address, to be answered on the caller's runtime; port 0 takes a free one.
     ///
     /// # Errors
     /// `StartError::Bind` with the address, when the system refuses it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub async fn bind(address: SocketAddr, limits: ListenLimits) -> Result<Self, StartError> {
+        Self::bind_on(address, limits, []).await
+    }
+
+    /// As [`bind`](Self::bind), to be answered on these runtimes, each of which has to be driven: the first accepts, and
+    /// connections are handed round. The caller's where there are none.
+    ///
+    /// # Errors
+    /// As `bind`, and when the first has stopped.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, if none are given.
+    pub async fn bind_on(
+        address: SocketAddr,
+        limits: ListenLimits,
+        runtimes: impl IntoIterator<Item = Handle>,
+    ) -> Result<Self, StartError> {
         let refused = |source| StartError::Bind { address, source };
-        let socket = TcpListener::bind(address).await.map_err(refused)?;
+        let runtimes = Runtimes::new(runtimes);
+        // There, since a socket belongs to the runtime on which it was made.
+        let bound = runtimes.first().spawn(TcpListener::bind(address)).await;
+        let socket = bound.map_err(io::Error::other).flatten().map_err(refused)?;
         let address = socket.local_addr().map_err(refused)?;
-        Ok(Self { socket, address, limits })
+        Ok(Self { socket, address, limits, runtimes })
     }
 
     /// The address that was bound, with its real port.
@@ -89,9 +120,6 @@ impl Listener {
     /// Answers requests with `service` until the returned handle is stopped or dropped.
     ///
     /// See [`serve_each`](Self::serve_each).
-    ///
-    /// # Panics
-    /// Outside a tokio runtime: the tasks are spawned on the caller's.
     pub fn serve<S, F, B>(self, service: S) -> Serving
     where
         S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
@@ -110,9 +138,6 @@ impl Listener {
     ///
     /// A panic of the service breaks the one connection it happened on. The service's future is dropped when its
     /// client goes away.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime: the tasks are spawned on the caller's.
     pub fn serve_each<N, S, F, B>(self, new_service: N) -> Serving
     where
         N: Fn() -> S + Send + Sync + 'static,
@@ -124,10 +149,31 @@ impl Listener {
         let (stop, stopped) = watch::channel(false);
         let counts = Arc::new(Counts::default());
         let address = self.address;
-        let hall = Hall { new_service, limits: self.limits, counts: counts.clone(), stopped };
-        let task = tokio::spawn(Arc::new(hall).open(self.socket));
+        let runtimes = self.runtimes.clone();
+        let hall = Hall { new_service, limits: self.limits, counts: counts.clone(), runtimes, stopped };
+        let task = self.runtimes.first().spawn(Arc::new(hall).open(self.socket));
         Serving { address, counts, stop, task }
     }
+}
+
+/// What is to become of a connection when a response of 101 has gone out on it: an extension of that response.
+#[derive(Clone)]
+pub(super) struct Takeover(Arc<dyn Fn(Taken) -> BoxFuture<'static, ()> + Send + Sync>);
+
+impl Takeover {
+    /// The connection is over when the future is. It is still one of the listener's: it counts, and a stop is heard.
+    pub(super) fn by(attend: impl Fn(Taken) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(attend))
+    }
+}
+
+/// A connection that is no longer one of HTTP.
+pub(super) struct Taken {
+    pub(super) stream: TcpStream,
+    /// What has come behind the request.
+    pub(super) read: Bytes,
+    /// For [`told`].
+    pub(super) stopped: watch::Receiver<bool>,
 }
 
 /// A listener at work. Dropping it stops it at once and breaks what is in flight.
@@ -249,6 +295,8 @@ struct Hall<N> {
     new_service: N,
     limits: ListenLimits,
     counts: Arc<Counts>,
+    /// Where connections are attended.
+    runtimes: Runtimes,
     stopped: watch::Receiver<bool>,
 }
 
@@ -270,15 +318,16 @@ where
                 () = told(&mut stopped) => break,
                 Some(ended) = connections.join_next() => self.note(ended),
                 stream = self.accept(&socket), if has_room => {
-                    let counted = self.counts.connection();
-                    connections.spawn(self.clone().attend(stream, counted));
-                    if connections.len() == self.limits.connections {
-                        self.counts.full.fetch_add(1, Relaxed);
+                    // Let go by the runtime of this task, for another to take up.
+                    if let Ok(stream) = stream.into_std() {
+                        self.hand_over(stream, &mut connections);
                     }
                 }
             }
         }
-        drop(socket);
+        if let Ok(socket) = socket.into_std() {
+            self.empty(&socket, &mut connections).await;
+        }
         while let Some(ended) = connections.join_next().await {
             self.note(ended);
         }
@@ -301,6 +350,32 @@ where
         }
     }
 
+    /// Accepts what waits in the queue, and returns once nothing does: with the socket it would be broken, and a request
+    /// that was sent before the stop with it.
+    async fn empty(self: &Arc<Self>, socket: &std::net::TcpListener, connections: &mut JoinSet<()>) {
+        loop {
+            if connections.len() < self.limits.connections {
+                match socket.accept() {
+                    Ok((stream, _)) => self.hand_over(stream, connections),
+                    Err(error) if is_of_the_client(&error) => {}
+                    // None is left, or the system has no more for us.
+                    Err(_) => return,
+                }
+            } else if let Some(ended) = connections.join_next().await {
+                self.note(ended);
+            }
+        }
+    }
+
+    /// Has the connection attended on the next runtime in turn.
+    fn hand_over(self: &Arc<Self>, stream: std::net::TcpStream, connections: &mut JoinSet<()>) {
+        let counted = self.counts.connection();
+        connections.spawn_on(self.clone().attend(stream, counted), self.runtimes.next());
+        if connections.len() == self.limits.connections {
+            self.counts.full.fetch_add(1, Relaxed);
+        }
+    }
+
     fn note(&self, ended: Result<(), JoinError>) {
         if ended.is_err_and(|error| error.is_panic()) {
             self.counts.panics.fetch_add(1, Relaxed);
@@ -309,18 +384,19 @@ where
     }
 
     /// One connection, until its client, a deadline or a stop ends it.
-    async fn attend(self: Arc<Self>, stream: TcpStream, _counted: Counted) {
-        // Replies are written whole: Nagle would only keep their last packet back.
-        let _ = stream.set_nodelay(true);
+    async fn attend(self: Arc<Self>, stream: std::net::TcpStream, _counted: Counted) {
+        let Ok(stream) = taken_up(stream).await else { return };
         let (turn, answer) = (Arc::new(Turn::new()), (self.new_service)());
-        let service = service_fn(|request| {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            let upgrade = request.headers().contains_key(UPGRADE).then(|| upgrade::on(&mut request));
             let answer = answer(request);
             let turn = turn.clone();
             async move {
                 // Ours from the first poll on. hyper may take up a request while the last answer waits for its client,
                 // and polls nothing before that is taken: until then it is still the client who has to act.
                 turn.ours();
-                let response = answer.await;
+                let mut response = answer.await;
+                turn.hand_over(upgrade.zip(response.extensions_mut().remove()));
                 turn.over();
                 Ok::<_, Infallible>(response)
             }
@@ -328,13 +404,18 @@ where
         let connection = http1::Builder::new()
             .max_buf_size(buffer(&self.limits))
             .header_read_timeout(None)
-            .serve_connection(TokioIo::new(Tap::new(stream, turn.clone())), service);
+            .serve_connection(TokioIo::new(Tap::new(stream, turn.clone())), service)
+            .with_upgrades();
         let mut connection = pin!(connection);
         let mut stopped = self.stopped.clone();
         let mut is_stopping = false;
         while let Some(wake) = turn.next_look(&self.limits) {
             tokio::select! {
-                ended = clock::timeout_at(wake, connection.as_mut()) => if ended.is_ok() { return },
+                // First, so that a request which came before a stop is seen before the stop is.
+                biased;
+                ended = clock::timeout_at(wake, connection.as_mut()) => if ended.is_ok() {
+                    return handed_over(&turn, stopped).await;
+                },
                 () = told(&mut stopped), if !is_stopping => {
                     is_stopping = true;
                     turn.stop();
@@ -346,8 +427,29 @@ where
     }
 }
 
+/// The connection, on the runtime of this task, which knows by then whether something has come in on it.
+async fn taken_up(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(true)?;
+    let stream = TcpStream::from_std(stream)?;
+    // Replies are written whole: Nagle would only keep their last packet back.
+    let _ = stream.set_nodelay(true);
+    // At once; what has come in is told with it.
+    stream.writable().await?;
+    Ok(stream)
+}
+
+/// What comes of the connection if it is no longer one of HTTP.
+async fn handed_over(turn: &Turn, stopped: watch::Receiver<bool>) {
+    let heir = turn.heir.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some((upgrade, Takeover(attend))) = heir else { return };
+    let Ok(upgraded) = upgrade.await else { return };
+    if let Ok(parts) = upgraded.downcast::<TokioIo<Tap<Turn>>>() {
+        attend(Taken { stream: parts.io.into_inner().into_stream(), read: parts.read_buf, stopped }).await;
+    }
+}
+
 /// Until the stop; for ever if there can be none any more.
-async fn told(stopped: &mut watch::Receiver<bool>) {
+pub(super) async fn told(stopped: &mut watch::Receiver<bool>) {
     if stopped.wait_for(|stopped| *stopped).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -371,6 +473,8 @@ struct Turn {
     whose: Mutex<Whose>,
     /// The listener stops: nobody is waited for who is not being answered.
     is_stopping: AtomicBool,
+    /// Who has the connection when it is no longer one of HTTP.
+    heir: Mutex<Option<(OnUpgrade, Takeover)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -386,7 +490,13 @@ enum Whose {
 impl Turn {
     fn new() -> Self {
         let whose = Mutex::new(Whose::Header { since: clock::now() });
-        Self { whose, is_stopping: AtomicBool::new(false) }
+        Self { whose, is_stopping: AtomicBool::new(false), heir: Mutex::new(None) }
+    }
+
+    fn hand_over(&self, heir: Option<(OnUpgrade, Takeover)>) {
+        if heir.is_some() {
+            *self.heir.lock().unwrap_or_else(PoisonError::into_inner) = heir;
+        }
     }
 
     // std Mutex: held for an assignment, by this connection's task alone.

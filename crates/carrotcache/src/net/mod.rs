@@ -5,12 +5,20 @@
 
 pub(crate) mod client;
 pub mod dialect;
+mod frame;
+mod inbox;
 pub mod intake;
+mod link;
 pub mod listen;
+pub(crate) mod native;
+mod outbox;
 #[cfg(test)]
 mod raw;
 mod reply;
 pub(crate) mod server;
+pub(crate) mod session;
 mod tap;
 mod target;
+pub(crate) mod upgrade;
 mod wire;
+mod words;

@@ -20,21 +20,16 @@ use crate::limits::Limits;
 use crate::memory::Charge;
 use crate::message::{Found, Reply, Request};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
-use crate::net::intake::{Intake, NoRoom, Share};
-use crate::net::listen::{Listener, Serving};
+use crate::net::intake::{Intake, Share};
+use crate::net::listen::{Listener, Serving, Takeover};
 use crate::net::reply::{self, Subject};
+use crate::net::session::{self, Answer, Desk, SLACK};
 use crate::net::target::{NO_ENTRY, Route, route};
+use crate::net::upgrade::{self, Hello};
 use crate::net::wire;
 use crate::net::wire::family::{FamilySetRequest, REMOVED_KEYS_MAX, RemoveKeysRequest};
-use crate::peers::BoxFuture;
 use crate::stats::{NodeStats, Refusal};
 use crate::units::{GroupName, Key};
-
-/// How the node is reached. Called once for each request that makes sense; dropped when the asking peer goes away.
-pub(crate) type Answer = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
-
-/// What a body may hold beside its value, in bytes.
-const SLACK: u64 = 64 << 10;
 
 /// What a peer port goes by.
 pub(crate) struct Terms {
@@ -44,6 +39,10 @@ pub(crate) struct Terms {
     /// Where what is refused here is counted.
     pub(crate) stats: Arc<NodeStats>,
     pub(crate) dropped_ttl: Arc<DroppedTtl>,
+    /// Who this node says it is where peers ask for frames.
+    pub(crate) hello: Hello,
+    /// Whether they may have them.
+    pub(crate) frames: bool,
 }
 
 /// Answers peers on `listener`, through `answer`.
@@ -51,18 +50,13 @@ pub(crate) struct Terms {
 /// # Panics
 /// Outside a tokio runtime.
 pub(crate) fn serve(listener: Listener, answer: Answer, terms: Terms) -> Serving {
-    let Terms { dialect, limits, stats, dropped_ttl } = terms;
-    let port = Arc::new(PeerPort {
-        answer,
-        dialect,
-        // More permits than a semaphore holds are as good as all it holds.
-        in_flight: Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS)),
-        bodies: Intake::new(limits.bodies.as_u64().max(body_max(&limits)))
-            .charged_to(limits.memory.clone(), body_max(&limits)),
-        limits,
-        stats,
-        dropped_ttl,
-    });
+    let Terms { dialect, limits, stats, dropped_ttl, hello, frames } = terms;
+    let bodies = Intake::new(limits.bodies.as_u64().max(body_max(&limits)))
+        .charged_to(limits.memory.clone(), body_max(&limits));
+    // More permits than a semaphore holds are as good as all it holds.
+    let in_flight = Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS)).into();
+    let desk = Desk { answer, in_flight, bodies, limits, stats, hello };
+    let port = Arc::new(PeerPort { dialect, frames, desk: Arc::new(desk), dropped_ttl });
     listener.serve(move |request| {
         let port = port.clone();
         async move { port.respond(request).await.map(Full::new) }
@@ -70,13 +64,10 @@ pub(crate) fn serve(listener: Listener, answer: Answer, terms: Terms) -> Serving
 }
 
 struct PeerPort {
-    answer: Answer,
     dialect: Dialect,
-    in_flight: Semaphore,
-    /// Of sets and of lists of keys, until they are done.
-    bodies: Intake,
-    limits: Limits,
-    stats: Arc<NodeStats>,
+    frames: bool,
+    /// What requests over HTTP share with those in frames.
+    desk: Arc<Desk>,
     dropped_ttl: Arc<DroppedTtl>,
 }
 
@@ -113,17 +104,18 @@ impl PeerPort {
             Route::Base { row } => {
                 reply::encode(row, about(b"", b""), Reply::BadRequest(Arc::from(NO_ENTRY)))
             }
-            Route::Malformed { row, why } => reply::encode(row, about(b"", b""), self.malformed(why)),
+            Route::Malformed { row, why } => reply::encode(row, about(b"", b""), self.desk.malformed(why)),
             // There may be groups of these names.
             Route::Id if head.method == Method::POST => self.get_many(native, b"id", body).await,
             Route::Members if head.method == Method::POST => self.get_many(native, b"members", body).await,
             Route::Group { row, group } if head.method == Method::POST => {
                 self.get_many(row, &group, body).await
             }
-            Route::Group { row, .. } => reply::encode(row, about(b"", b""), self.malformed(NO_ENTRY)),
+            Route::Group { row, .. } => reply::encode(row, about(b"", b""), self.desk.malformed(NO_ENTRY)),
             Route::Held { group, key } => self.held(Call { row: native, group, key }, &head).await,
             Route::Id => self.about_us(native, &head, Request::Id).await,
             Route::Members => self.about_us(native, &head, Request::Members).await,
+            Route::Frames => self.frames(&head),
             Route::Entry { row, group, key } => {
                 let Some(verb) = verb(row, &head.method, &key) else {
                     return reply::wrong_method(row.allow(&key));
@@ -138,18 +130,13 @@ impl PeerPort {
 
     /// The response with what was answered. A value in it is a copy, which is charged until the peer has taken it.
     fn encode(&self, row: &Row, about: Subject<'_>, answer: Reply) -> Response<Bytes> {
-        let values = |answer: &Reply| match answer {
-            Reply::Found(found) => length(&found.value),
-            _ => 0,
-        };
-        let charge = match &answer {
-            Reply::Found(_) => self.limits.memory.charge_of(values(&answer)),
-            Reply::Many(answers) => self.limits.memory.charge_of(answers.iter().map(values).sum()),
-            _ => Ok(Charge::default()),
+        let charge = match answer.value_bytes() as u64 {
+            0 => Ok(Charge::default()),
+            bytes => self.desk.limits.memory.charge_of(bytes),
         };
         match charge {
             Ok(charge) => reply::encode(row, about, answer).map(|body| charge.around(body)),
-            Err(full) => reply::encode(row, about, self.busy_with(full.into())),
+            Err(full) => reply::encode(row, about, self.desk.busy_with(full.into())),
         }
     }
 
@@ -175,24 +162,50 @@ impl PeerPort {
 
     async fn many(&self, group: &[u8], body: Incoming) -> Reply {
         let Some(group) = self.group(group) else { return Reply::NoGroup };
-        let Ok(_place) = self.in_flight.try_acquire() else { return self.busy() };
-        let mut held = self.bodies.share();
+        let Ok(_place) = self.desk.in_flight.try_acquire() else {
+            return self.desk.busy(self.desk.limits.in_flight);
+        };
+        let mut held = self.desk.bodies.share();
         let body = match self.whole(body, &mut held).await {
             Ok(body) => body,
             Err(refused) => return refused,
         };
         if !wire::GetManyRequest::takes(length(&body)) {
-            return self.too_many_keys(&format!("more than {} of keys in one request", Limits::KEYS_BODY));
+            return self
+                .desk
+                .too_many_keys(&format!("more than {} of keys in one request", Limits::KEYS_BODY));
         }
         let Ok(wire::GetManyRequest { keys, stand_in, cached_only }) = wire::GetManyRequest::decode(body)
         else {
-            return self.malformed("the body is no GetManyRequest");
+            return self.desk.malformed("the body is no GetManyRequest");
         };
         if keys.len() > Limits::KEYS_MAX {
-            return self.too_many_keys(&format!("more than {} keys in one request", Limits::KEYS_MAX));
+            return self.desk.too_many_keys(&format!("more than {} keys in one request", Limits::KEYS_MAX));
         }
         let keys = keys.iter().map(|key| Key::new(key)).collect();
-        (self.answer)(Request::GetMany { group, keys, stand_in, cached_only }).await
+        (self.desk.answer)(Request::GetMany { group, keys, stand_in, cached_only }).await
+    }
+
+    /// The connection becomes one of frames, if that is what is asked.
+    fn frames(&self, head: &request::Parts) -> Response<Bytes> {
+        if head.method != Method::GET {
+            return reply::wrong_method("GET");
+        }
+        let native = Dialect::Native.row();
+        if !self.frames {
+            return reply::encode(native, about(b"", b""), Reply::Unsupported);
+        }
+        if !upgrade::is_asked(&head.headers) {
+            return reply::encode(
+                native,
+                about(b"", b""),
+                self.desk.malformed("frames are had by an upgrade"),
+            );
+        }
+        let (mut yes, desk) = (upgrade::accept(&self.desk.hello), self.desk.clone());
+        yes.extensions_mut()
+            .insert(Takeover::by(move |taken| Box::pin(session::attend(desk.clone(), taken))));
+        yes
     }
 
     /// What is held of the key: a question, so GET alone.
@@ -200,7 +213,7 @@ impl PeerPort {
         if head.method != Method::GET {
             return reply::wrong_method("GET");
         }
-        let answer = if let Some(refused) = self.refuse_key(&call.key) {
+        let answer = if let Some(refused) = self.desk.refuse_key(&call.key) {
             refused
         } else if let Some(group) = self.group(&call.group) {
             self.ask(Request::Held { group, key: Key::new(&call.key) }).await
@@ -213,7 +226,7 @@ impl PeerPort {
     async fn entry(&self, call: &Call, verb: Verb, head: &request::Parts, body: Incoming) -> Reply {
         // Of a set or a remove in the family's words the keys are in the body, where they are looked at.
         let in_path = call.row.dialect == Dialect::Native || matches!(verb, Verb::Get | Verb::Remove);
-        if let Some(refused) = in_path.then(|| self.refuse_key(&call.key)).flatten() {
+        if let Some(refused) = in_path.then(|| self.desk.refuse_key(&call.key)).flatten() {
             return refused;
         }
         let Some(group) = self.group(&call.group) else { return Reply::NoGroup };
@@ -235,50 +248,41 @@ impl PeerPort {
     fn group(&self, name: &[u8]) -> Option<GroupName> {
         let group = std::str::from_utf8(name).ok().and_then(|name| GroupName::new(name).ok());
         if group.is_none() {
-            self.stats.refusals.add(Refusal::NoGroup);
+            self.desk.stats.refusals.add(Refusal::NoGroup);
         }
         group
-    }
-
-    /// The family's groups may have an empty key; ours have none in any row.
-    fn refuse_key(&self, key: &[u8]) -> Option<Reply> {
-        let limit = self.limits.key.as_u64();
-        if key.is_empty() {
-            self.stats.refusals.add(Refusal::Key);
-            Some(Reply::BadRequest(Arc::from("key is required")))
-        } else if length(key) > limit {
-            self.stats.refusals.add(Refusal::Key);
-            let why = format!("key of {} bytes is over the limit of {limit}", key.len());
-            Some(Reply::TooLarge(Arc::from(why)))
-        } else {
-            None
-        }
     }
 
     /// A set holds its place among the requests in flight from before its body is read, and its share of what bodies may
     /// hold until it is done: bodies are memory.
     async fn set(&self, row: &Row, group: GroupName, key: Key, body: Incoming) -> Reply {
-        let Ok(_place) = self.in_flight.try_acquire() else { return self.busy() };
-        let mut held = self.bodies.share();
+        let Ok(_place) = self.desk.in_flight.try_acquire() else {
+            return self.desk.busy(self.desk.limits.in_flight);
+        };
+        let mut held = self.desk.bodies.share();
         let body = match self.whole(body, &mut held).await {
             Ok(body) => body,
             Err(refused) => return refused,
         };
         let set = if row.dialect == Dialect::Native { native_set(key, body) } else { family_set(body) };
-        let Some(Set { key, value, ttl }) = set else { return self.malformed("the body is no SetRequest") };
-        if let Some(refused) = self.refuse_key(key.as_bytes()) {
+        let Some(Set { key, value, ttl }) = set else {
+            return self.desk.malformed("the body is no SetRequest");
+        };
+        if let Some(refused) = self.desk.refuse_key(key.as_bytes()) {
             return refused;
         }
-        if length(&value) > self.limits.value.as_u64() {
-            return self.value_too_large(length(&value));
+        if length(&value) > self.desk.limits.value.as_u64() {
+            return self.desk.value_too_large(length(&value));
         }
-        (self.answer)(Request::Set { group, key, value, ttl }).await
+        (self.desk.answer)(Request::Set { group, key, value, ttl }).await
     }
 
     /// Removes one key after the other: there is one way to remove a key. In one place among the requests in flight.
     async fn remove_keys(&self, group: GroupName, body: Incoming) -> Reply {
-        let Ok(_place) = self.in_flight.try_acquire() else { return self.busy() };
-        let mut held = self.bodies.share();
+        let Ok(_place) = self.desk.in_flight.try_acquire() else {
+            return self.desk.busy(self.desk.limits.in_flight);
+        };
+        let mut held = self.desk.bodies.share();
         let body = match self.whole(body, &mut held).await {
             Ok(body) => body,
             Err(refused) => return refused,
@@ -286,14 +290,14 @@ impl PeerPort {
         let keys = match RemoveKeysRequest::read(&body) {
             Ok(RemoveKeysRequest::Keys(keys)) => keys,
             Ok(RemoveKeysRequest::TooMany) => {
-                return self.too_many_keys(&format!("more than {REMOVED_KEYS_MAX} keys in one request"));
+                return self.desk.too_many_keys(&format!("more than {REMOVED_KEYS_MAX} keys in one request"));
             }
-            Err(error) => return self.malformed(&format!("the body is no list of keys: {error}")),
+            Err(error) => return self.desk.malformed(&format!("the body is no list of keys: {error}")),
         };
         // A key that no node takes is not held by this one: there is nothing to forget.
-        let limit = self.limits.key.as_u64();
+        let limit = self.desk.limits.key.as_u64();
         for key in keys.into_iter().filter(|key| (1..=limit).contains(&length(key.as_bytes()))) {
-            match (self.answer)(Request::Remove { group: group.clone(), key }).await {
+            match (self.desk.answer)(Request::Remove { group: group.clone(), key }).await {
                 Reply::Done | Reply::NotOwner => {}
                 refused => return refused,
             }
@@ -305,8 +309,8 @@ impl PeerPort {
 
     /// The whole body in time, or why it is not taken.
     async fn whole(&self, body: Incoming, held: &mut Share<'_>) -> Result<Bytes, Reply> {
-        let read = clock::timeout(self.limits.idle_timeout, self.read(body, held)).await;
-        read.unwrap_or_else(|clock::Elapsed| Err(self.malformed("the body did not come in time")))
+        let read = clock::timeout(self.desk.limits.idle_timeout, self.read(body, held)).await;
+        read.unwrap_or_else(|clock::Elapsed| Err(self.desk.malformed("the body did not come in time")))
     }
 
     /// The whole body, frame by frame, as much of it counted in `held` as is held.
@@ -314,12 +318,12 @@ impl PeerPort {
     /// One that there is no room for, or that is over the limit by no more than the limit, is read to its end and
     /// dropped: closing on a peer that is still sending would take our refusal away from it with the connection.
     async fn read(&self, mut body: Incoming, held: &mut Share<'_>) -> Result<Bytes, Reply> {
-        let limit = body_max(&self.limits);
+        let limit = body_max(&self.desk.limits);
         let patience = limit.saturating_mul(2);
         let (mut taken, mut room) = (BytesMut::new(), Ok(()));
         let mut total = body.size_hint().lower();
         if total > patience {
-            return Err(self.value_too_large(total));
+            return Err(self.desk.value_too_large(total));
         }
         total = 0;
         while let Some(frame) = self.next_frame(&mut body).await? {
@@ -336,51 +340,25 @@ impl PeerPort {
             }
         }
         if total > limit {
-            return Err(self.value_too_large(total));
+            return Err(self.desk.value_too_large(total));
         }
-        room.map(|()| taken.freeze()).map_err(|full| self.busy_with(full))
+        room.map(|()| taken.freeze()).map_err(|full| self.desk.busy_with(full))
     }
 
     async fn next_frame(&self, body: &mut Incoming) -> Result<Option<Bytes>, Reply> {
-        match clock::timeout(self.limits.header_timeout, body.frame()).await {
+        match clock::timeout(self.desk.limits.header_timeout, body.frame()).await {
             Ok(None) => Ok(None),
             Ok(Some(Ok(frame))) => Ok(Some(frame.into_data().unwrap_or_default())),
-            Ok(Some(Err(_))) => Err(self.malformed("the body broke off")),
-            Err(clock::Elapsed) => Err(self.malformed("the body did not come in time")),
+            Ok(Some(Err(_))) => Err(self.desk.malformed("the body broke off")),
+            Err(clock::Elapsed) => Err(self.desk.malformed("the body did not come in time")),
         }
     }
 
     async fn ask(&self, what: Request) -> Reply {
-        match self.in_flight.try_acquire() {
-            Ok(_place) => (self.answer)(what).await,
-            Err(_) => self.busy(),
+        match self.desk.in_flight.try_acquire() {
+            Ok(_place) => (self.desk.answer)(what).await,
+            Err(_) => self.desk.busy(self.desk.limits.in_flight),
         }
-    }
-
-    fn busy(&self) -> Reply {
-        self.stats.refusals.add(Refusal::InFlight);
-        Reply::Busy(format!("{} requests from peers in flight", self.limits.in_flight).into())
-    }
-
-    fn busy_with(&self, full: NoRoom) -> Reply {
-        self.stats.refusals.add(full.cause());
-        Reply::Busy(full.to_string().into())
-    }
-
-    fn malformed(&self, why: &str) -> Reply {
-        self.stats.refusals.add(Refusal::Malformed);
-        Reply::BadRequest(Arc::from(why))
-    }
-
-    fn value_too_large(&self, length: u64) -> Reply {
-        self.stats.refusals.add(Refusal::Value);
-        let limit = self.limits.value.as_u64();
-        Reply::TooLarge(Arc::from(format!("value of {length} bytes is over the limit of {limit}")))
-    }
-
-    fn too_many_keys(&self, why: &str) -> Reply {
-        self.stats.refusals.add(Refusal::Malformed);
-        Reply::TooLarge(Arc::from(why))
     }
 }
 

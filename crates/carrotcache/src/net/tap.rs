@@ -37,6 +37,11 @@ impl<H: Hear> Tap<H> {
         Self { stream, hear, is_shut: false }
     }
 
+    /// The stream alone.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Reads and drops until the other side ends, in whatever way.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut room = [0; 4096];

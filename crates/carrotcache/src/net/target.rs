@@ -28,6 +28,8 @@ pub(super) enum Route {
     Id,
     /// `/_carrot/members`.
     Members,
+    /// `/_carrot/frames`.
+    Frames,
     /// A base path and nothing behind it, where a peer of the family is asked whether it lives.
     Base { row: &'static Row },
     /// Under a base path, but not to be read.
@@ -42,6 +44,7 @@ pub(super) fn route(target: &[u8], own: Dialect) -> Route {
     match path {
         b"/_carrot/id" => return Route::Id,
         b"/_carrot/members" => return Route::Members,
+        b"/_carrot/frames" => return Route::Frames,
         _ => {}
     }
     if let Some(rest) = path.strip_prefix(HELD.as_bytes()) {

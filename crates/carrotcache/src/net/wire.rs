@@ -7,6 +7,7 @@
 
 mod bounds;
 pub(super) mod family;
+pub(super) mod framed;
 pub(super) mod many;
 
 use std::sync::Arc;
@@ -118,6 +119,23 @@ impl From<Found> for Response {
 }
 
 impl Response {
+    /// The number of `value`.
+    pub(super) const VALUE: u32 = 1;
+
+    /// All but the value, which is to follow it; and no name where that is `own`.
+    pub(super) fn before_value(found: &Found, own: &str) -> Self {
+        let node = if *found.node == *own { "" } else { &found.node };
+        Self {
+            value: Bytes::new(),
+            minute_qps: found.minute_qps,
+            ttl_ms: found.ttl.map(floor_ms),
+            age_ms: ceil_ms(found.age),
+            loaded: found.loaded,
+            node: node.to_owned(),
+            view: found.view,
+        }
+    }
+
     /// What the message says; of a name that no node may have, nothing.
     pub(super) fn into_found(self) -> Found {
         let name = if self.node.len() > LONGEST_NAME { "" } else { &self.node };
@@ -172,7 +190,7 @@ impl Held {
 }
 
 /// Rounded down: a ttl must not grow by travelling.
-fn floor_ms(span: Duration) -> u64 {
+pub(super) fn floor_ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -181,7 +199,8 @@ fn ceil_ms(span: Duration) -> u64 {
     u64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
-fn span(ms: u64) -> Duration {
+/// As much of it as makes a difference.
+pub(super) fn span(ms: u64) -> Duration {
     bounds::span(Duration::from_millis(ms))
 }
 
@@ -195,6 +214,7 @@ mod tests {
 
     use super::*;
     use crate::net::wire::family::{CarrotResponse, FamilySetRequest, GetResponse};
+    use crate::net::wire::framed::{GetKeys, OneKey, SetKey, Words};
 
     /// A field of docs/peer.proto.
     #[derive(Debug, PartialEq)]
@@ -381,6 +401,43 @@ mod tests {
             put(|m| m.value = Some(Bytes::new())),
         );
         check.field("FamilySetRequest", "expire", put(|m| m.expire = Some(-1)), put(|m| m.expire = Some(0)));
+
+        let keys = |change: fn(&mut GetKeys)| {
+            let mut message = GetKeys::default();
+            change(&mut message);
+            message
+        };
+        check.field("GetKeys", "group", keys(|m| m.group = "ä".to_owned()), GetKeys::default());
+        check.field(
+            "GetKeys",
+            "deadline_ms",
+            keys(|m| m.deadline_ms = Some(u64::MAX)),
+            keys(|m| m.deadline_ms = Some(0)),
+        );
+        check.field("GetKeys", "stand_in", keys(|m| m.stand_in = true), GetKeys::default());
+        check.field("GetKeys", "cached_only", keys(|m| m.cached_only = true), GetKeys::default());
+        check.field(
+            "GetKeys",
+            "keys",
+            keys(|m| m.keys = vec![bytes()]),
+            keys(|m| m.keys = vec![Bytes::new()]),
+        );
+
+        let kept = |change: fn(&mut SetKey)| {
+            let mut message = SetKey::default();
+            change(&mut message);
+            message
+        };
+        check.field("SetKey", "group", kept(|m| m.group = "ä".to_owned()), SetKey::default());
+        check.field("SetKey", "key", kept(|m| m.key = bytes()), SetKey::default());
+        check.field("SetKey", "ttl_ms", kept(|m| m.ttl_ms = Some(u64::MAX)), kept(|m| m.ttl_ms = Some(0)));
+        check.field("SetKey", "value", kept(|m| m.value = bytes()), SetKey::default());
+
+        let one = |group: &str, key| OneKey { group: group.to_owned(), key };
+        check.field("OneKey", "group", one("ä", Bytes::new()), OneKey::default());
+        check.field("OneKey", "key", one("", bytes()), OneKey::default());
+
+        check.field("Words", "text", Words { text: "ä".to_owned() }, Words::default());
         assert!(check.fields.is_empty(), "documented, and not in the code: {:?}", check.fields);
     }
 

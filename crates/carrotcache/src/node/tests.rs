@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
 
 use super::*;
 use crate::answer::Ask;
@@ -22,6 +21,7 @@ use crate::limits::Limits;
 use crate::loader::Loaded;
 use crate::peers::{BoxFuture, Customs, Peers, Transport};
 use crate::placement::PlacementKind;
+use crate::runtimes::Runtimes;
 use crate::stats::NodeStats;
 use crate::value::Value;
 use crate::view::{Member, Owner, View};
@@ -175,11 +175,11 @@ impl Plan {
         let around = Surroundings {
             node: name.into(),
             views: Views::new(view, stats.clone()),
-            peers: Peers::new(wires.clone(), self.clock.clone()),
+            peers: Peers::new(wires.clone(), self.clock.clone(), Runtimes::new([])),
             limits: self.limits,
             stats,
             clock: self.clock,
-            runtime: Handle::current(),
+            runtimes: Runtimes::new([]),
             leaving: AtomicBool::new(false),
             faults: self.faults,
         };

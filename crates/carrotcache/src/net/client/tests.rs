@@ -11,7 +11,9 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::message::Found;
 use crate::net::listen::{ListenLimits, Listener, Serving};
-use crate::net::server::{Answer, Terms, serve};
+use crate::net::server::{Terms, serve};
+use crate::net::session::Answer;
+use crate::net::upgrade::Hello;
 use crate::net::wire::family;
 use crate::units::ByteSize;
 
@@ -73,7 +75,14 @@ async fn port_of(
         let reply = answer(request);
         Box::pin(async move { reply })
     });
-    let terms = Terms { dialect, limits: limits.clone(), stats: Arc::default(), dropped_ttl: Arc::default() };
+    let terms = Terms {
+        dialect,
+        limits: limits.clone(),
+        stats: Arc::default(),
+        dropped_ttl: Arc::default(),
+        hello: Hello { node: Arc::from("a"), id: Arc::from("an-id") },
+        frames: true,
+    };
     serve(listener, answer, terms)
 }
 

@@ -1,5 +1,7 @@
 //! A listener under clients that dawdle, crowd, send nonsense and stay on.
 
+use std::io::{Read, Write};
+
 use http_body_util::Full;
 use tokio::sync::Notify;
 
@@ -166,6 +168,58 @@ async fn a_stop_closes_what_is_idle_and_lets_what_is_in_flight_end() {
     assert_eq!(last.body, b"/wait");
     assert!(last.head.contains("connection: close"), "{}", last.head);
     assert_eq!(stopping.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn who_waits_in_the_queue_when_the_stop_comes_is_answered_also_at_the_cap() {
+    for connections in [100, 3] {
+        let (serving, _) = echo(ListenLimits { connections, ..limits() }).await;
+        // Blocking: the runtime of this test accepts nothing meanwhile.
+        let waiting: Vec<_> = (0..20)
+            .map(|_| {
+                let mut client = std::net::TcpStream::connect(serving.address()).unwrap();
+                client.write_all(get("/late").as_bytes()).unwrap();
+                client
+            })
+            .collect();
+        let meter = serving.meter();
+        assert_eq!(meter.stats().accepted, 0);
+        assert_eq!(serving.stop(Duration::from_secs(60)).await, 0);
+        for mut client in waiting {
+            let mut seen = String::new();
+            client.read_to_string(&mut seen).unwrap();
+            assert!(seen.starts_with("HTTP/1.1 200") && seen.ends_with("/late"), "{seen}");
+        }
+        assert_eq!(meter.stats().accepted, 20);
+    }
+}
+
+#[test]
+fn connections_are_handed_round_and_stay_where_they_were_handed() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (first, second, elsewhere) = (runtime(), runtime(), runtime());
+    let name = |runtime: &tokio::runtime::Runtime| format!("{:?}", runtime.handle().id()).into_bytes();
+    let names = [name(&first), name(&second)];
+    let handles = [first.handle().clone(), second.handle().clone()];
+    elsewhere.block_on(async {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let serving = Listener::bind_on(any, limits(), handles)
+            .await
+            .unwrap()
+            .serve(async |_| Response::new(Full::new(Bytes::from(format!("{:?}", Handle::current().id())))));
+        let (mut clients, mut seen) = (Vec::new(), Vec::new());
+        for _ in 0..4 {
+            let mut client = Raw::connect(serving.address()).await;
+            seen.push(client.ask(get("/a")).await.unwrap().body);
+            clients.push(client);
+        }
+        assert_eq!(seen, [&names[..], &names[..]].concat());
+        for (client, name) in clients.iter_mut().zip(&seen) {
+            assert_eq!(client.ask(get("/b")).await.unwrap().body, *name);
+        }
+        assert_eq!(serving.stop(Duration::from_secs(60)).await, 0);
+    });
 }
 
 #[tokio::test]

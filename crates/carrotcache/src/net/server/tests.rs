@@ -13,6 +13,7 @@ use crate::net::wire::family;
 use crate::units::ByteSize;
 
 mod bodies;
+mod frames;
 mod many;
 mod newer;
 
@@ -25,8 +26,19 @@ async fn port(limits: &Limits, answer: Answer) -> Serving {
     serve(listener, answer, terms(Dialect::Native, limits))
 }
 
+fn hello() -> Hello {
+    Hello { node: Arc::from("a"), id: Arc::from("an-id") }
+}
+
 fn terms(dialect: Dialect, limits: &Limits) -> Terms {
-    Terms { dialect, limits: limits.clone(), stats: Arc::default(), dropped_ttl: Arc::default() }
+    Terms {
+        dialect,
+        limits: limits.clone(),
+        stats: Arc::default(),
+        dropped_ttl: Arc::default(),
+        hello: hello(),
+        frames: true,
+    }
 }
 
 /// A node with the group `scores`, in which Tom has 630, the empty key is unheard of, and every other key is missing.

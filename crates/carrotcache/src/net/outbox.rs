@@ -1,0 +1,300 @@
+//! What waits to be written to a connection of frames.
+//!
+//! Whatever is small is encoded at once, behind what is there, so that one write takes it all; a value is copied here
+//! and nowhere else. A message over one frame waits as it is, and of each such one frame at a time goes along, so that
+//! nothing small waits behind more than those. Gets of one group that wait together share a frame. Values are charged to the node's memory
+//! until they are written. Never writes itself: whoever owns it swaps what waits for an empty batch, and writes that.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
+
+use crate::memory::{Charge, Memory, MemoryFull};
+use crate::net::frame::{self, BODY_MAX, Kind};
+use crate::net::wire::framed::GetKeys;
+use crate::units::GroupName;
+use crate::value::Value;
+
+/// What may wait before no more is to be put in, in bytes; messages over one frame apart.
+pub(super) const ROOM: usize = 256 << 10;
+
+/// A batch takes frames of long messages until it is this long.
+const BATCH: usize = 64 << 10;
+
+/// A buffer over this is not kept: it is where glibc's allocator goes to the system each time.
+const KEPT: usize = 128 << 10;
+
+/// Keys in one frame.
+const KEYS: u64 = 1024;
+
+/// Deadlines of gets in one frame lie no further apart: it has room for one.
+const TOGETHER: Duration = Duration::from_millis(16);
+
+/// Frames that are written together.
+#[derive(Default)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    written: usize,
+    /// Of the values in it.
+    charge: Charge,
+}
+
+impl Batch {
+    pub(super) fn new(memory: &Memory) -> Self {
+        Self { charge: memory.charge(), ..Self::default() }
+    }
+
+    /// What is still to be written.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest().is_empty()
+    }
+
+    /// So many bytes of the rest are written.
+    pub(super) fn advance(&mut self, written: usize) {
+        self.written += written;
+        if self.is_empty() {
+            self.written = 0;
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT);
+            self.charge.release();
+        }
+    }
+}
+
+/// What waits to be written.
+pub(super) struct Outbox {
+    batch: Batch,
+    memory: Memory,
+    long: VecDeque<Long>,
+    /// What is left of the long ones, in bytes.
+    long_bytes: u64,
+    /// What long ones may hold together, in bytes.
+    long_max: u64,
+    /// The frame at the end of the batch, if keys can be added to it.
+    open: Option<Gets>,
+}
+
+/// A message over one frame.
+struct Long {
+    id: u64,
+    kind: Kind,
+    /// The message before its value, with the value's tag and length.
+    head: Vec<u8>,
+    value: Value,
+    /// How much of the two is written.
+    at: usize,
+    _charge: Charge,
+}
+
+/// A frame of gets to which keys can be added.
+struct Gets {
+    at: usize,
+    asked: Gotten,
+    deadline: Instant,
+    next_id: u64,
+    count: u64,
+}
+
+/// What gets in one frame have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Gotten {
+    pub(super) group: GroupName,
+    pub(super) stand_in: bool,
+    pub(super) cached_only: bool,
+}
+
+impl Outbox {
+    /// An empty one, of which long messages hold at most `long_max` bytes together, or are one.
+    pub(super) fn new(memory: &Memory, long_max: u64) -> Self {
+        let (memory, batch) = (memory.clone(), Batch::new(memory));
+        Self { batch, memory, long: VecDeque::new(), long_bytes: 0, long_max, open: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.is_empty() && self.long.is_empty()
+    }
+
+    /// Whether more may be put in.
+    pub(super) fn has_room(&self) -> bool {
+        self.batch.bytes.len() < ROOM
+    }
+
+    /// Whether a value of this length may be put in: one over a frame adds to others that wait.
+    pub(super) fn has_room_for(&self, value: usize) -> bool {
+        value < BODY_MAX || self.long_bytes < self.long_max
+    }
+
+    /// A message without a value.
+    pub(super) fn message(&mut self, id: u64, kind: Kind, message: &impl Message) {
+        // Without values there is no charge to be refused.
+        let _ = self.values(id, kind, message, 0);
+    }
+
+    /// A message of which so many bytes are values. Nothing is put in if memory has no room for them.
+    pub(super) fn values(
+        &mut self,
+        id: u64,
+        kind: Kind,
+        message: &impl Message,
+        values: usize,
+    ) -> Result<(), MemoryFull> {
+        let length = message.encoded_len();
+        if length > BODY_MAX {
+            let charge = self.memory.charge_of(values as u64)?;
+            self.push_long(id, kind, message.encode_to_vec(), Value::from(bytes::Bytes::new()), charge);
+        } else {
+            self.batch.charge.grow(values as u64)?;
+            self.framed(id, kind, |out| message.encode_raw(out));
+        }
+        Ok(())
+    }
+
+    /// A message that says nothing but its kind.
+    pub(super) fn bare(&mut self, id: u64, kind: Kind) {
+        self.framed(id, kind, |_| {});
+    }
+
+    /// A message whose last field is a value, as its field `tag`. Nothing is put in if memory has no room for it.
+    pub(super) fn value(
+        &mut self,
+        id: u64,
+        kind: Kind,
+        message: &impl Message,
+        tag: u32,
+        value: Value,
+    ) -> Result<(), MemoryFull> {
+        // A tag under 16 is one byte, a length at most ten.
+        let length = message.encoded_len() + 11 + value.len();
+        let announce = |out: &mut Vec<u8>| {
+            message.encode_raw(out);
+            encode_key(tag, WireType::LengthDelimited, out);
+            encode_varint(value.len() as u64, out);
+        };
+        if length > BODY_MAX {
+            let charge = self.memory.charge_of(value.len() as u64)?;
+            let mut head = Vec::new();
+            announce(&mut head);
+            self.push_long(id, kind, head, value, charge);
+        } else {
+            self.batch.charge.grow(value.len() as u64)?;
+            self.framed(id, kind, |out| {
+                announce(out);
+                out.extend_from_slice(&value);
+            });
+        }
+        Ok(())
+    }
+
+    /// A get, in the frame before it if that is one of gets like it and the ids go on from its.
+    pub(super) fn get(&mut self, id: u64, asked: Gotten, key: &[u8], (now, deadline): (Instant, Instant)) {
+        let room = BODY_MAX - key.len() - 11;
+        let out = &mut self.batch.bytes;
+        let mut gets = match self.open.take() {
+            Some(gets)
+                if gets.next_id == id
+                    && gets.count < KEYS
+                    && gets.asked == asked
+                    && out.len() - gets.at - frame::HEAD <= room
+                    && deadline.saturating_duration_since(gets.deadline) <= TOGETHER
+                    && gets.deadline.saturating_duration_since(deadline) <= TOGETHER =>
+            {
+                gets
+            }
+            _ => {
+                let at = frame::begin(out, id, Kind::GET, false);
+                let allowed = deadline.saturating_duration_since(now) + TOGETHER;
+                let message = GetKeys {
+                    group: asked.group.as_str().to_owned(),
+                    deadline_ms: Some(u64::try_from(allowed.as_millis()).unwrap_or(u64::MAX)),
+                    stand_in: asked.stand_in,
+                    cached_only: asked.cached_only,
+                    keys: Vec::new(),
+                };
+                message.encode_raw(out);
+                Gets { at, asked, deadline, next_id: id, count: 0 }
+            }
+        };
+        encode_key(GetKeys::KEYS, WireType::LengthDelimited, out);
+        encode_varint(key.len() as u64, out);
+        out.extend_from_slice(key);
+        frame::end(out, gets.at);
+        gets.next_id = id.wrapping_add(1);
+        gets.count += 1;
+        self.open = Some(gets);
+    }
+
+    /// What is left of a long message is not wanted any more, and not sent on. How much of it was, if there is one.
+    pub(super) fn forget(&mut self, id: u64) -> Option<usize> {
+        let at = self.long.iter().position(|long| long.id == id)?;
+        let long = self.long.remove(at)?;
+        self.long_bytes -= long.left();
+        Some(long.at)
+    }
+
+    /// Swaps what waits for `batch`, which is empty, and lets long messages send a frame or two along.
+    pub(super) fn fill(&mut self, batch: &mut Batch) {
+        debug_assert!(batch.is_empty(), "a batch is filled when it is written");
+        self.open = None;
+        std::mem::swap(&mut self.batch, batch);
+        while batch.bytes.len() < BATCH
+            && let Some(mut long) = self.long.pop_front()
+        {
+            self.long_bytes -= long.write(&mut batch.bytes);
+            if long.left() > 0 {
+                self.long.push_back(long);
+            }
+        }
+    }
+
+    /// The batch that waits, for a caller who has the connection to himself; messages over one frame are not in it.
+    pub(super) fn waiting(&mut self) -> &mut Batch {
+        self.open = None;
+        &mut self.batch
+    }
+
+    fn framed(&mut self, id: u64, kind: Kind, body: impl FnOnce(&mut Vec<u8>)) {
+        self.open = None;
+        let out = &mut self.batch.bytes;
+        let at = frame::begin(out, id, kind, false);
+        body(out);
+        frame::end(out, at);
+    }
+
+    fn push_long(&mut self, id: u64, kind: Kind, head: Vec<u8>, value: Value, charge: Charge) {
+        let long = Long { id, kind, head, value, at: 0, _charge: charge };
+        self.long_bytes += long.left();
+        self.long.push_back(long);
+    }
+}
+
+impl Long {
+    fn left(&self) -> u64 {
+        (self.head.len() + self.value.len() - self.at) as u64
+    }
+
+    /// Writes its next frame, and gives how much of it that was.
+    fn write(&mut self, out: &mut Vec<u8>) -> u64 {
+        let before = self.left();
+        let head = self.head.get(self.at..).unwrap_or_default();
+        let head = &head[..head.len().min(BODY_MAX)];
+        let from = (self.at + head.len()).saturating_sub(self.head.len());
+        let until = self.value.len().min(from + (BODY_MAX - head.len()));
+        let value = if self.at + head.len() < self.head.len() { &[][..] } else { &self.value[from..until] };
+        self.at += head.len() + value.len();
+        let more = self.head.len() + self.value.len() > self.at;
+        let at = frame::begin(out, self.id, self.kind, more);
+        out.extend_from_slice(head);
+        out.extend_from_slice(value);
+        frame::end(out, at);
+        before - self.left()
+    }
+}
+
+#[cfg(test)]
+mod tests;
