@@ -126,6 +126,29 @@ fn a_stranger_is_told_nothing_before_the_password() {
 }
 
 #[test]
+fn whoever_has_not_spoken_or_not_said_the_password_in_time_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (node, resp) = Node::with_redis(directory.path(), &TABLE, &[("CARROT_PASSWORD", "sesame")]);
+    let mut known = RedisClient::connect(resp);
+    known.ask("AUTH sesame", "+OK\r\n");
+    let beginnings = ["", "*", "*2\r\n$4\r\nAUTH\r\n$6\r\nses", "AUTH ses"];
+    let silent = |_| beginnings.map(|beginning| (RedisClient::connect(resp), beginning));
+    let mut crowd: Vec<_> = (0..50).flat_map(silent).collect();
+    for (client, beginning) in &mut crowd {
+        client.send(beginning);
+    }
+    until("all are gone", || {
+        // It has nothing to do with them, and is answered all the while.
+        known.ask("GET pages:home", "$5\r\nHello\r\n");
+        node.page().number(r#"carrot_connections_overdue_total{listener="resp"}"#) == 200.0
+    });
+    for (client, _) in &mut crowd {
+        assert_eq!(client.rest(), b"");
+    }
+    known.ask("GET pages:home", "$5\r\nHello\r\n");
+}
+
+#[test]
 fn pipelined_replies_come_in_order_with_misses_between_hits() {
     let pages = Pages::new("delete", &[("a", "1"), ("b", "2"), ("c", "3")]);
     let (node, resp) = Node::with_redis(pages.directory.path(), &SERVE, &[]);

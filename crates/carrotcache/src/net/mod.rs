@@ -6,6 +6,9 @@
 pub(crate) mod client;
 pub mod dialect;
 mod frame;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbox;
 pub mod intake;
 mod link;

@@ -67,6 +67,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "net::client",
                 "net::dialect",
                 "net::frame",
+                "net::fuzzing",
                 "net::inbox",
                 "net::intake",
                 "net::link",
