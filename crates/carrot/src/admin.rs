@@ -20,7 +20,7 @@ use crate::data::DataFront;
 use crate::host::{Hosts, Stranger};
 use crate::metrics;
 use crate::readiness::Readiness;
-use crate::resp::{CountsSnapshot, port};
+use crate::resp::{CountsSnapshot, Front};
 use crate::statistics::{self, Fronts};
 
 /// The media type of OpenMetrics text.
@@ -35,7 +35,7 @@ pub struct Admin {
     /// What happens on the data front's port; the cluster has its own.
     pub data: Meter,
     /// The same of the Redis front, if there is one.
-    pub resp: Option<port::Meter>,
+    pub resp: Option<(Meter, Arc<Front>)>,
     /// Whether the node may be sent traffic.
     pub readiness: Arc<Readiness>,
     /// Under which names it is called.
@@ -49,7 +49,7 @@ pub struct Admin {
 impl Admin {
     fn listeners(&self) -> Vec<(&'static str, ListenStats)> {
         let peer = self.cluster.port_stats().map(|stats| ("peer", stats));
-        let resp = self.resp.as_ref().map(|resp| ("resp", resp.stats()));
+        let resp = self.resp.as_ref().map(|(meter, _)| ("resp", meter.stats()));
         peer.into_iter().chain([("http", self.data.stats())]).chain(resp).collect()
     }
 
@@ -92,7 +92,7 @@ impl Admin {
     }
 
     fn commands(&self) -> Option<CountsSnapshot> {
-        self.resp.as_ref().map(port::Meter::commands)
+        self.resp.as_ref().map(|(_, front)| front.counts.snapshot())
     }
 
     fn statistics(&self) -> String {

@@ -27,7 +27,7 @@ use crate::host::Hosts;
 use crate::origin::Origin;
 use crate::origin::slow::Slow;
 use crate::readiness::{FirstAnswer, Readiness};
-use crate::resp::port::{self, Port};
+use crate::resp::port;
 use crate::resp::{Front, FrontPlan};
 use crate::secret::Secret;
 
@@ -118,7 +118,7 @@ pub fn with_advice(fault: anyhow::Error, advice: impl FnOnce(&str) -> String) ->
 pub struct RunningNode {
     cluster: Cluster,
     data: Serving,
-    resp: Option<port::Serving>,
+    resp: Option<Serving>,
     admin: Serving,
     readiness: Arc<Readiness>,
     /// One for each origin, until it has answered. Dropping it ends them.
@@ -137,7 +137,7 @@ impl RunningNode {
         let limits = ListenLimits::from(&plan.limits);
         let data = Listener::bind_on(plan.http, limits.clone(), cores.iter().cloned()).await;
         let data = data.map_err(|fault| unopened("http", fault))?;
-        let resp = bind_resp(plan.resp.as_ref()).await?;
+        let resp = bind_resp(&plan, cores).await?;
         let admin = Listener::bind(plan.admin, limits).await.map_err(|fault| unopened("admin", fault))?;
         let cluster = start_member(&plan, cores).await.map_err(|fault| unopened("peer", fault))?;
         let readiness = Arc::new(Readiness::new(plan.groups.iter().map(|group| &group.name)));
@@ -147,8 +147,10 @@ impl RunningNode {
             .zip(readiness.origins())
             .map(|(group, first)| open_group(&cluster, group, first))
             .collect::<Result<_, _>>()?;
-        let resp =
-            resp.map(|(port, default_group)| serve_resp(port, default_group, &cluster, &groups, &plan));
+        let redis = resp.map(|(listener, default_group)| {
+            let front = redis_front(default_group, &cluster, &groups, &plan);
+            (port::open(listener, front.clone()), front)
+        });
         let front =
             DataFront::new(cluster.clone(), groups, plan.limits.value, Gate::new(plan.password.clone()));
         let data = serve_data(data, front.clone());
@@ -157,7 +159,7 @@ impl RunningNode {
             cluster: cluster.clone(),
             front,
             data: data.meter(),
-            resp: resp.as_ref().map(port::Serving::meter),
+            resp: redis.as_ref().map(|(resp, front)| (resp.meter(), front.clone())),
             readiness: readiness.clone(),
             hosts,
             gate: Gate::new(plan.password.clone()),
@@ -165,7 +167,7 @@ impl RunningNode {
         };
         Ok(Self {
             data,
-            resp,
+            resp: redis.map(|(resp, _)| resp),
             admin: serve_admin(admin, operators),
             cluster,
             asking: plan.groups.iter().zip(readiness.origins()).map(asked).collect(),
@@ -227,26 +229,28 @@ fn serve_data(listener: Listener, front: Arc<DataFront>) -> Serving {
 }
 
 /// The port of the Redis front, if there is to be one, and its default group.
-async fn bind_resp(plan: Option<&RespPlan>) -> anyhow::Result<Option<(Port, Option<GroupName>)>> {
-    let Some(plan) = plan else { return Ok(None) };
-    let port = Port::bind(plan.address).await.map_err(|fault| unopened("resp", fault))?;
-    Ok(Some((port, plan.default_group.clone())))
+async fn bind_resp(
+    plan: &NodePlan,
+    cores: &[Handle],
+) -> anyhow::Result<Option<(Listener, Option<GroupName>)>> {
+    let Some(RespPlan { address, default_group }) = &plan.resp else { return Ok(None) };
+    let listener = Listener::bind_on(*address, (&plan.limits).into(), cores.iter().cloned()).await;
+    Ok(Some((listener.map_err(|fault| unopened("resp", fault))?, default_group.clone())))
 }
 
-fn serve_resp(
-    port: Port,
+fn redis_front(
     default_group: Option<GroupName>,
     cluster: &Cluster,
     groups: &[Group],
     plan: &NodePlan,
-) -> port::Serving {
-    port.serve(Front::new(FrontPlan {
+) -> Arc<Front> {
+    Front::new(FrontPlan {
         cluster: cluster.clone(),
         groups: groups.to_vec(),
         default_group,
         gate: Gate::new(plan.password.clone()),
         limits: plan.limits.clone(),
-    }))
+    })
 }
 
 fn serve_admin(listener: Listener, operators: Admin) -> Serving {

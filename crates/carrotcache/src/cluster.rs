@@ -23,7 +23,8 @@ use crate::net::{
     dialect::Dialect,
     listen::{ListenStats, Listener, Serving},
     native::NativeTransport,
-    server, session,
+    reached::Reached,
+    server,
     upgrade::Hello,
 };
 use crate::node::Node;
@@ -395,10 +396,7 @@ impl ClusterBuilder {
         };
         let running = Running { dialect: Some(dialect), ..self.assemble(parts)? };
         let node = running.node.clone();
-        let answer: session::Answer = Arc::new(move |request| {
-            let node = node.clone();
-            Box::pin(async move { node.answer(request).await })
-        });
+        let answer = Arc::new(Reached(node));
         let terms = server::Terms {
             dialect,
             limits,

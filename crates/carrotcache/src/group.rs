@@ -111,7 +111,7 @@ pub(crate) struct Shared {
     /// Keys that this node fetches from their owners, and how often.
     pub(crate) wanted: Mutex<HotKeys>,
     /// Keys that peers ask of this node, and how often.
-    asked: Mutex<HotKeys>,
+    pub(crate) asked: Mutex<HotKeys>,
 }
 
 /// Who a load is for, which decides whether its value is kept.
@@ -335,26 +335,6 @@ impl Group {
         Answer { value, source: Source::Origin, age: Duration::ZERO, ttl, stale: false, node }
     }
 
-    /// What a peer asks of this node. Never asks a peer in turn: a view of its own may name another owner, and two
-    /// such nodes would wait for each other.
-    pub(crate) async fn serve(&self, key: &[u8], stand_in: bool, cached_only: bool) -> Landed {
-        let key = self.checked(key)?;
-        self.shared.stats.gets.add(1);
-        if let Some(entry) = self.lookup(self.is_local(key), key) {
-            return Ok(self.remembered(entry));
-        }
-        if cached_only {
-            return Err(GetError::NotCached { key: Key::new(key) });
-        }
-        let purpose = if stand_in { Purpose::StandIn } else { Purpose::Answer };
-        self.loading(key, purpose).await
-    }
-
-    /// Counts one request of a peer's for `key`, and gives how many there are a second over the last minute.
-    pub(crate) fn minute_qps(&self, key: &[u8]) -> f64 {
-        lock(&self.shared.asked).record(key, self.now()) / 60.0
-    }
-
     /// Forgets what this node kept as the owner of keys that it does not own in the view in force.
     pub(crate) fn disown(&self) {
         self.shared.store.disown(|key| self.is_local(key));
@@ -381,7 +361,7 @@ impl Group {
         self.shared.fetches.len() + self.shared.loads.len()
     }
 
-    fn lookup(&self, local: bool, key: &[u8]) -> Option<Entry> {
+    pub(crate) fn lookup(&self, local: bool, key: &[u8]) -> Option<Entry> {
         let entry = self.shared.store.lookup(local, key)?;
         self.count_hit(&entry);
         Some(entry)

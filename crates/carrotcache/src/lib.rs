@@ -133,6 +133,7 @@ mod policy;
 #[cfg(all(doctest, feature = "http"))]
 mod readme;
 mod runtimes;
+mod serve;
 mod stats;
 mod store;
 mod sync;

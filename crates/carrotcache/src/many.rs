@@ -7,7 +7,7 @@
 
 use crate::answer::{Answer, Ask};
 use crate::clock::{self, Elapsed};
-use crate::error::{GetError, KeyError};
+use crate::error::GetError;
 use crate::fault::Fault;
 use crate::flight::{Errand, Takeoff, Wait};
 use crate::group::{Group, Landed, Purpose};
@@ -142,7 +142,10 @@ impl Group {
     }
 
     /// Whether each key is this node's own, and what may be served of it. Nothing is counted.
-    fn held_of<K: AsRef<[u8]>>(&self, keys: &[K]) -> impl Iterator<Item = (bool, Option<Entry>)> + use<K> {
+    pub(crate) fn held_of<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+    ) -> impl Iterator<Item = (bool, Option<Entry>)> + use<K> {
         let view = self.shared.around.views.current();
         let is_local = |key: &K| view.place(self.shared.seed, key.as_ref()).is_local();
         let local: Vec<bool> = keys.iter().map(is_local).collect();
@@ -228,65 +231,6 @@ impl Group {
             }
         };
         flights.into_iter().filter_map(land).collect()
-    }
-
-    /// What a peer asks of this node, for many keys; see [`serve`](Self::serve). `None`: left out, since the values of
-    /// the others are as much as one answer holds. There is always one that is not. What is left out after a load was
-    /// kept, if it could be; what is seen to be too much beforehand is neither counted nor loaded.
-    ///
-    /// # Errors
-    /// When there are more keys than one call may ask for.
-    pub(crate) async fn serve_many(
-        &self,
-        keys: &[Key],
-        stand_in: bool,
-        cached_only: bool,
-    ) -> Result<Vec<Option<Landed>>, KeyError> {
-        self.check_count(keys.len())?;
-        let mut room = Room(self.shared.around.limits.value.as_u64());
-        let mut missing = Vec::new();
-        let mut answers: Vec<Option<Landed>> = Vec::with_capacity(keys.len());
-        for (key, (_, entry)) in keys.iter().zip(self.held_of(keys)) {
-            let answer = match (self.checked(key.as_bytes()), entry) {
-                (Err(bad), _) => Some(Err(bad.into())),
-                (Ok(_), Some(entry)) => {
-                    if !room.takes(&entry.value) {
-                        break;
-                    }
-                    self.count_hit(&entry);
-                    Some(Ok(self.remembered(entry)))
-                }
-                (Ok(_), None) if cached_only => Some(Err(GetError::NotCached { key: key.clone() })),
-                (Ok(_), None) => {
-                    missing.push(key.clone());
-                    None
-                }
-            };
-            let is_get = !matches!(answer, Some(Err(GetError::Key(_))));
-            self.shared.stats.gets.add(u64::from(is_get));
-            answers.push(answer);
-        }
-        let purpose = if stand_in { Purpose::StandIn } else { Purpose::Answer };
-        let waits = self.loading_many(&missing, purpose).await;
-        for (answer, wait) in answers.iter_mut().filter(|answer| answer.is_none()).zip(waits) {
-            let landed = self.landing(wait.flown().await);
-            let has_room = landed.as_ref().map_or(true, |answer| room.takes(&answer.value));
-            *answer = has_room.then_some(landed);
-        }
-        answers.resize_with(keys.len(), || None);
-        Ok(answers)
-    }
-}
-
-/// What is left of an answer, in bytes of values.
-struct Room(u64);
-
-impl Room {
-    /// Takes the value in, if it fits.
-    fn takes(&mut self, value: &Value) -> bool {
-        let left = self.0.checked_sub(value.len() as u64);
-        self.0 = left.unwrap_or(self.0);
-        left.is_some()
     }
 }
 

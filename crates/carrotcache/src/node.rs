@@ -68,6 +68,23 @@ impl Node {
         self.groups.load().get(name).cloned()
     }
 
+    /// What memory holds of a group's keys, each told with its place among them, at once. The others are to be asked for
+    /// by [`answer`](Self::answer).
+    pub(crate) fn look(&self, group: &str, keys: &[&[u8]], mut tell: impl FnMut(usize, Found)) {
+        let groups = self.groups.load();
+        let Some(group) = groups.get(group) else { return };
+        let view = self.around.views.load().hash();
+        group.serve_held(keys, |at, answer, minute_qps| tell(at, found(answer, minute_qps, view)));
+    }
+
+    /// The same where memory holds all of them, and one answer may.
+    pub(crate) fn look_for_all(&self, group: &str, keys: &[&[u8]]) -> Option<Vec<Found>> {
+        let groups = self.groups.load();
+        let held = groups.get(group)?.serve_all_held(keys)?;
+        let view = self.around.views.load().hash();
+        Some(held.into_iter().map(|(answer, minute_qps)| found(answer, minute_qps, view)).collect())
+    }
+
     /// Answers a peer. Never asks another node to do so.
     pub(crate) async fn answer(&self, request: Request) -> Reply {
         match request {
@@ -137,15 +154,7 @@ impl Node {
     }
 
     fn found(&self, answer: Answer, minute_qps: f64) -> Found {
-        Found {
-            loaded: answer.source == Source::Origin,
-            value: answer.value,
-            ttl: answer.ttl,
-            age: answer.age,
-            node: answer.node,
-            minute_qps: Some(minute_qps),
-            view: Some(self.around.views.load().hash()),
-        }
+        found(answer, minute_qps, self.around.views.load().hash())
     }
 
     /// What this node counted so far.
@@ -182,6 +191,19 @@ impl Node {
         while self.groups.load().values().any(|group| group.flying() > 0) {
             clock::sleep(LOOK).await;
         }
+    }
+}
+
+/// A value as it is handed to a peer, by a node of this view.
+fn found(answer: Answer, minute_qps: f64, view: u64) -> Found {
+    Found {
+        loaded: answer.source == Source::Origin,
+        value: answer.value,
+        ttl: answer.ttl,
+        age: answer.age,
+        node: answer.node,
+        minute_qps: Some(minute_qps),
+        view: Some(view),
     }
 }
 

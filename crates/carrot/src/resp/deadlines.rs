@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use carrotcache::net::listen::{Listener, Serving};
 use carrotcache::{ByteSize, Cluster, Limits};
 
 use crate::auth::Gate;
 use crate::resp::front::{Allowed, Front, FrontPlan};
-use crate::resp::port::{Port, Serving};
+use crate::resp::port;
 use crate::secret::Secret;
 
 /// Far longer than anything here takes.
@@ -39,7 +40,9 @@ async fn serve(password: Option<&str>, shorten: fn(&mut Allowed)) -> Serving {
     let allowed = &mut Arc::get_mut(&mut front).unwrap().allowed;
     (allowed.greeting_timeout, allowed.part_timeout, allowed.idle_timeout) = (LONG, LONG, LONG);
     shorten(allowed);
-    Port::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap().serve(front)
+    let listener =
+        Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), (&Limits::default()).into()).await.unwrap();
+    port::open(listener, front)
 }
 
 struct Client(TcpStream);
@@ -119,7 +122,7 @@ async fn overdue(
     })
     .await
     .unwrap();
-    serving.meter().stats().overdue
+    serving.stats().overdue
 }
 
 fn short_greeting(allowed: &mut Allowed) {

@@ -346,7 +346,14 @@ struct Part {
 struct Whole {
     id: u64,
     kind: Kind,
-    body: Result<Bytes, PeerError>,
+    said: Result<Said, PeerError>,
+}
+
+/// What an answer says.
+enum Said {
+    /// It was read where it lay.
+    Reply(Reply),
+    Body(Bytes),
 }
 
 impl<'a> Driver<'a> {
@@ -398,8 +405,8 @@ impl<'a> Driver<'a> {
                     self.whole.extend(part(link, &mut self.parts, frame)?);
                 }
                 Class::Answer => {
-                    let body = charged(link, frame.body);
-                    self.whole.push(Whole { id: frame.id, kind: frame.kind, body });
+                    let said = said(link, frame);
+                    self.whole.push(Whole { id: frame.id, kind: frame.kind, said });
                 }
                 Class::Notice if frame.kind == Kind::DRAIN => link.drain(),
                 Class::Notice => {}
@@ -422,14 +429,13 @@ impl<'a> Driver<'a> {
         drop(state);
         for (Call { kind, caller, .. }, whole) in calls {
             let Some(caller) = caller else { continue };
-            let body = match whole.body {
-                Ok(body) => body,
-                Err(error) => {
-                    let _ = caller.send(Err(error));
-                    continue;
+            let reply = whole.said.and_then(|said| {
+                match said {
+                    Said::Reply(reply) => words::fitting(kind, whole.kind, reply),
+                    Said::Body(body) => words::answer(kind, whole.kind, body, &self.link.peer),
                 }
-            };
-            let reply = words::answer(kind, whole.kind, body, &self.link.peer).map_err(PeerError::Broken);
+                .map_err(PeerError::Broken)
+            });
             // He may have gone meanwhile.
             let _ = caller.send(reply);
         }
@@ -502,7 +508,7 @@ fn part(link: &Link, parts: &mut HashMap<u64, Part>, frame: Frame<'_>) -> Result
     let Frame { id, kind, more, body } = frame;
     if kind == Kind::CANCELLED && !more {
         parts.remove(&id);
-        return Ok(Some(Whole { id, kind, body: Ok(Bytes::new()) }));
+        return Ok(Some(Whole { id, kind, said: Ok(Said::Body(Bytes::new())) }));
     }
     let part = match parts.entry(id) {
         Entry::Occupied(part) if part.get().kind == kind => part.into_mut(),
@@ -518,8 +524,8 @@ fn part(link: &Link, parts: &mut HashMap<u64, Part>, frame: Frame<'_>) -> Result
     part.take(link, body);
     let whole = (!more).then(|| parts.remove(&id)).flatten();
     Ok(whole.map(|Part { body, charge, refused, .. }| {
-        let body = refused.map_or_else(|| Ok(charge.around(body.freeze())), Err);
-        Whole { id, kind, body }
+        let said = refused.map_or_else(|| Ok(Said::Body(charge.around(body.freeze()))), Err);
+        Whole { id, kind, said }
     }))
 }
 
@@ -547,13 +553,25 @@ fn slack_of(what: &Request) -> u64 {
     SLACK + (keys * PER_ANSWER) as u64
 }
 
-/// A body of our own, charged to the node's memory for as long as it is held.
-fn charged(link: &Link, body: &[u8]) -> Result<Bytes, PeerError> {
+/// What a frame says, in memory of its own, which is charged to the node for as long as it is held.
+fn said(link: &Link, frame: Frame<'_>) -> Result<Said, PeerError> {
+    let body = frame.body;
     if body.is_empty() {
-        return Ok(Bytes::new());
+        return Ok(Said::Body(Bytes::new()));
     }
-    let charge = link.limits.memory.charge_of(body.len() as u64)?;
-    Ok(charge.around(Bytes::copy_from_slice(body)))
+    let mut full = None;
+    let mut copied = |bytes: &[u8]| match link.limits.memory.charge_of(bytes.len() as u64) {
+        Ok(charge) => charge.around(Bytes::copy_from_slice(bytes)),
+        Err(error) => {
+            full = Some(error);
+            Bytes::new()
+        }
+    };
+    let said = match words::answer_in_place(frame.kind, body, &link.peer, &mut copied) {
+        Some(reply) => Said::Reply(reply),
+        None => Said::Body(copied(body)),
+    };
+    full.map_or(Ok(said), |full| Err(PeerError::Memory(full)))
 }
 
 /// A peer that is asked may ask for a sign of life, and for nothing else.

@@ -1,45 +1,27 @@
-//! An HTTP/1.1 listener that strangers cannot hold up: for the peer port, and for the program's data and admin ports.
+//! A listener that strangers cannot hold up: for the peer port, and for the program's data, Redis and admin ports.
 //!
-//! hyper reads and writes the requests; what it leaves open is done here. At the cap of connections we stop accepting,
-//! so that further ones wait in the system's queue instead of being broken. A connection has a deadline whenever its
-//! client is the one to act: until a request's header is whole, the first one's from the moment of accepting, and
-//! between two requests. hyper's own header deadline also runs between requests, so an idle connection could not be
-//! kept longer than a header may take; hence ours. A client that is refused while it sends is heard out for as long
-//! as a header may take, so that it learns why.
+//! At the cap of connections we stop accepting, so that further ones wait in the system's queue instead of being broken.
 //! One task accepts, and hands what it accepts to the runtimes of the listener in turn: a connection stays where it was
 //! handed, and its requests take no task of their own. One socket rather than one a runtime with `SO_REUSEPORT`: the
 //! turn is fairer than the system's hash, an address that another process has is an error, and a stop leaves no queue
 //! unread but the one that it empties.
-//! Owned by whoever started it. Never answers a request itself, save that hyper refuses a header that is malformed (400), a target over 64 KiB (414) and a header over
-//! `ListenLimits::head` (431).
+//! Owned by whoever started it. What is said on a connection is its attendant's affair: HTTP's is in `http1.rs`.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::UPGRADE;
-use http::{Request, Response};
-use hyper::body::{Body, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::upgrade::{self, OnUpgrade};
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::clock;
-use crate::error::{BoxError, StartError};
+use crate::error::StartError;
 use crate::limits::Limits;
-use crate::net::tap::{Hear, Tap};
-use crate::peers::BoxFuture;
 use crate::runtimes::Runtimes;
 use crate::units::ByteSize;
 
@@ -117,63 +99,60 @@ impl Listener {
         self.address
     }
 
-    /// Answers requests with `service` until the returned handle is stopped or dropped.
-    ///
-    /// See [`serve_each`](Self::serve_each).
-    pub fn serve<S, F, B>(self, service: S) -> Serving
-    where
-        S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let service = Arc::new(service);
-        self.serve_each(move || {
-            let service = service.clone();
-            move |request| service(request)
-        })
+    /// What it allows its clients.
+    pub(super) fn limits(&self) -> &ListenLimits {
+        &self.limits
     }
 
-    /// Answers the requests of each connection with a service of its own, which may keep in mind what happened on it.
+    /// Has each connection attended by a future of its own, until the returned handle is stopped or dropped.
     ///
-    /// A panic of the service breaks the one connection it happened on. The service's future is dropped when its
-    /// client goes away.
-    pub fn serve_each<N, S, F, B>(self, new_service: N) -> Serving
+    /// A panic in it breaks the one connection it happened on. It has to end soon after the stop is told.
+    pub fn attended_by<A, F>(self, attendant: A) -> Serving
     where
-        N: Fn() -> S + Send + Sync + 'static,
-        S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
+        A: Fn(Accepted) -> F + Send + Sync + 'static,
+        F: Future<Output = Parted> + Send + 'static,
     {
         let (stop, stopped) = watch::channel(false);
         let counts = Arc::new(Counts::default());
-        let address = self.address;
-        let runtimes = self.runtimes.clone();
-        let hall = Hall { new_service, limits: self.limits, counts: counts.clone(), runtimes, stopped };
+        let (connections, runtimes) = (self.limits.connections, self.runtimes.clone());
+        let hall = Hall { attendant, connections, counts: counts.clone(), runtimes, stopped };
         let task = self.runtimes.first().spawn(Arc::new(hall).open(self.socket));
-        Serving { address, counts, stop, task }
+        Serving { address: self.address, counts, stop, task }
     }
 }
 
-/// What is to become of a connection when a response of 101 has gone out on it: an extension of that response.
-#[derive(Clone)]
-pub(super) struct Takeover(Arc<dyn Fn(Taken) -> BoxFuture<'static, ()> + Send + Sync>);
-
-impl Takeover {
-    /// The connection is over when the future is. It is still one of the listener's: it counts, and a stop is heard.
-    pub(super) fn by(attend: impl Fn(Taken) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(attend))
-    }
+/// A connection that was accepted, and that a stop may end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// It, without Nagle's algorithm.
+    pub stream: TcpStream,
+    /// Where its client is.
+    pub address: SocketAddr,
+    /// Of the listener.
+    pub stop: Stop,
 }
 
-/// A connection that is no longer one of HTTP.
-pub(super) struct Taken {
-    pub(super) stream: TcpStream,
-    /// What has come behind the request.
-    pub(super) read: Bytes,
-    /// For [`told`].
-    pub(super) stopped: watch::Receiver<bool>,
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parted {
+    /// By its client, or in good order.
+    Ended,
+    /// The client let a deadline pass; counted.
+    Overdue,
+}
+
+/// Tells a connection that its listener stops.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Until the stop; for ever if there can be none any more. Cancel-safe.
+    pub async fn told(&mut self) {
+        if self.0.wait_for(|stopped| *stopped).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// A listener at work. Dropping it stops it at once and breaks what is in flight.
@@ -291,36 +270,34 @@ impl Drop for Counted {
 }
 
 /// What all connections of a listener share.
-struct Hall<N> {
-    new_service: N,
-    limits: ListenLimits,
+struct Hall<A> {
+    attendant: A,
+    /// Open at once.
+    connections: usize,
     counts: Arc<Counts>,
     /// Where connections are attended.
     runtimes: Runtimes,
     stopped: watch::Receiver<bool>,
 }
 
-impl<N, S, F, B> Hall<N>
+impl<A, F> Hall<A>
 where
-    N: Fn() -> S + Send + Sync + 'static,
-    S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    A: Fn(Accepted) -> F + Send + Sync + 'static,
+    F: Future<Output = Parted> + Send + 'static,
 {
     /// Accepts until stopped, then waits for the connections to end.
     async fn open(self: Arc<Self>, socket: TcpListener) {
-        let mut stopped = self.stopped.clone();
+        let mut stopped = Stop(self.stopped.clone());
         let mut connections = JoinSet::new();
         loop {
-            let has_room = connections.len() < self.limits.connections;
+            let has_room = connections.len() < self.connections;
             tokio::select! {
-                () = told(&mut stopped) => break,
+                () = stopped.told() => break,
                 Some(ended) = connections.join_next() => self.note(ended),
-                stream = self.accept(&socket), if has_room => {
+                (stream, address) = self.accept(&socket), if has_room => {
                     // Let go by the runtime of this task, for another to take up.
                     if let Ok(stream) = stream.into_std() {
-                        self.hand_over(stream, &mut connections);
+                        self.hand_over((stream, address), &mut connections);
                     }
                 }
             }
@@ -334,11 +311,11 @@ where
     }
 
     /// The next connection. Whatever the system says, this neither gives up nor spins.
-    async fn accept(&self, socket: &TcpListener) -> TcpStream {
+    async fn accept(&self, socket: &TcpListener) -> (TcpStream, SocketAddr) {
         let mut pause = Duration::from_millis(10);
         loop {
             match socket.accept().await {
-                Ok((stream, _)) => return stream,
+                Ok(accepted) => return accepted,
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
                     self.counts.faults.fetch_add(1, Relaxed);
@@ -354,9 +331,9 @@ where
     /// that was sent before the stop with it.
     async fn empty(self: &Arc<Self>, socket: &std::net::TcpListener, connections: &mut JoinSet<()>) {
         loop {
-            if connections.len() < self.limits.connections {
+            if connections.len() < self.connections {
                 match socket.accept() {
-                    Ok((stream, _)) => self.hand_over(stream, connections),
+                    Ok(accepted) => self.hand_over(accepted, connections),
                     Err(error) if is_of_the_client(&error) => {}
                     // None is left, or the system has no more for us.
                     Err(_) => return,
@@ -368,10 +345,14 @@ where
     }
 
     /// Has the connection attended on the next runtime in turn.
-    fn hand_over(self: &Arc<Self>, stream: std::net::TcpStream, connections: &mut JoinSet<()>) {
+    fn hand_over(
+        self: &Arc<Self>,
+        (stream, address): (std::net::TcpStream, SocketAddr),
+        connections: &mut JoinSet<()>,
+    ) {
         let counted = self.counts.connection();
-        connections.spawn_on(self.clone().attend(stream, counted), self.runtimes.next());
-        if connections.len() == self.limits.connections {
+        connections.spawn_on(self.clone().attend(stream, address, counted), self.runtimes.next());
+        if connections.len() == self.connections {
             self.counts.full.fetch_add(1, Relaxed);
         }
     }
@@ -383,47 +364,13 @@ where
         }
     }
 
-    /// One connection, until its client, a deadline or a stop ends it.
-    async fn attend(self: Arc<Self>, stream: std::net::TcpStream, _counted: Counted) {
+    /// One connection, on the runtime it was handed to.
+    async fn attend(self: Arc<Self>, stream: std::net::TcpStream, address: SocketAddr, _counted: Counted) {
         let Ok(stream) = taken_up(stream).await else { return };
-        let (turn, answer) = (Arc::new(Turn::new()), (self.new_service)());
-        let service = service_fn(|mut request: Request<Incoming>| {
-            let upgrade = request.headers().contains_key(UPGRADE).then(|| upgrade::on(&mut request));
-            let answer = answer(request);
-            let turn = turn.clone();
-            async move {
-                // Ours from the first poll on. hyper may take up a request while the last answer waits for its client,
-                // and polls nothing before that is taken: until then it is still the client who has to act.
-                turn.ours();
-                let mut response = answer.await;
-                turn.hand_over(upgrade.zip(response.extensions_mut().remove()));
-                turn.over();
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let connection = http1::Builder::new()
-            .max_buf_size(buffer(&self.limits))
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(Tap::new(stream, turn.clone())), service)
-            .with_upgrades();
-        let mut connection = pin!(connection);
-        let mut stopped = self.stopped.clone();
-        let mut is_stopping = false;
-        while let Some(wake) = turn.next_look(&self.limits) {
-            tokio::select! {
-                // First, so that a request which came before a stop is seen before the stop is.
-                biased;
-                ended = clock::timeout_at(wake, connection.as_mut()) => if ended.is_ok() {
-                    return handed_over(&turn, stopped).await;
-                },
-                () = told(&mut stopped), if !is_stopping => {
-                    is_stopping = true;
-                    turn.stop();
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
+        let stop = Stop(self.stopped.clone());
+        if let Parted::Overdue = (self.attendant)(Accepted { stream, address, stop }).await {
+            self.counts.overdue.fetch_add(1, Relaxed);
         }
-        self.counts.overdue.fetch_add(1, Relaxed);
     }
 }
 
@@ -438,118 +385,7 @@ async fn taken_up(stream: std::net::TcpStream) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// What comes of the connection if it is no longer one of HTTP.
-async fn handed_over(turn: &Turn, stopped: watch::Receiver<bool>) {
-    let heir = turn.heir.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some((upgrade, Takeover(attend))) = heir else { return };
-    let Ok(upgraded) = upgrade.await else { return };
-    if let Ok(parts) = upgraded.downcast::<TokioIo<Tap<Turn>>>() {
-        attend(Taken { stream: parts.io.into_inner().into_stream(), read: parts.read_buf, stopped }).await;
-    }
-}
-
-/// Until the stop; for ever if there can be none any more.
-pub(super) async fn told(stopped: &mut watch::Receiver<bool>) {
-    if stopped.wait_for(|stopped| *stopped).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
 /// The client hung up while it was in the queue, which says nothing of the next one.
 fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
-
-/// hyper refuses to be built with less than 8 KiB.
-fn buffer(limits: &ListenLimits) -> usize {
-    usize::try_from(limits.head.as_u64()).unwrap_or(usize::MAX).max(8 << 10)
-}
-
-/// Whose turn it is on a connection, and since when.
-///
-/// A client that sends its next request before it has taken a long reply is timed as sending a header meanwhile.
-/// Peers and browsers wait for the reply, and one that does not is broken only if it is slow as well.
-struct Turn {
-    whose: Mutex<Whose>,
-    /// The listener stops: nobody is waited for who is not being answered.
-    is_stopping: AtomicBool,
-    /// Who has the connection when it is no longer one of HTTP.
-    heir: Mutex<Option<(OnUpgrade, Takeover)>>,
-}
-
-#[derive(Clone, Copy)]
-enum Whose {
-    /// The client's: the header is not whole yet.
-    Header { since: Instant },
-    /// Ours: a request is being answered. Its deadline is the service's business.
-    Ours,
-    /// Nobody's: the last answer is given, and may still be on its way out.
-    Idle { since: Instant },
-}
-
-impl Turn {
-    fn new() -> Self {
-        let whose = Mutex::new(Whose::Header { since: clock::now() });
-        Self { whose, is_stopping: AtomicBool::new(false), heir: Mutex::new(None) }
-    }
-
-    fn hand_over(&self, heir: Option<(OnUpgrade, Takeover)>) {
-        if heir.is_some() {
-            *self.heir.lock().unwrap_or_else(PoisonError::into_inner) = heir;
-        }
-    }
-
-    // std Mutex: held for an assignment, by this connection's task alone.
-    fn with<T>(&self, act: impl FnOnce(&mut Whose) -> T) -> T {
-        act(&mut self.whose.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn ours(&self) {
-        self.with(|whose| *whose = Whose::Ours);
-    }
-
-    fn over(&self) {
-        self.with(|whose| *whose = Whose::Idle { since: clock::now() });
-    }
-
-    fn stop(&self) {
-        self.is_stopping.store(true, Relaxed);
-    }
-
-    /// When to look again, or `None` when the deadline has passed.
-    ///
-    /// Looking as often as the shorter deadline is enough to be on time: what begins after one look is due after the
-    /// next one. So the timer is not touched for each request.
-    fn next_look(&self, limits: &ListenLimits) -> Option<Instant> {
-        let now = clock::now();
-        let look = clock::after(now, limits.header_timeout.min(limits.idle_timeout));
-        let due = match self.with(|whose| *whose) {
-            Whose::Header { since } => clock::after(since, limits.header_timeout),
-            Whose::Idle { since } => clock::after(since, limits.idle_timeout),
-            Whose::Ours => return Some(look),
-        };
-        (due > now).then(|| due.min(look))
-    }
-}
-
-impl Hear for Turn {
-    fn heard(&self) {
-        self.with(|whose| {
-            if let Whose::Idle { .. } = whose {
-                *whose = Whose::Header { since: clock::now() };
-            }
-        });
-    }
-
-    fn hears_out(&self) -> bool {
-        self.with(|whose| match whose {
-            Whose::Header { .. } => {}
-            // Its deadline is that of a header, from our last word on.
-            Whose::Ours | Whose::Idle { .. } => *whose = Whose::Header { since: clock::now() },
-        });
-        !self.is_stopping.load(Relaxed)
-    }
-}
-
-#[cfg(test)]
-mod tests;

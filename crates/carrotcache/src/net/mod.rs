@@ -9,6 +9,7 @@ mod frame;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod http1;
 mod inbox;
 pub mod intake;
 mod link;
@@ -17,6 +18,7 @@ pub(crate) mod native;
 mod outbox;
 #[cfg(test)]
 mod raw;
+pub(crate) mod reached;
 mod reply;
 pub(crate) mod server;
 pub(crate) mod session;

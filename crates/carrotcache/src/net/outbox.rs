@@ -133,24 +133,26 @@ impl Outbox {
     /// A message without a value.
     pub(super) fn message(&mut self, id: u64, kind: Kind, message: &impl Message) {
         // Without values there is no charge to be refused.
-        let _ = self.values(id, kind, message, 0);
+        let _ = self.values(id, kind, message.encoded_len(), 0, |out| message.encode_raw(out));
     }
 
-    /// A message of which so many bytes are values. Nothing is put in if memory has no room for them.
+    /// A message of this length, of which so many bytes are values. Nothing is put in if memory has no room for them.
     pub(super) fn values(
         &mut self,
         id: u64,
         kind: Kind,
-        message: &impl Message,
+        length: usize,
         values: usize,
+        encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), MemoryFull> {
-        let length = message.encoded_len();
         if length > BODY_MAX {
             let charge = self.memory.charge_of(values as u64)?;
-            self.push_long(id, kind, message.encode_to_vec(), Value::from(bytes::Bytes::new()), charge);
+            let mut head = Vec::with_capacity(length);
+            encode(&mut head);
+            self.push_long(id, kind, head, Value::from(bytes::Bytes::new()), charge);
         } else {
             self.batch.charge.grow(values as u64)?;
-            self.framed(id, kind, |out| message.encode_raw(out));
+            self.framed(id, kind, encode);
         }
         Ok(())
     }

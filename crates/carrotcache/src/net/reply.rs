@@ -195,7 +195,7 @@ fn decode_value(
     check_type(row, head)?;
     let get_response = |body: Bytes| GetResponse::decode(body).map_err(malformed);
     let found = match row.dialect {
-        Dialect::Native => wire::Response::decode(body).map_err(malformed)?.into_found(),
+        Dialect::Native => wire::Response::decode(body).map_err(malformed)?.into_found(&Arc::from("")),
         Dialect::Carrot => family::bare(CarrotResponse::decode(body).map_err(malformed)?.value, None),
         Dialect::Golang => get_response(body)?.into_found_without_end(),
         Dialect::Mailgun | Dialect::GroupcacheGo => get_response(body)?.into_found(asked.unix_nanos),
@@ -208,7 +208,8 @@ fn decode_value(
 fn decode_many(row: &Row, asked: Asked<'_>, head: &response::Parts, body: Bytes) -> Result<Reply, PeerError> {
     check_type(row, head)?;
     let answers = wire::Answers::decode(body).map_err(malformed)?;
-    let replies = answers.into_replies().ok_or_else(|| broken("an answer that is no outcome"))?;
+    let replies =
+        answers.into_replies(&Arc::from("")).ok_or_else(|| broken("an answer that is no outcome"))?;
     for reply in &replies {
         if let Reply::Found(found) = reply {
             check_size(asked, found)?;

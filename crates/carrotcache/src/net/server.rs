@@ -20,10 +20,12 @@ use crate::limits::Limits;
 use crate::memory::Charge;
 use crate::message::{Found, Reply, Request};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
+use crate::net::http1::Takeover;
 use crate::net::intake::{Intake, Share};
-use crate::net::listen::{Listener, Serving, Takeover};
+use crate::net::listen::{Listener, Serving};
+use crate::net::reached::Answer;
 use crate::net::reply::{self, Subject};
-use crate::net::session::{self, Answer, Desk, SLACK};
+use crate::net::session::{self, Desk, SLACK};
 use crate::net::target::{NO_ENTRY, Route, route};
 use crate::net::upgrade::{self, Hello};
 use crate::net::wire;
@@ -183,7 +185,7 @@ impl PeerPort {
             return self.desk.too_many_keys(&format!("more than {} keys in one request", Limits::KEYS_MAX));
         }
         let keys = keys.iter().map(|key| Key::new(key)).collect();
-        (self.desk.answer)(Request::GetMany { group, keys, stand_in, cached_only }).await
+        self.desk.answer.answer(Request::GetMany { group, keys, stand_in, cached_only }).await
     }
 
     /// The connection becomes one of frames, if that is what is asked.
@@ -274,7 +276,7 @@ impl PeerPort {
         if length(&value) > self.desk.limits.value.as_u64() {
             return self.desk.value_too_large(length(&value));
         }
-        (self.desk.answer)(Request::Set { group, key, value, ttl }).await
+        self.desk.answer.answer(Request::Set { group, key, value, ttl }).await
     }
 
     /// Removes one key after the other: there is one way to remove a key. In one place among the requests in flight.
@@ -297,7 +299,7 @@ impl PeerPort {
         // A key that no node takes is not held by this one: there is nothing to forget.
         let limit = self.desk.limits.key.as_u64();
         for key in keys.into_iter().filter(|key| (1..=limit).contains(&length(key.as_bytes()))) {
-            match (self.desk.answer)(Request::Remove { group: group.clone(), key }).await {
+            match self.desk.answer.answer(Request::Remove { group: group.clone(), key }).await {
                 Reply::Done | Reply::NotOwner => {}
                 refused => return refused,
             }
@@ -356,7 +358,7 @@ impl PeerPort {
 
     async fn ask(&self, what: Request) -> Reply {
         match self.desk.in_flight.try_acquire() {
-            Ok(_place) => (self.desk.answer)(what).await,
+            Ok(_place) => self.desk.answer.answer(what).await,
             Err(_) => self.desk.busy(self.desk.limits.in_flight),
         }
     }

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use prost::{DecodeError, Message};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -24,18 +25,17 @@ use crate::clock;
 use crate::limits::Limits;
 use crate::message::{Reply, Request};
 use crate::net::frame::{BODY_MAX, Class, Frame, Kind, Malformed};
+use crate::net::http1::Taken;
 use crate::net::inbox::Inbox;
 use crate::net::intake::{Intake, NoRoom, Share};
-use crate::net::listen::{Taken, told};
 use crate::net::outbox::{Batch, Outbox};
+use crate::net::reached::Answer;
 use crate::net::upgrade::Hello;
+use crate::net::wire::framed::GetKeys;
+use crate::net::wire::in_place::KeysAsked;
 use crate::net::words::{self, Asked};
-use crate::peers::BoxFuture;
 use crate::stats::{Cut, NodeStats, Refusal};
-use crate::units::Key;
-
-/// How the node is reached. Called once for each request that makes sense; dropped when the asking peer goes away.
-pub(crate) type Answer = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
+use crate::units::{GroupName, Key};
 
 /// What a message may hold beside its value, in bytes.
 pub(super) const SLACK: u64 = 64 << 10;
@@ -100,10 +100,10 @@ impl Desk {
 
 /// Answers a peer on its connection until either side ends it.
 pub(super) async fn attend(desk: Arc<Desk>, taken: Taken) {
-    let Taken { mut stream, read, mut stopped } = taken;
+    let Taken { mut stream, read, mut stop } = taken;
     let (reader, writer) = stream.split();
     let session = Session::new(&desk);
-    if let End::Cut(cut) = session.run(Inbox::new(&read), reader, writer, told(&mut stopped)).await {
+    if let End::Cut(cut) = session.run(Inbox::new(&read), reader, writer, stop.told()).await {
         desk.stats.cuts.add(cut);
         tracing::debug!(cause = cut.as_str(), "a peer's connection is cut");
     }
@@ -262,6 +262,10 @@ impl<'a> Session<'a> {
         if frame.more || self.parts.contains_key(&frame.id) {
             return self.part(frame);
         }
+        if matches!(frame.kind, Kind::GET | Kind::GET_MANY) {
+            self.gets(frame.id, frame.kind, frame.body);
+            return Ok(());
+        }
         let mut share = self.desk.bodies.share();
         match share.grow(if frame.kind == Kind::SET { frame.body.len() as u64 } else { 0 }) {
             Ok(()) => self.whole(frame.id, frame.kind, Bytes::copy_from_slice(frame.body)),
@@ -302,27 +306,77 @@ impl<'a> Session<'a> {
     /// A request that is there to its last byte. What its body is charged is given back when this returns: a node does
     /// at once what it is told, and only gets wait.
     fn whole(&mut self, id: u64, kind: Kind, body: Bytes) {
+        if kind == Kind::GET_MANY {
+            return self.gets(id, kind, &body);
+        }
         match words::asked(kind, body) {
-            Ok(Asked::Gets { group, stand_in, cached_only, within, keys }) => {
-                for (id, key) in (0..).map(|n| id.wrapping_add(n)).zip(keys) {
-                    match &group {
-                        Some(group) => {
-                            let (group, key) = (group.clone(), Key::new(&key));
-                            self.ask(id, Request::Get { group, key, stand_in, cached_only }, within);
-                        }
-                        None => self.no_group(id),
-                    }
-                }
-            }
-            Ok(Asked::One(what, within)) => self.ask(id, what, within),
+            Ok(Asked::One(what)) => self.ask(id, what, None),
             Ok(Asked::Ping) => self.outbox.bare(id, Kind::PONG),
             Ok(Asked::NoGroup) => self.no_group(id),
             Ok(Asked::Unsupported) => self.reply(id, Reply::Unsupported),
-            Err(error) => {
-                let refused = self.desk.malformed(&format!("the body is no message of {kind:?}: {error}"));
-                self.reply(id, refused);
+            Err(error) => self.no_message(id, kind, &error),
+        }
+    }
+
+    fn no_message(&mut self, id: u64, kind: Kind, error: &DecodeError) {
+        let refused = self.desk.malformed(&format!("the body is no message of {kind:?}: {error}"));
+        self.reply(id, refused);
+    }
+
+    /// What is asked most: read where it lies, and answered without more ado as far as memory can.
+    fn gets(&mut self, id: u64, kind: Kind, body: &[u8]) {
+        let by_prost;
+        let asked = match KeysAsked::read(body) {
+            Some(asked) => asked,
+            None => match GetKeys::decode(body) {
+                Ok(asked) => {
+                    by_prost = asked;
+                    KeysAsked::from(&by_prost)
+                }
+                Err(error) => return self.no_message(id, kind, &error),
+            },
+        };
+        if kind == Kind::GET { self.each_of(id, &asked) } else { self.all_of(id, &asked) }
+    }
+
+    /// The keys of a `GET`, each under its own id.
+    fn each_of(&mut self, id: u64, asked: &KeysAsked<'_>) {
+        let KeysAsked { group, stand_in, cached_only, ref keys, .. } = *asked;
+        let id_of = |at: usize| id.wrapping_add(at as u64);
+        let (mut missing, mut next) = (Vec::new(), 0);
+        let desk = self.desk;
+        desk.answer.look(group, keys, &mut |at, found| {
+            missing.extend(next..at);
+            next = at + 1;
+            self.reply(id_of(at), Reply::Found(found));
+        });
+        missing.extend(next..keys.len());
+        if missing.is_empty() {
+            return;
+        }
+        let group = GroupName::new(group).ok();
+        for at in missing {
+            match &group {
+                Some(group) => {
+                    let (group, key) = (group.clone(), Key::new(keys[at]));
+                    self.ask(id_of(at), Request::Get { group, key, stand_in, cached_only }, asked.within());
+                }
+                None => self.no_group(id_of(at)),
             }
         }
+    }
+
+    /// The keys of a `GET_MANY`, in one answer.
+    fn all_of(&mut self, id: u64, asked: &KeysAsked<'_>) {
+        let KeysAsked { group, stand_in, cached_only, ref keys, .. } = *asked;
+        if keys.len() <= Limits::KEYS_MAX
+            && let Some(found) = self.desk.answer.look_for_all(group, keys)
+        {
+            return self.reply(id, Reply::Many(found.into_iter().map(Reply::Found).collect()));
+        }
+        let Ok(group) = GroupName::new(group) else { return self.no_group(id) };
+        let keys = keys.iter().map(|key| Key::new(key)).collect();
+        self.ask(id, Request::GetMany { group, keys, stand_in, cached_only }, asked.within());
     }
 
     fn no_group(&mut self, id: u64) {
@@ -342,7 +396,7 @@ impl<'a> Session<'a> {
         let Ok(place) = self.desk.in_flight.clone().try_acquire_owned() else {
             return self.reply(id, self.desk.busy(limits.in_flight));
         };
-        let mut answer = (self.desk.answer)(what);
+        let mut answer = self.desk.answer.answer(what);
         // Whoever is polled in vain is polled again by the task, and learns there whom to wake.
         if let Poll::Ready(reply) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             drop(place);

@@ -8,6 +8,7 @@
 mod bounds;
 pub(super) mod family;
 pub(super) mod framed;
+pub(super) mod in_place;
 pub(super) mod many;
 
 use std::sync::Arc;
@@ -136,15 +137,16 @@ impl Response {
         }
     }
 
-    /// What the message says; of a name that no node may have, nothing.
-    pub(super) fn into_found(self) -> Found {
-        let name = if self.node.len() > LONGEST_NAME { "" } else { &self.node };
+    /// What the message says. Of a value that is not said to be another's, `giver` is the node; nor is it by a name that no
+    /// node may have.
+    pub(super) fn into_found(self, giver: &Arc<str>) -> Found {
+        let is_named = (1..=LONGEST_NAME).contains(&self.node.len());
         Found {
             value: self.value.into(),
             ttl: self.ttl_ms.map(span),
             age: span(self.age_ms),
             loaded: self.loaded,
-            node: Arc::from(name),
+            node: if is_named { Arc::from(self.node) } else { giver.clone() },
             minute_qps: bounds::rate(self.minute_qps),
             view: self.view,
         }
@@ -488,7 +490,7 @@ mod tests {
     #[test]
     fn times_that_a_peer_makes_up_can_still_be_added_to_an_instant() {
         let response = Response { ttl_ms: Some(u64::MAX), age_ms: u64::MAX, ..Response::default() };
-        let found = response.into_found();
+        let found = response.into_found(&Arc::from(""));
         let now = std::time::Instant::now();
         assert!(now.checked_add(found.ttl.unwrap()).is_some());
         assert!(now.checked_sub(found.age).is_some());
@@ -505,16 +507,16 @@ mod tests {
     #[test]
     fn what_is_no_rate_is_dropped_and_a_node_name_without_end_too() {
         let response = Response { minute_qps: Some(f64::NAN), ..Response::default() };
-        assert_eq!(response.into_found().minute_qps, None);
+        assert_eq!(response.into_found(&Arc::from("")).minute_qps, None);
         let named = |length| Response { node: "n".repeat(length), ..Response::default() };
-        assert_eq!(named(255).into_found().node.len(), 255);
-        assert_eq!(&*named(256).into_found().node, "");
+        assert_eq!(named(255).into_found(&Arc::from("")).node.len(), 255);
+        assert_eq!(&*named(256).into_found(&Arc::from("")).node, "");
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_decoding_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Response::decode(&*body).map(Response::into_found);
+            let _ = Response::decode(&*body).map(|response| response.into_found(&Arc::from("")));
             let _ = SetRequest::decode(&*body).map(|set| set.ttl());
             let _ = Members::decode(&*body);
             let _ = Held::decode(&*body).map(Held::into_holding);

@@ -3,7 +3,7 @@
 //! Pure: bodies come in whole and go out into an outbox; `link.rs` and `session.rs` move them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use prost::{DecodeError, Message};
@@ -15,22 +15,14 @@ use crate::net::outbox::{Gotten, Outbox};
 use crate::net::reply::TEXT_LIMIT;
 use crate::net::wire::framed::{GetKeys, OneKey, SetKey, Words};
 use crate::net::wire::{self, Answers, Held, Members, Response};
+use crate::net::wire::{in_place, many};
 use crate::units::{GroupName, Key};
 
 /// What a frame asks.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// The values of keys, each answered under an id of its own.
-    Gets {
-        /// `None`: a name that no group may have.
-        group: Option<GroupName>,
-        stand_in: bool,
-        cached_only: bool,
-        within: Option<Duration>,
-        keys: Vec<Bytes>,
-    },
-    /// Anything else that a node answers, and for how long the answer is waited for.
-    One(Request, Option<Duration>),
+    /// What a node answers.
+    One(Request),
     /// Only a sign of life.
     Ping,
     /// There can be no group of that name.
@@ -39,34 +31,21 @@ pub(super) enum Asked {
     Unsupported,
 }
 
-/// What a request says; the error is that its body is no message of its kind.
+/// What a request says that is none for values; the error is that its body is no message of its kind.
 pub(super) fn asked(kind: Kind, body: Bytes) -> Result<Asked, DecodeError> {
     let of = |name: &str| GroupName::new(name).ok();
     Ok(match kind {
-        Kind::GET => {
-            let GetKeys { group, deadline_ms, stand_in, cached_only, keys } = GetKeys::decode(body)?;
-            let within = deadline_ms.map(wire::span);
-            Asked::Gets { group: of(&group), stand_in, cached_only, within, keys }
-        }
-        Kind::GET_MANY => {
-            let GetKeys { group, deadline_ms, stand_in, cached_only, keys } = GetKeys::decode(body)?;
-            let within = deadline_ms.map(wire::span);
-            of(&group).map_or(Asked::NoGroup, |group| {
-                let keys = keys.iter().map(|key| Key::new(key)).collect();
-                Asked::One(Request::GetMany { group, keys, stand_in, cached_only }, within)
-            })
-        }
         Kind::SET => {
             let SetKey { group, key, ttl_ms, value } = SetKey::decode(body)?;
             let ttl = ttl_ms.map(wire::span);
             of(&group).map_or(Asked::NoGroup, |group| {
-                Asked::One(Request::Set { group, key: Key::new(&key), value, ttl }, None)
+                Asked::One(Request::Set { group, key: Key::new(&key), value, ttl })
             })
         }
         Kind::REMOVE => one(body, |group, key| Request::Remove { group, key })?,
         Kind::HELD => one(body, |group, key| Request::Held { group, key })?,
-        Kind::ID => Asked::One(Request::Id, None),
-        Kind::MEMBERS => Asked::One(Request::Members, None),
+        Kind::ID => Asked::One(Request::Id),
+        Kind::MEMBERS => Asked::One(Request::Members),
         Kind::PING => Asked::Ping,
         _ => Asked::Unsupported,
     })
@@ -74,8 +53,7 @@ pub(super) fn asked(kind: Kind, body: Bytes) -> Result<Asked, DecodeError> {
 
 fn one(body: Bytes, request: impl FnOnce(GroupName, Key) -> Request) -> Result<Asked, DecodeError> {
     let OneKey { group, key } = OneKey::decode(body)?;
-    Ok(GroupName::new(&group)
-        .map_or(Asked::NoGroup, |group| Asked::One(request(group, Key::new(&key)), None)))
+    Ok(GroupName::new(&group).map_or(Asked::NoGroup, |group| Asked::One(request(group, Key::new(&key)))))
 }
 
 /// The kind that asks this.
@@ -140,7 +118,8 @@ pub(super) fn reply(out: &mut Outbox, id: u64, reply: Reply, own: &str) -> Resul
             return out.value(id, Kind::FOUND, &message, Response::VALUE, found.value);
         }
         Reply::Many(replies) => {
-            return out.values(id, Kind::MANY, &Answers::from(replies), values);
+            let length = many::encoded_len(&replies, own);
+            return out.values(id, Kind::MANY, length, values, |out| many::encode(&replies, own, out));
         }
         // Of many answers alone, never of one.
         Reply::LeftOut => out.bare(id, Kind::UNSUPPORTED),
@@ -165,6 +144,32 @@ pub(super) fn reply(out: &mut Outbox, id: u64, reply: Reply, own: &str) -> Resul
     Ok(())
 }
 
+/// What the answers to gets say, as far as they can be read where they lie: see `wire/in_place.rs`.
+pub(super) fn answer_in_place(
+    kind: Kind,
+    body: &[u8],
+    giver: &Arc<str>,
+    copied: &mut impl FnMut(&[u8]) -> Bytes,
+) -> Option<Reply> {
+    match kind {
+        Kind::FOUND => in_place::found(body, giver, copied).map(Reply::Found),
+        Kind::MANY => in_place::many(body, giver, copied).map(Reply::Many),
+        _ => None,
+    }
+}
+
+/// Such an answer, if the request was of a kind that it answers.
+pub(super) fn fitting(asked: Kind, kind: Kind, reply: Reply) -> Result<Reply, Arc<str>> {
+    match (asked, kind) {
+        (Kind::GET, Kind::FOUND) | (Kind::GET_MANY, Kind::MANY) => Ok(reply),
+        _ => Err(no_answer(asked, kind)),
+    }
+}
+
+fn no_answer(asked: Kind, kind: Kind) -> Arc<str> {
+    Arc::from(format!("{kind:?} is no answer to {asked:?}"))
+}
+
 /// What an answer to a request of the kind `asked` says; the error is why it is none. Of a value that is not said to be
 /// another's, `giver` is the node.
 pub(super) fn answer(asked: Kind, kind: Kind, body: Bytes, giver: &Arc<str>) -> Result<Reply, Arc<str>> {
@@ -172,14 +177,10 @@ pub(super) fn answer(asked: Kind, kind: Kind, body: Bytes, giver: &Arc<str>) -> 
     let why = |body| Words::decode(body).map(|words| Arc::from(cut(&words.text))).map_err(malformed);
     Ok(match (kind, asked) {
         (Kind::FOUND, Kind::GET) => {
-            let mut found = Response::decode(body).map_err(malformed)?.into_found();
-            if found.node.is_empty() {
-                found.node = giver.clone();
-            }
-            Reply::Found(found)
+            Reply::Found(Response::decode(body).map_err(malformed)?.into_found(giver))
         }
         (Kind::MANY, Kind::GET_MANY) => {
-            let answers = Answers::decode(body).map_err(malformed)?.into_replies();
+            let answers = Answers::decode(body).map_err(malformed)?.into_replies(giver);
             Reply::Many(answers.ok_or("an answer that is no outcome")?)
         }
         (Kind::DONE, Kind::SET | Kind::REMOVE) => Reply::Done,
@@ -199,7 +200,7 @@ pub(super) fn answer(asked: Kind, kind: Kind, body: Bytes, giver: &Arc<str>) -> 
             Reply::Members(names.into_iter().map(Arc::from).collect())
         }
         (Kind::HELD_IS, Kind::HELD) => Reply::Held(Held::decode(body).map_err(malformed)?.into_holding()),
-        _ => return Err(Arc::from(format!("{kind:?} is no answer to {asked:?}"))),
+        _ => return Err(no_answer(asked, kind)),
     })
 }
 

@@ -7,11 +7,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use crate::limits::Limits;
 use crate::message::Reply;
 use crate::net::dialect::Outcome;
-use crate::net::wire::{Answer, Answers, GetManyRequest};
+use crate::net::wire::{Answer, Answers, GetManyRequest, Response};
 use crate::units::Key;
 
 /// The word for a key that had no room beside the others.
@@ -36,6 +38,51 @@ impl GetManyRequest {
     }
 }
 
+/// The length of `Answers` of these replies, of the node `own`.
+pub(in crate::net) fn encoded_len(replies: &[Reply], own: &str) -> usize {
+    let answer = |reply| 1 + delimited(answer_len(reply, own));
+    replies.iter().map(answer).sum()
+}
+
+/// `Answers` of these replies, written without a copy of any value but the one that is sent.
+pub(in crate::net) fn encode(replies: &[Reply], own: &str, out: &mut Vec<u8>) {
+    for reply in replies {
+        open(1, answer_len(reply, own), out);
+        match reply {
+            Reply::Found(found) => {
+                let head = Response::before_value(found, own);
+                open(1, response_len(&head, &found.value), out);
+                head.encode_raw(out);
+                open(Response::VALUE, found.value.len(), out);
+                out.extend_from_slice(&found.value);
+            }
+            other => Answer::from(other.clone()).encode_raw(out),
+        }
+    }
+}
+
+fn answer_len(reply: &Reply, own: &str) -> usize {
+    match reply {
+        Reply::Found(found) => 1 + delimited(response_len(&Response::before_value(found, own), &found.value)),
+        other => Answer::from(other.clone()).encoded_len(),
+    }
+}
+
+fn response_len(head: &Response, value: &[u8]) -> usize {
+    head.encoded_len() + 1 + delimited(value.len())
+}
+
+/// What a field of this length takes, with its length and without its tag.
+fn delimited(length: usize) -> usize {
+    encoded_len_varint(length as u64) + length
+}
+
+/// The tag, which is under 16 and so takes one byte, and the length of what is to follow.
+fn open(tag: u32, length: usize, out: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(length as u64, out);
+}
+
 impl From<Vec<Reply>> for Answers {
     fn from(replies: Vec<Reply>) -> Self {
         Self { answers: replies.into_iter().map(Answer::from).collect() }
@@ -44,8 +91,8 @@ impl From<Vec<Reply>> for Answers {
 
 impl Answers {
     /// What the message says; `None` where one of the answers says nothing that is known.
-    pub(in crate::net) fn into_replies(self) -> Option<Vec<Reply>> {
-        self.answers.into_iter().map(Answer::into_reply).collect()
+    pub(in crate::net) fn into_replies(self, giver: &Arc<str>) -> Option<Vec<Reply>> {
+        self.answers.into_iter().map(|answer| answer.into_reply(giver)).collect()
     }
 }
 
@@ -80,9 +127,9 @@ impl From<Reply> for Answer {
 }
 
 impl Answer {
-    fn into_reply(self) -> Option<Reply> {
+    pub(super) fn into_reply(self, giver: &Arc<str>) -> Option<Reply> {
         if let Some(found) = self.found {
-            return Some(Reply::Found(found.into_found()));
+            return Some(Reply::Found(found.into_found(giver)));
         }
         if self.outcome == LEFT_OUT {
             return Some(Reply::LeftOut);
@@ -97,14 +144,13 @@ mod tests {
     use std::time::Duration;
 
     use proptest::prelude::*;
-    use prost::Message;
 
     use super::*;
     use crate::message::Found;
 
     fn back(replies: Vec<Reply>) -> Option<Vec<Reply>> {
         let body = Answers::from(replies).encode_to_vec();
-        Answers::decode(&*body).unwrap().into_replies()
+        Answers::decode(&*body).unwrap().into_replies(&Arc::from(""))
     }
 
     fn found(value: Bytes) -> Found {
@@ -146,11 +192,27 @@ mod tests {
     }
 
     #[test]
+    fn replies_written_at_once_are_the_message_and_leave_out_the_nodes_own_name() {
+        let node = Found { node: Arc::from("own"), ..found(Bytes::from(vec![7; 300])) };
+        let replies =
+            vec![Reply::Found(node), Reply::Found(found(Bytes::new())), Reply::LeftOut, Reply::NotFound];
+        let mut body = Vec::new();
+        encode(&replies, "own", &mut body);
+        assert_eq!(body.len(), encoded_len(&replies, "own"));
+        let read = Answers::decode(&*body).unwrap();
+        assert_eq!(read.answers[0].found.as_ref().unwrap().node, "");
+        let read = read.into_replies(&Arc::from("own")).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{replies:?}"));
+        let Reply::Found(first) = &read[0] else { panic!("found") };
+        assert_eq!(first.value, vec![7; 300][..]);
+    }
+
+    #[test]
     fn an_answer_that_says_nothing_known_makes_the_reply_none() {
         for outcome in ["", "nothing", "LEFT_OUT"] {
             let bad = Answer { outcome: outcome.to_owned(), ..Answer::default() };
             let answers = vec![Answer::from(Reply::NotFound), bad];
-            assert!(Answers { answers }.into_replies().is_none(), "{outcome}");
+            assert!(Answers { answers }.into_replies(&Arc::from("")).is_none(), "{outcome}");
         }
         assert_eq!(back(Vec::new()).unwrap().len(), 0);
     }
@@ -180,7 +242,7 @@ mod tests {
         #[test]
         fn no_bytes_make_decoding_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = GetManyRequest::decode(&*body);
-            let _ = Answers::decode(&*body).map(Answers::into_replies);
+            let _ = Answers::decode(&*body).map(|answers| answers.into_replies(&Arc::from("")));
         }
     }
 }

@@ -65,8 +65,12 @@ async fn many_keys_are_answered_together_in_their_order() {
                 break;
             }
         }
-        let values =
-            Answers::decode(&*body).unwrap().into_replies().unwrap().into_iter().map(|reply| match reply {
+        let values = Answers::decode(&*body)
+            .unwrap()
+            .into_replies(&std::sync::Arc::from(""))
+            .unwrap()
+            .into_iter()
+            .map(|reply| match reply {
                 Reply::Found(found) => found.value.to_vec(),
                 other => other.to_string().into_bytes(),
             });
@@ -183,7 +187,10 @@ async fn a_large_value_comes_in_pieces_and_small_ones_pass_it() {
     }
     assert_eq!(at, Some(1));
     assert!(frames > LARGE / frame::BODY_MAX);
-    assert_eq!(Response::decode(&*body).unwrap().into_found().value, vec![7; LARGE][..]);
+    assert_eq!(
+        Response::decode(&*body).unwrap().into_found(&std::sync::Arc::from("")).value,
+        vec![7; LARGE][..]
+    );
 }
 
 #[tokio::test]

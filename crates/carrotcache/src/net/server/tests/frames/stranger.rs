@@ -19,8 +19,8 @@ use crate::net::dialect::Dialect;
 use crate::net::frame::{self, Frame, Kind};
 use crate::net::inbox::Inbox;
 use crate::net::listen::{ListenLimits, Listener, Serving};
+use crate::net::reached::Answer;
 use crate::net::server::{Terms, serve};
-use crate::net::session::Answer;
 use crate::net::upgrade::{self, Hello};
 use crate::net::wire::Response;
 use crate::net::wire::framed::{GetKeys, Words};
@@ -206,7 +206,7 @@ impl Stranger {
     pub(super) async fn value(&mut self) -> (u64, Bytes) {
         let seen = self.next().await.expect("an answer");
         assert_eq!(seen.kind, Kind::FOUND);
-        (seen.id, Response::decode(&*seen.body).unwrap().into_found().value.into())
+        (seen.id, Response::decode(&*seen.body).unwrap().into_found(&Arc::from("")).value.into())
     }
 
     /// Whether the node hangs up, without another word.

@@ -1,12 +1,17 @@
 //! A listener under clients that dawdle, crowd, send nonsense and stay on.
 
 use std::io::{Read, Write};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use http_body_util::Full;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::net::listen::ListenStats;
 use crate::net::raw::{Raw, get};
+use crate::units::ByteSize;
 
 fn limits() -> ListenLimits {
     ListenLimits {

@@ -1,0 +1,120 @@
+//! What peers ask of a group: its memory first, then loads on this node.
+//!
+//! Never asks a peer in turn: a view of its own may name another owner, and two such nodes would wait for each other.
+
+use crate::answer::Answer;
+use crate::error::{GetError, KeyError};
+use crate::group::{Group, Landed, Purpose};
+use crate::sync::lock;
+use crate::units::Key;
+use crate::value::Value;
+
+impl Group {
+    /// What memory holds of these keys, each told with its place among them and its gets a second. What is told counts as
+    /// a get and a hit; of the others nothing is counted, since they are to be asked for again.
+    pub(crate) fn serve_held(&self, keys: &[&[u8]], mut tell: impl FnMut(usize, Answer, f64)) {
+        let now = self.now();
+        let mut gets = 0;
+        for (at, (key, (_, entry))) in keys.iter().zip(self.held_of(keys)).enumerate() {
+            let Some(entry) = entry else { continue };
+            gets += 1;
+            self.count_hit(&entry);
+            let minute_qps = lock(&self.shared.asked).record(key, now) / 60.0;
+            tell(at, self.remembered(entry), minute_qps);
+        }
+        self.shared.stats.gets.add(gets);
+    }
+
+    /// The same where memory holds all of them, and one answer may hold them together. Else nothing is counted.
+    pub(crate) fn serve_all_held(&self, keys: &[&[u8]]) -> Option<Vec<(Answer, f64)>> {
+        let mut room = Room(self.shared.around.limits.value.as_u64());
+        let held: Option<Vec<_>> = self.held_of(keys).map(|(_, entry)| entry).collect();
+        let held = held.filter(|held| held.iter().all(|entry| room.takes(&entry.value)))?;
+        let now = self.now();
+        let mut asked = lock(&self.shared.asked);
+        let rates: Vec<f64> = keys.iter().map(|key| asked.record(key, now) / 60.0).collect();
+        drop(asked);
+        held.iter().for_each(|entry| self.count_hit(entry));
+        self.shared.stats.gets.add(keys.len() as u64);
+        Some(held.into_iter().map(|entry| self.remembered(entry)).zip(rates).collect())
+    }
+
+    /// What a peer asks of this node. Never asks a peer in turn: a view of its own may name another owner, and two
+    /// such nodes would wait for each other.
+    pub(crate) async fn serve(&self, key: &[u8], stand_in: bool, cached_only: bool) -> Landed {
+        let key = self.checked(key)?;
+        self.shared.stats.gets.add(1);
+        if let Some(entry) = self.lookup(self.is_local(key), key) {
+            return Ok(self.remembered(entry));
+        }
+        if cached_only {
+            return Err(GetError::NotCached { key: Key::new(key) });
+        }
+        let purpose = if stand_in { Purpose::StandIn } else { Purpose::Answer };
+        self.loading(key, purpose).await
+    }
+
+    /// What a peer asks of this node, for many keys; see [`serve`](Self::serve). `None`: left out, since the values of
+    /// the others are as much as one answer holds. There is always one that is not. What is left out after a load was
+    /// kept, if it could be; what is seen to be too much beforehand is neither counted nor loaded.
+    ///
+    /// # Errors
+    /// When there are more keys than one call may ask for.
+    pub(crate) async fn serve_many(
+        &self,
+        keys: &[Key],
+        stand_in: bool,
+        cached_only: bool,
+    ) -> Result<Vec<Option<Landed>>, KeyError> {
+        self.check_count(keys.len())?;
+        let mut room = Room(self.shared.around.limits.value.as_u64());
+        let mut missing = Vec::new();
+        let mut answers: Vec<Option<Landed>> = Vec::with_capacity(keys.len());
+        for (key, (_, entry)) in keys.iter().zip(self.held_of(keys)) {
+            let answer = match (self.checked(key.as_bytes()), entry) {
+                (Err(bad), _) => Some(Err(bad.into())),
+                (Ok(_), Some(entry)) => {
+                    if !room.takes(&entry.value) {
+                        break;
+                    }
+                    self.count_hit(&entry);
+                    Some(Ok(self.remembered(entry)))
+                }
+                (Ok(_), None) if cached_only => Some(Err(GetError::NotCached { key: key.clone() })),
+                (Ok(_), None) => {
+                    missing.push(key.clone());
+                    None
+                }
+            };
+            let is_get = !matches!(answer, Some(Err(GetError::Key(_))));
+            self.shared.stats.gets.add(u64::from(is_get));
+            answers.push(answer);
+        }
+        let purpose = if stand_in { Purpose::StandIn } else { Purpose::Answer };
+        let waits = self.loading_many(&missing, purpose).await;
+        for (answer, wait) in answers.iter_mut().filter(|answer| answer.is_none()).zip(waits) {
+            let landed = self.landing(wait.flown().await);
+            let has_room = landed.as_ref().map_or(true, |answer| room.takes(&answer.value));
+            *answer = has_room.then_some(landed);
+        }
+        answers.resize_with(keys.len(), || None);
+        Ok(answers)
+    }
+
+    /// Counts one request of a peer's for `key`, and gives how many there are a second over the last minute.
+    pub(crate) fn minute_qps(&self, key: &[u8]) -> f64 {
+        lock(&self.shared.asked).record(key, self.now()) / 60.0
+    }
+}
+
+/// What is left of an answer, in bytes of values.
+struct Room(u64);
+
+impl Room {
+    /// Takes the value in, if it fits.
+    fn takes(&mut self, value: &Value) -> bool {
+        let left = self.0.checked_sub(value.len() as u64);
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
+}
