@@ -27,6 +27,9 @@ const PACE: Duration = Duration::from_millis(2);
 /// Before its time comes it is waited for awake, since sleep ends late.
 const AWAKE: Duration = Duration::from_micros(150);
 
+/// Between an attack's beginning and the first measure: it is measured as it goes on.
+const SETTLED: Duration = Duration::from_millis(500);
+
 /// For an answer. One that takes longer is missing.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -294,6 +297,7 @@ fn beside<T>(node: &Node, front: Front, attack: &Attack, done: impl FnOnce() -> 
     std::thread::scope(|scope| {
         let attacking = scope.spawn(|| (attack.run)(&field));
         field.stands.wait();
+        std::thread::sleep(SETTLED);
         let outcome = done();
         field.over.store(true, Ordering::Relaxed);
         attacking.join().map_err(|_| "the attack panicked")?;
