@@ -1,5 +1,5 @@
-//! carrotcache's parts beside their anchors, measured in one run: `carrot-bench placement`, `carrot-bench engine`; and
-//! `carrot-bench tables`, which makes the tables and plots in `docs/` from what was measured.
+//! carrotcache's parts beside their anchors, measured in one run: `carrot-bench placement`, `carrot-bench engine`,
+//! `carrot-bench wire`; and `carrot-bench tables`, which makes the tables and plots in `docs/` from what was measured.
 //!
 //! Prints a table and writes every run to `results/NAME.json`, with commit, machine and command line, so that a
 //! figure in the docs can be traced to how it was made.
@@ -15,6 +15,7 @@ mod placement;
 mod report;
 mod table;
 mod tables;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ enum Command {
     Placement,
     /// The engine beside other caches: hit ratio, speed, memory, latency.
     Engine(engine::Options),
+    /// Remote gets and the fronts beside groupcache, Redis, memcached, nginx and Varnish.
+    Wire(wire::Options),
     /// Makes the tables and plots in docs/ from results/.
     Tables,
     /// One engine's memory, in a process that does nothing else.
@@ -40,6 +43,15 @@ enum Command {
         name: String,
         entries: usize,
     },
+    /// A node that is asked by another process.
+    #[command(hide = true, name = wire::NODE)]
+    WireNode(wire::Pair),
+    /// A node that asks another process.
+    #[command(hide = true, name = wire::GETS)]
+    WireGets(wire::Gets),
+    /// A client of RESP, memcached's meta commands or HTTP.
+    #[command(hide = true, name = wire::PIPES)]
+    WirePipes(wire::Pipes),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +59,10 @@ fn main() -> ExitCode {
         Command::Placement => placement::run(),
         Command::Engine(options) => engine::run(&options),
         Command::Tables => tables::run(),
+        Command::Wire(options) => wire::run(&options),
+        Command::WireNode(pair) => wire::node(pair),
+        Command::WireGets(gets) => gets.child(),
+        Command::WirePipes(pipes) => pipes.child(),
         Command::EngineMemory { name, entries } => engine::child(&name, entries),
     };
     match done {

@@ -155,7 +155,7 @@ fn command_line() -> String {
 }
 
 /// `…/NAME` for a path from the root of a file system, or out of the folder one is in; else as it is.
-fn without_place(argument: &str) -> String {
+pub(crate) fn without_place(argument: &str) -> String {
     let path = Path::new(argument);
     match path.file_name() {
         Some(name) if path.is_absolute() || path.starts_with("..") => format!("…/{}", name.display()),

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::engine;
 use crate::report::Report;
+use crate::wire;
 
 /// Writes every page and plot anew. Run from anywhere in the repository's source tree.
 ///
@@ -31,6 +32,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
 fn pages() -> anyhow::Result<Vec<(String, String)>> {
     let mut pages = vec![("docs/placement.md".to_owned(), placement()?)];
     pages.extend(engine::pages(&Report::read(&root().join("results/engine.json"))?)?);
+    // There is no page before there is a result.
+    let wire = root().join("results/wire.json");
+    if wire.exists() {
+        pages.push(wire::page(&Report::read(&wire)?)?);
+    }
     Ok(pages)
 }
 
@@ -92,6 +98,12 @@ mod tests {
             let page = fs::read_to_string(root().join(path)).unwrap_or_default();
             assert!(page == *text, "{path} differs; run: cargo run --release -p carrot-bench -- tables");
         }
+        let wire = "docs/wire.md";
+        assert_eq!(
+            root().join(wire).exists(),
+            pages.iter().any(|(made, _)| made == wire),
+            "{wire} is of no result"
+        );
         for plot in fs::read_dir(root().join("docs/engine")).unwrap() {
             let name = plot.unwrap().file_name().into_string().unwrap();
             let path = format!("docs/engine/{name}");

@@ -8,6 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::ask::Ask;
+use crate::bench::{self, BenchArgs};
 use crate::config::flags::ServeArgs;
 use crate::help::in_lines;
 use crate::replay::{self, ReplayArgs};
@@ -86,6 +87,9 @@ pub enum Command {
     /// Say how much memory a log of requests needs: its miss ratio by capacity
     #[command(after_help = replay::EXAMPLE)]
     Replay(Box<ReplayArgs>),
+    /// Ask a running node as much as it answers, or at a planned rate, and say how fast it is
+    #[command(after_help = bench::EXAMPLE)]
+    Bench(Box<BenchArgs>),
     #[command(flatten)]
     Ask(Ask),
 }

@@ -11,6 +11,7 @@ mod admin;
 mod amount;
 mod ask;
 mod auth;
+mod bench;
 mod check;
 mod cli;
 mod config;
@@ -28,6 +29,7 @@ mod metrics;
 mod node;
 mod origin;
 mod plan;
+mod plot;
 mod print;
 mod readiness;
 mod refusal;
@@ -60,7 +62,10 @@ fn main() -> ExitCode {
     let Err(error) = run() else { return ExitCode::SUCCESS };
     let (lines, code) = match error.downcast::<ask::Failed>() {
         Ok(failed) => (failed.lines().to_vec(), failed.code()),
-        Err(error) => (vec![format!("{error:#}")], NOT_STARTED),
+        Err(error) => {
+            let code = error.downcast_ref::<bench::BenchError>().map(bench::BenchError::exit_code);
+            (vec![format!("{error:#}")], code.unwrap_or(NOT_STARTED))
+        }
     };
     for line in lines {
         // With standard error gone there is nobody left to tell; the exit code stands.
@@ -76,6 +81,7 @@ fn run() -> anyhow::Result<()> {
         Command::Init => check::init(),
         Command::Check(args) => on_all_cores(|_| check::check(&args.file, args.origins)),
         Command::Replay(args) => replay::replay(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Ask(ask) => Ok(ask.run()?),
     }
 }

@@ -1,6 +1,6 @@
 //! What a command has to say, on standard output.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use anyhow::Context;
 
@@ -11,4 +11,13 @@ pub fn print_lines(lines: &[String]) -> anyhow::Result<()> {
         writeln!(out, "{line}").context("standard output")?;
     }
     out.flush().context("standard output")
+}
+
+/// A text on standard output. A reader that has seen enough is no fault.
+pub fn print_whole(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        _ => Ok(()),
+    }
 }

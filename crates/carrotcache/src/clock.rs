@@ -10,7 +10,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use carrot_engine::Time;
+pub(crate) use carrot_engine::Time;
 
 /// Tells a cluster's groups what time it is. Cheap to clone; clones show the same time.
 #[derive(Clone, Debug)]
@@ -51,6 +51,21 @@ impl Clock {
     }
 }
 
+/// One moment by both kinds of time: read once for all who want to know, since a clock may cost as much as a lookup.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// That waits are reckoned from.
+    pub(crate) instant: Instant,
+    /// How long the clock has run.
+    pub(crate) elapsed: Duration,
+}
+
+impl Moment {
+    pub(crate) fn now(clock: &Clock) -> Self {
+        Self { instant: now(), elapsed: clock.elapsed() }
+    }
+}
+
 /// The time ran out before the future was ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Elapsed;
@@ -72,6 +87,11 @@ pub(crate) fn unix_nanos() -> i64 {
 /// Waits.
 pub(crate) async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+/// Waits until then.
+pub(crate) async fn sleep_until(then: Instant) {
+    tokio::time::sleep_until(then.into()).await;
 }
 
 /// The future's result, or `Elapsed` after `limit`; the future is dropped then, unless it was lent.

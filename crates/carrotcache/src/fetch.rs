@@ -1,17 +1,19 @@
 //! A fetch: asking the owner of a key, or its stand-in, on behalf of a flight.
 //!
-//! Runs inside a flight's own task; `group.rs` begins it and shares what it lands with. May wait for a load on this
-//! node, and is never waited for by one.
+//! Runs on a line to the owner where there is one, and else inside a flight's own task; `group.rs` begins it and shares
+//! what it lands with. May wait for a load on this node, and is never waited for by one.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::answer::{Answer, Source};
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::error::{GetError, PeerError};
-use crate::flight::Keep;
+use crate::flight::{Keep, Takeoff};
 use crate::group::{Group, HOP, Landed, Purpose};
 use crate::message::{Found, Reply, Request};
+use crate::peers::{Sent, Trial};
 use crate::stats::{FetchOutcome, Region};
 use crate::store::Arrival;
 use crate::units::{ByteSize, Key};
@@ -32,7 +34,63 @@ enum Fetched {
     Unreachable,
 }
 
+/// A flight whose owner is being asked on a line, without a task.
+struct OnLine {
+    group: Group,
+    owner: Member,
+    takeoff: Takeoff<Landed>,
+    trial: Trial,
+    began: Moment,
+    deadline: Instant,
+}
+
+impl OnLine {
+    /// Runs in the line's task: what takes longer than a value takes to be kept gets a task of its own.
+    fn ends(self, sent: Sent) {
+        let Self { group, owner, takeoff, trial, began, deadline } = self;
+        let mut answer = match sent {
+            Sent::Answered(answer) => answer,
+            Sent::Unseen => return group.spawn()(takeoff.errand(|key, keep| group.clone().fetch(key, keep))),
+        };
+        let now = group.moment();
+        group.shared.around.peers.ended(&owner, trial, &answer, now);
+        group.note(&mut answer, began, now);
+        match group.fetched(&owner, takeoff.key(), &takeoff.keep(), answer, now) {
+            Fetched::Landed(landed) => takeoff.land(landed),
+            Fetched::Unreachable => {
+                let group = &group;
+                group.spawn()(takeoff.errand(|key, keep| group.clone().replaced(key, keep, deadline)));
+            }
+        }
+    }
+}
+
 impl Group {
+    /// Sends the flight off without an errand, where its owner can be asked on a line; gives it back otherwise.
+    pub(crate) fn fetch_at_once(&self, takeoff: Takeoff<Landed>) -> Option<Takeoff<Landed>> {
+        let shared = &*self.shared;
+        let key = takeoff.key();
+        let view = shared.around.views.load();
+        let Owner::Remote(owner) = view.place(shared.seed, key.as_bytes()).owner() else {
+            return Some(takeoff);
+        };
+        if shared.around.leaving.load(Ordering::Relaxed) {
+            return Some(takeoff);
+        }
+        if let Some(entry) = self.look_again(false, key) {
+            takeoff.land(Ok(self.remembered(entry)));
+            return None;
+        }
+        let began = self.moment();
+        let Some((line, trial)) = shared.around.peers.line(owner, began) else { return Some(takeoff) };
+        let what = self.get_of(key, false);
+        let deadline = clock::after(began.instant, shared.settings.fetch_deadline());
+        let group = self.clone();
+        let on_line = OnLine { group, owner: owner.clone(), takeoff, trial, began, deadline };
+        line.send(&what, began.instant, deadline, Box::new(|sent| on_line.ends(sent)));
+        None
+    }
+
     /// The errand to the owner.
     pub(crate) async fn fetch(self, key: Key, keep: Keep<Landed>) -> Landed {
         self.take_off()?;
@@ -54,7 +112,13 @@ impl Group {
         }
     }
 
-    /// The errand when the owner cannot be reached: its stand-in, then a load here that is not kept.
+    /// The errand when the owner could not be reached.
+    async fn replaced(self, key: Key, keep: Keep<Landed>, deadline: Instant) -> Landed {
+        let view = self.shared.around.views.current();
+        self.stand_in(view.place(self.shared.seed, key.as_bytes()), &key, &keep, deadline).await
+    }
+
+    /// The owner cannot be reached: its stand-in, then a load here that is not kept.
     async fn stand_in(&self, place: Place<'_>, key: &Key, keep: &Keep<Landed>, deadline: Instant) -> Landed {
         self.shared.stats.stand_ins.add(1);
         // However late the owner was lost: time to go there and back.
@@ -74,17 +138,31 @@ impl Group {
     /// Asks `member` for the key of this flight.
     async fn ask_for(&self, member: &Member, key: &Key, keep: &Keep<Landed>, asked: Asked) -> Fetched {
         let Asked { stand_in, deadline } = asked;
-        let shared = &*self.shared;
-        let what =
-            Request::Get { group: shared.name.clone(), key: key.clone(), stand_in, cached_only: false };
-        match self.ask(member, what, deadline).await {
-            Ok(Reply::Found(found)) => Fetched::Landed(self.arrived(member, key, keep, found)),
+        let answer = self.ask(member, self.get_of(key, stand_in), deadline).await;
+        self.fetched(member, key, keep, answer, self.moment())
+    }
+
+    fn get_of(&self, key: &Key, stand_in: bool) -> Request {
+        Request::Get { group: self.shared.name.clone(), key: key.clone(), stand_in, cached_only: false }
+    }
+
+    /// What the answer to a flight's request means.
+    fn fetched(
+        &self,
+        member: &Member,
+        key: &Key,
+        keep: &Keep<Landed>,
+        answer: Result<Reply, PeerError>,
+        now: Moment,
+    ) -> Fetched {
+        match answer {
+            Ok(Reply::Found(found)) => Fetched::Landed(self.arrived(member, key, keep, found, now)),
             // It is starting, or older than this group.
             Ok(Reply::NoGroup) => Fetched::Unreachable,
             // The owner tried; a second load by every asking node would be the herd we exist to stop.
             Ok(refusal) => Fetched::Landed(Err(self.refused(member, key, refusal))),
             Err(lost) if lost.is_unreachable() => {
-                tracing::debug!(group = %shared.name, peer = %member.name, error = %lost, "peer is unreachable");
+                tracing::debug!(group = %self.shared.name, peer = %member.name, error = %lost, "peer is unreachable");
                 Fetched::Unreachable
             }
             Err(error) => Fetched::Landed(Err(self.unasked(member, key, &error))),
@@ -102,22 +180,34 @@ impl Group {
 
     /// One request to a peer for a value, counted.
     async fn ask(&self, member: &Member, what: Request, deadline: Instant) -> Result<Reply, PeerError> {
-        let shared = &*self.shared;
-        let (began, sent) = (clock::now(), self.now());
-        let mut answer = shared.around.peers.ask(member, what, deadline).await;
-        shared.stats.fetch_seconds.observe(clock::now() - began);
-        shared.stats.fetches.add(outcome_of(answer.as_ref(), shared.around.limits.value));
-        if let Ok(Reply::Found(found)) = &mut answer {
-            found.travelled(self.now().saturating_sub(sent));
-        }
+        let began = self.moment();
+        let mut answer = self.shared.around.peers.ask(member, what, deadline).await;
+        self.note(&mut answer, began, self.moment());
         answer
     }
 
+    /// Counts an answer, and what it took.
+    fn note(&self, answer: &mut Result<Reply, PeerError>, began: Moment, now: Moment) {
+        let shared = &*self.shared;
+        shared.stats.fetch_seconds.observe(now.instant - began.instant);
+        shared.stats.fetches.add(outcome_of(answer.as_ref(), shared.around.limits.value));
+        if let Ok(Reply::Found(found)) = answer {
+            found.travelled(now.elapsed.saturating_sub(began.elapsed));
+        }
+    }
+
     /// A value from a peer, for a flight: mirrored where it is hot, handed on in any case.
-    pub(crate) fn arrived(&self, from: &Member, key: &Key, keep: &Keep<Landed>, found: Found) -> Landed {
+    pub(crate) fn arrived(
+        &self,
+        from: &Member,
+        key: &Key,
+        keep: &Keep<Landed>,
+        found: Found,
+        now: Moment,
+    ) -> Landed {
         let shared = &*self.shared;
         let answer = self.received(from, key, found)?;
-        if !self.is_hot(key) {
+        if !self.is_hot(key, now.elapsed) {
             return Ok(answer);
         }
         let Answer { value, age, ttl, .. } = answer;

@@ -132,7 +132,7 @@ impl Group {
             let deadline = clock::after(clock::now(), self.shared.settings.fetch_deadline());
             match self.ask_many(member, what, left.len(), deadline).await {
                 Ok(Reply::Many(replies)) => {
-                    let mut left_out = Vec::new();
+                    let (mut left_out, now) = (Vec::new(), self.moment());
                     for (flight, reply) in left.into_iter().zip(replies) {
                         match reply {
                             Reply::LeftOut => left_out.push(flight),
@@ -140,7 +140,7 @@ impl Group {
                             Reply::NoGroup => lost.push(flight),
                             Reply::Found(found) => {
                                 let keep = flight.keep();
-                                let landed = self.arrived(member, flight.key(), &keep, found);
+                                let landed = self.arrived(member, flight.key(), &keep, found, now);
                                 flight.land(landed);
                                 tokio::task::consume_budget().await;
                             }

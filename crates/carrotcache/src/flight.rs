@@ -164,12 +164,14 @@ impl<V: Clone, E: Clone> Flights<Result<V, E>>
 where
     Result<V, E>: Send + 'static,
 {
-    /// What the key's flight lands with. Begins one if none is up: `errand` makes it, `spawn` sends it off.
+    /// What the key's flight lands with. Begins one if none is up: `at_once` sees to it without an errand or gives it
+    /// back, `errand` makes one then, and `spawn` sends that off.
     ///
     /// Dropping the returned future abandons the wait, not the flight.
     pub(crate) async fn fly<F>(
         &self,
         key: &[u8],
+        at_once: impl Fn(Takeoff<Result<V, E>>) -> Option<Takeoff<Result<V, E>>>,
         spawn: impl Fn(Errand),
         errand: impl Fn(Key, Keep<Result<V, E>>) -> F,
     ) -> Flown<Result<V, E>>
@@ -182,6 +184,7 @@ where
                 Claim::Busy => Flown::Busy,
                 Claim::Join(waiter) => Flown::Shared(waiter.await),
                 Claim::Lead(takeoff, waiter) => {
+                    let Some(takeoff) = at_once(takeoff) else { return Flown::Led(waiter.await) };
                     let errand = takeoff.errand(&errand);
                     if self.table.faults.has(Fault::LeaderRunsInCaller) {
                         errand.await;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, Ask, Source};
-use crate::clock::{self, Clock, Elapsed};
+use crate::clock::{self, Clock, Elapsed, Moment, Time};
 use crate::error::{GetError, KeyError};
 use crate::fault::{Fault, Faults};
 use crate::flight::{self, Flights, Flown, Keep};
@@ -257,14 +257,19 @@ impl Group {
 
     /// Joins the key's fetch, or begins it.
     async fn fetching(&self, key: &[u8]) -> Landed {
-        let flown = self.shared.fetches.fly(key, self.spawn(), |key, keep| self.clone().fetch(key, keep));
+        let flown = self.shared.fetches.fly(
+            key,
+            |takeoff| self.fetch_at_once(takeoff),
+            self.spawn(),
+            |key, keep| self.clone().fetch(key, keep),
+        );
         self.landing(flown.await)
     }
 
     /// Joins the key's load on this node, or begins it.
     pub(crate) async fn loading(&self, key: &[u8], purpose: Purpose) -> Landed {
         let flown =
-            self.shared.loads.fly(key, self.spawn(), |key, keep| self.clone().load(key, keep, purpose));
+            self.shared.loads.fly(key, Some, self.spawn(), |key, keep| self.clone().load(key, keep, purpose));
         self.landing(flown.await)
     }
 
@@ -382,7 +387,10 @@ impl Group {
     }
 
     pub(crate) fn remembered(&self, entry: Entry) -> Answer {
-        let now = self.shared.around.clock.now();
+        self.remembered_at(entry, self.shared.around.clock.now())
+    }
+
+    pub(crate) fn remembered_at(&self, entry: Entry, now: Time) -> Answer {
         Answer {
             source: match entry.region {
                 Region::Owned => Source::Memory,
@@ -400,9 +408,13 @@ impl Group {
         self.shared.around.views.load().place(self.shared.seed, key).is_local()
     }
 
-    pub(crate) fn is_hot(&self, key: &Key) -> bool {
-        let rate = lock(&self.shared.wanted).rate(key.as_bytes(), self.now());
+    pub(crate) fn is_hot(&self, key: &Key, now: Duration) -> bool {
+        let rate = lock(&self.shared.wanted).rate(key.as_bytes(), now);
         self.shared.settings.hot.holds(rate)
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        Moment::now(&self.shared.around.clock)
     }
 
     pub(crate) fn now(&self) -> Duration {

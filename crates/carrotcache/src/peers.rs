@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::breaker::Breaker;
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, Moment};
 use crate::dropped_ttl::DroppedTtl;
 use crate::error::PeerError;
 use crate::message::{Reply, Request};
@@ -53,6 +53,12 @@ pub(crate) trait Transport: Send + Sync + 'static {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Reply, PeerError>>;
 
+    /// A line to the peer that stands, if this transport has such and there is one.
+    fn line(&self, to: &Member) -> Option<Arc<dyn Line>> {
+        let _ = to;
+        None
+    }
+
     /// What the peers at the other end do with what they are told.
     fn customs(&self) -> Customs {
         Customs::NATIVE
@@ -73,6 +79,23 @@ pub(crate) trait Transport: Send + Sync + 'static {
     fn retain(&self, members: &[Member]) {
         let _ = members;
     }
+}
+
+/// A standing line to a peer. What is asked on it takes no task of its own.
+pub(crate) trait Line: Send + Sync {
+    /// Asks, at the instant `now`, and has `then` told how it ended: once, soon after `deadline` at the latest. It is told
+    /// in the line's own task, or in this call, and must not hold either up.
+    fn send(&self, what: &Request, now: Instant, deadline: Instant, then: Then);
+}
+
+/// Who is told how a request ended.
+pub(crate) type Then = Box<dyn FnOnce(Sent) + Send>;
+
+/// How a request on a line ended.
+pub(crate) enum Sent {
+    Answered(Result<Reply, PeerError>),
+    /// The line was gone before the peer saw it: ask again, another way.
+    Unseen,
 }
 
 /// The transport of a node without peers.
@@ -194,7 +217,7 @@ impl Peers {
         if !self.can_say(&what) {
             return Ok(Reply::Unsupported);
         }
-        let trial = match self.health.admit(to) {
+        let trial = match self.health.admit(to, Moment::now(&self.health.clock)) {
             Leave::Granted(trial) => trial,
             Leave::Refused(rests) => return Err(rests),
             Leave::AfterASign(rests) => {
@@ -203,11 +226,27 @@ impl Peers {
             }
         };
         let answer = self.send(to, what, deadline).await;
-        trial.ends(&answer);
+        self.ended(to, trial, &answer, Moment::now(&self.health.clock));
+        answer
+    }
+
+    /// A line to ask `to` on, unless there is none, or the peer rests. How asking ends is to be told to
+    /// [`ended`](Self::ended), or says nothing of the peer.
+    pub(crate) fn line(&self, to: &Member, at: Moment) -> Option<(Arc<dyn Line>, Trial)> {
+        let line = self.transport.line(to)?;
+        match self.health.admit(to, at) {
+            Leave::Granted(trial) => Some((line, trial)),
+            // Whoever asks without a line hears why not.
+            Leave::Refused(_) | Leave::AfterASign(_) => None,
+        }
+    }
+
+    /// A request that was let through has ended so.
+    pub(crate) fn ended(&self, to: &Member, trial: Trial, answer: &Result<Reply, PeerError>, at: Moment) {
+        trial.ends(answer, at);
         if matches!(answer, Err(PeerError::Timeout(_))) {
             self.probe(to);
         }
-        answer
     }
 
     /// Has a peer asked whether it lives, in a task of its own, unless it is being asked already.
@@ -287,10 +326,10 @@ impl Drop for Probing {
 }
 
 impl Health {
-    fn admit(&self, to: &Member) -> Leave<'_> {
+    fn admit(self: &Arc<Self>, to: &Member, at: Moment) -> Leave {
         let mut known = lock(&self.known);
         let peer = known.entry(to.authority.clone()).or_default();
-        if let Err(rest) = peer.breaker.admit(self.clock.elapsed()) {
+        if let Err(rest) = peer.breaker.admit(at.elapsed) {
             return Leave::Refused(PeerError::Resting { failures: rest.failures, wait: rest.wait });
         }
         if peer.is_silent {
@@ -300,7 +339,7 @@ impl Health {
         }
         peer.requests += 1;
         let authority = to.authority.clone();
-        Leave::Granted(Trial { health: self, authority, began: clock::now(), is_over: false })
+        Leave::Granted(Trial { health: self.clone(), authority, began: at.instant, is_over: false })
     }
 
     /// Whether a probe is to be sent now: one at a time is enough.
@@ -336,8 +375,8 @@ impl Known {
 }
 
 /// Whether a request may go to a peer.
-enum Leave<'a> {
-    Granted(Trial<'a>),
+enum Leave {
+    Granted(Trial),
     /// The peer rests.
     Refused(PeerError),
     /// It has rested, and has to say that it lives first; whoever hears this asks it.
@@ -345,21 +384,21 @@ enum Leave<'a> {
 }
 
 /// One request that the breaker let through.
-struct Trial<'a> {
-    health: &'a Health,
+pub(crate) struct Trial {
+    health: Arc<Health>,
     authority: Arc<str>,
     began: Instant,
     is_over: bool,
 }
 
-impl Trial<'_> {
+impl Trial {
     /// Whatever a peer replies, it is alive.
-    fn ends(mut self, answer: &Result<Reply, PeerError>) {
+    fn ends(mut self, answer: &Result<Reply, PeerError>, at: Moment) {
         self.is_over = true;
-        let now = self.health.clock.elapsed();
+        let now = at.elapsed;
         let mut known = lock(&self.health.known);
         let Some(peer) = known.get_mut(&self.authority) else { return };
-        peer.seconds.observe(clock::now().saturating_duration_since(self.began));
+        peer.seconds.observe(at.instant.saturating_duration_since(self.began));
         match answer {
             Ok(_) => peer.replied(&self.authority),
             Err(error @ (PeerError::Connect(_) | PeerError::Broken(_))) => {
@@ -375,7 +414,7 @@ impl Trial<'_> {
 }
 
 /// The caller went away.
-impl Drop for Trial<'_> {
+impl Drop for Trial {
     fn drop(&mut self) {
         if self.is_over {
             return;

@@ -13,14 +13,14 @@ impl Group {
     /// What memory holds of these keys, each told with its place among them and its gets a second. What is told counts as
     /// a get and a hit; of the others nothing is counted, since they are to be asked for again.
     pub(crate) fn serve_held(&self, keys: &[&[u8]], mut tell: impl FnMut(usize, Answer, f64)) {
-        let now = self.now();
+        let (now, clock) = (self.now(), self.shared.around.clock.now());
         let mut gets = 0;
         for (at, (key, (_, entry))) in keys.iter().zip(self.held_of(keys)).enumerate() {
             let Some(entry) = entry else { continue };
             gets += 1;
             self.count_hit(&entry);
             let minute_qps = lock(&self.shared.asked).record(key, now) / 60.0;
-            tell(at, self.remembered(entry), minute_qps);
+            tell(at, self.remembered_at(entry, clock), minute_qps);
         }
         self.shared.stats.gets.add(gets);
     }
@@ -36,7 +36,8 @@ impl Group {
         drop(asked);
         held.iter().for_each(|entry| self.count_hit(entry));
         self.shared.stats.gets.add(keys.len() as u64);
-        Some(held.into_iter().map(|entry| self.remembered(entry)).zip(rates).collect())
+        let clock = self.shared.around.clock.now();
+        Some(held.into_iter().map(|entry| self.remembered_at(entry, clock)).zip(rates).collect())
     }
 
     /// What a peer asks of this node. Never asks a peer in turn: a view of its own may name another owner, and two

@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn requests() -> Vec<Request> {
-        let mut random = crate::engine::zipf::Random::new(3);
+        let mut random = carrot_load::keys::Random::new(3);
         (0..3000)
             .map(|_| {
                 let key = (random.next() % 100 * (random.next() % 100) / 100) as u32;

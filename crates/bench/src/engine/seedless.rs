@@ -6,8 +6,10 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
+use carrot_load::keys::Random;
+
 use crate::engine::subject::{Sample, gets};
-use crate::engine::zipf::{KEY, Random, Requests, key};
+use crate::engine::zipf::{KEY, Requests, key};
 
 const FNV_START: u64 = 0xCBF2_9CE4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01B3;

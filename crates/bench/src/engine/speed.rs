@@ -2,10 +2,12 @@
 
 use std::thread;
 
+use carrot_load::keys::Zipf;
+
 use crate::engine::results::{Pace, Speed};
 use crate::engine::scale::Scale;
 use crate::engine::subject::Sample;
-use crate::engine::zipf::{Requests, Zipf};
+use crate::engine::zipf::Requests;
 
 /// Popularity of the keys: the exponent of Zipf's law.
 pub(crate) const EXPONENT: f64 = 0.99;

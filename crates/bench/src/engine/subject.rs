@@ -195,9 +195,10 @@ pub(crate) fn replay<E: Engine<u64, u32>>(requests: &[Request], capacity: Capaci
 
 #[cfg(test)]
 mod tests {
+    use carrot_load::keys::Zipf;
+
     use super::*;
     use crate::engine::lru::MutexLru;
-    use crate::engine::zipf::Zipf;
 
     fn lru(entries: usize) -> MutexLru<String, Bytes> {
         Engine::<String, Bytes>::new(Capacity::of_entries(entries))

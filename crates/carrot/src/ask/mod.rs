@@ -29,6 +29,7 @@ use crate::ask::owner::OwnerArgs;
 use crate::ask::remove::RemoveArgs;
 use crate::ask::set::SetArgs;
 use crate::ask::stat::StatArgs;
+pub use crate::ask::url::{BadUrl, NodeUrl};
 
 /// What a running node is asked.
 #[derive(Debug, Subcommand)]

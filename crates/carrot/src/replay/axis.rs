@@ -1,25 +1,15 @@
 //! The axes of a plot, with marks where a reader expects them: miss ratios, and capacities by their logarithm.
 //!
-//! Pure. Counts are marked at powers of ten, or 1, 2, 5 of them; bytes at powers of two. The drawing library's own marks
-//! are powers of ten for bytes too, and it formats none of those that it is given.
+//! Pure. Counts are marked at powers of ten, or 1, 2, 5 of them; bytes at powers of two. Places on the axis of capacities
+//! are their decimal logarithms.
 
 use std::ops::Range;
 
-use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
-
+use crate::plot::Axis;
 use crate::replay::weigh::Weigh;
 
 /// The most marks that can be read beside each other.
 const MARKS: usize = 5;
-
-/// An axis; places on that of capacities are their decimal logarithms.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Axis {
-    /// From end to end.
-    pub range: Range<f64>,
-    /// Where there is a mark.
-    pub marks: Vec<f64>,
-}
 
 /// The place of a capacity; nothing has none.
 pub fn place(capacity: u64) -> Option<f64> {
@@ -32,47 +22,26 @@ pub fn capacity_at(place: f64) -> u64 {
     10_f64.powf(place).round() as u64
 }
 
-impl Axis {
-    /// From all hit to all missed.
-    pub fn of_ratios() -> Self {
-        Self { range: 0.0..1.0, marks: vec![0.0, 0.2, 0.4, 0.6, 0.8, 1.0] }
-    }
-
-    /// One that shows all of these.
-    pub fn over(capacities: impl Iterator<Item = u64>, weigh: Weigh) -> Self {
-        let places: Vec<f64> = capacities.filter_map(place).collect();
-        let (first, last) = places.iter().fold((f64::MAX, f64::MIN), |(a, b), &x| (a.min(x), b.max(x)));
-        // A curve of one point, or of none, has room on both sides.
-        let range = match last - first {
-            span if span > 0.0 => first - span / 40.0..last + span / 40.0,
-            0.0 => first - 0.5..last + 0.5,
-            _ => 0.0..1.0,
-        };
-        let marks = match weigh {
-            Weigh::Entries => of_counts(&range),
-            Weigh::Payload | Weigh::Real => of_bytes(&range),
-        };
-        Self { range, marks }
-    }
+/// From all hit to all missed.
+pub fn ratios() -> Axis {
+    Axis { range: 0.0..1.0, marks: vec![0.0, 0.2, 0.4, 0.6, 0.8, 1.0] }
 }
 
-impl Ranged for Axis {
-    type FormatOption = DefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, place: &f64, (from, to): (i32, i32)) -> i32 {
-        let part = (place - self.range.start) / (self.range.end - self.range.start);
-        from + (part * f64::from(to - from)).round() as i32
-    }
-
-    fn key_points<H: KeyPointHint>(&self, hint: H) -> Vec<f64> {
-        // Light lines are between the marks; there are none.
-        if hint.weight().allow_light_points() { Vec::new() } else { self.marks.clone() }
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.range.clone()
-    }
+/// One that shows all of these.
+pub fn capacities(capacities: impl Iterator<Item = u64>, weigh: Weigh) -> Axis {
+    let places: Vec<f64> = capacities.filter_map(place).collect();
+    let (first, last) = places.iter().fold((f64::MAX, f64::MIN), |(a, b), &x| (a.min(x), b.max(x)));
+    // A curve of one point, or of none, has room on both sides.
+    let range = match last - first {
+        span if span > 0.0 => first - span / 40.0..last + span / 40.0,
+        0.0 => first - 0.5..last + 0.5,
+        _ => 0.0..1.0,
+    };
+    let marks = match weigh {
+        Weigh::Entries => of_counts(&range),
+        Weigh::Payload | Weigh::Real => of_bytes(&range),
+    };
+    Axis { range, marks }
 }
 
 fn of_counts(range: &Range<f64>) -> Vec<f64> {
@@ -104,7 +73,7 @@ mod tests {
     use super::*;
 
     fn marks(capacities: &[u64], weigh: Weigh) -> Vec<String> {
-        let axis = Axis::over(capacities.iter().copied(), weigh);
+        let axis = super::capacities(capacities.iter().copied(), weigh);
         assert!(axis.marks.iter().all(|mark| axis.range.contains(mark)));
         axis.marks.iter().map(|&mark| weigh.amount(capacity_at(mark))).collect()
     }
@@ -124,8 +93,8 @@ mod tests {
 
     #[test]
     fn a_single_capacity_stands_in_the_middle_and_nothing_is_no_place() {
-        let axis = Axis::over([100, 0].into_iter(), Weigh::Entries);
+        let axis = super::capacities([100, 0].into_iter(), Weigh::Entries);
         assert_eq!(axis.range, 1.5..2.5);
-        assert_eq!(Axis::over([0].into_iter(), Weigh::Entries).range, 0.0..1.0);
+        assert_eq!(super::capacities([0].into_iter(), Weigh::Entries).range, 0.0..1.0);
     }
 }

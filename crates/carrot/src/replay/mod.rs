@@ -6,7 +6,6 @@
 mod axis;
 mod capacity;
 mod driver;
-mod font;
 mod plot;
 mod policy;
 mod progress;
@@ -14,16 +13,15 @@ mod rows;
 mod summary;
 mod weigh;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::Context;
 use carrot_trace::Trace;
 use clap::Args;
 
+use crate::plot::PlotFile;
+use crate::print::print_whole;
 use crate::replay::capacity::{CURVE, Capacity};
 use crate::replay::driver::{Cell, Curves};
-use crate::replay::plot::PlotFile;
 use crate::replay::policy::Policy;
 use crate::replay::progress::Progress;
 use crate::replay::weigh::Weigh;
@@ -104,10 +102,10 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     }
     progress.end();
     for file in &args.plot {
-        file.draw(&curves)?;
+        file.draw(&plot::panels(&curves))?;
     }
     let text = if args.json { rows::json(&curves)? } else { summary::text(&curves) };
-    print(&text)
+    print_whole(&text)
 }
 
 fn read(args: &ReplayArgs, progress: &Progress) -> anyhow::Result<Vec<Trace>> {
@@ -131,13 +129,4 @@ fn cells(args: &ReplayArgs, trace: &Trace, weigh: Weigh) -> Vec<Cell> {
     }
     let under = |&capacity: &u64| args.policy.iter().map(move |&policy| Cell { capacity, policy });
     capacities.iter().flat_map(under).collect()
-}
-
-/// A reader that has seen enough is no fault.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
-        _ => Ok(()),
-    }
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod awaiting;
+mod benching;
 mod broken_peers;
 mod client;
 mod command;

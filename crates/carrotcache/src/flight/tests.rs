@@ -306,7 +306,7 @@ impl Subject for SmallGroup {
             return Ok(value);
         }
         let spawn = |errand| drop(tokio::spawn(errand));
-        match self.flights.fly(key.as_bytes(), spawn, |key, keep| self.clone().fill(key, keep)).await {
+        match self.flights.fly(key.as_bytes(), Some, spawn, |key, keep| self.clone().fill(key, keep)).await {
             Flown::Led(outcome) | Flown::Shared(outcome) => outcome,
             Flown::Busy => Err(Failure::Busy),
         }

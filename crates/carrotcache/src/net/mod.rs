@@ -3,8 +3,10 @@
 //! **Invariant:** the only sockets of the library are opened here. Nothing here decides anything about a value: who
 //! owns it, whether it is kept and how long are the business of the floors below.
 
+mod calls;
 pub(crate) mod client;
 pub mod dialect;
+mod driver;
 mod frame;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]

@@ -22,7 +22,7 @@ use crate::net::client::{HttpTransport, dial, in_whole_ms};
 use crate::net::dialect::Dialect;
 use crate::net::link::{Failure, Link};
 use crate::net::upgrade::{self, HEAD_MAX, Hello};
-use crate::peers::{BoxFuture, Transport};
+use crate::peers::{BoxFuture, Line, Transport};
 use crate::stats::NodeStats;
 use crate::view::Member;
 
@@ -109,6 +109,15 @@ impl Transport for NativeTransport {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Reply, PeerError>> {
         Box::pin(self.asked(to, what, deadline))
+    }
+
+    fn line(&self, to: &Member) -> Option<Arc<dyn Line>> {
+        let peers = held(&self.peers);
+        let way = held(&peers.get(&to.authority)?.way);
+        match &*way {
+            Way::Frames(link) => Some(link.clone()),
+            _ => None,
+        }
     }
 
     /// Lets go of the connections to all but these members. Requests under way are not disturbed.

@@ -64,8 +64,10 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["node", "typed"],
             &[
                 "net",
+                "net::calls",
                 "net::client",
                 "net::dialect",
+                "net::driver",
                 "net::frame",
                 "net::fuzzing",
                 "net::http1",

@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use prost::Message;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::net::frame::{self, Frame, Kind};
 use crate::net::inbox::Inbox;
 use crate::net::wire::Answers;
 use crate::net::wire::framed::{GetKeys, SetKey, Words};
+use crate::peers::Sent;
 use crate::stats::Cut;
 use crate::units::{ByteSize, GroupName, Key};
 
@@ -40,7 +42,7 @@ struct Played {
 }
 
 /// A connection of its.
-struct Line {
+struct Conversation {
     stream: TcpStream,
     inbox: Inbox,
 }
@@ -72,16 +74,16 @@ impl Played {
     }
 
     /// Accepts, and gives frames.
-    async fn line(&self) -> Line {
+    async fn line(&self) -> Conversation {
         let yes = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: carrot-frames/1\r\n\
             x-carrot-node: peer\r\n\r\n";
         let (stream, head) = self.answer(yes).await;
         assert!(head.starts_with("GET /_carrot/frames HTTP/1.1\r\n"), "{head}");
-        Line { stream, inbox: Inbox::new(b"") }
+        Conversation { stream, inbox: Inbox::new(b"") }
     }
 }
 
-impl Line {
+impl Conversation {
     async fn hear(&mut self) -> Option<Heard> {
         loop {
             if let Some(Frame { id, kind, more, body }) = self.inbox.next().unwrap() {
@@ -493,4 +495,93 @@ async fn a_peer_that_is_let_go_of_is_hung_up_on_once_it_has_answered() {
     line.say_value(id, "1").await;
     assert_eq!(value(asking).await, "1");
     assert!(line.hear().await.is_none());
+}
+
+/// The line to a peer, once a get has made the connection, and that connection.
+async fn lined(transport: &Arc<NativeTransport>, peer: &Played) -> (Arc<dyn Line>, Conversation) {
+    let first = ask(transport, peer, get("first"));
+    let mut line = peer.line().await;
+    let (id, _) = line.hear_get().await;
+    line.say_value(id, "first").await;
+    assert_eq!(value(first).await, "first");
+    (transport.line(&peer.member).expect("it stands"), line)
+}
+
+/// Asks on a line, to be told within so long.
+fn send(line: &Arc<dyn Line>, key: &str, within: Duration) -> oneshot::Receiver<Sent> {
+    let (tell, told) = oneshot::channel();
+    let now = clock::now();
+    line.send(&get(key), now, now + within, Box::new(|sent| drop(tell.send(sent))));
+    told
+}
+
+const LONG: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn what_is_asked_on_a_line_is_told_when_it_is_answered() {
+    let peer = Played::start().await;
+    let (transport, _) = transport(limits());
+    assert!(transport.line(&peer.member).is_none());
+    let (line, mut heard) = lined(&transport, &peer).await;
+    let told = send(&line, "k", LONG);
+    let (id, keys) = heard.hear_get().await;
+    assert_eq!(keys, ["k"]);
+    heard.say_value(id, "v").await;
+    match told.await.unwrap() {
+        Sent::Answered(Ok(Reply::Found(found))) => assert_eq!(found.value, "v"),
+        _ => panic!("it was answered"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_answered_on_a_line_in_time_is_ended_and_cancelled_and_a_late_answer_harms_nobody() {
+    let peer = Played::start().await;
+    let (transport, stats) = transport(limits());
+    let (line, mut heard) = lined(&transport, &peer).await;
+    let patient = send(&line, "patient", LONG);
+    let hasty = send(&line, "hasty", Duration::from_millis(20));
+    let late = hasty.await.unwrap();
+    assert!(matches!(late, Sent::Answered(Err(PeerError::Timeout(after))) if after.as_millis() == 20));
+    let mut ids = HashMap::new();
+    let cancelled = loop {
+        let heard = heard.hear().await.expect("gets and a cancel");
+        if heard.kind == Kind::CANCEL {
+            break heard.id;
+        }
+        for (id, key) in (heard.id..).zip(GetKeys::decode(&*heard.body).unwrap().keys) {
+            ids.insert(key, id);
+        }
+    };
+    assert_eq!(cancelled, ids[&b"hasty"[..]]);
+    heard.say_value(cancelled, "late").await;
+    heard.say_value(ids[&b"patient"[..]], "in time").await;
+    assert!(
+        matches!(patient.await.unwrap(), Sent::Answered(Ok(Reply::Found(found))) if found.value == "in time")
+    );
+    assert_eq!(stats.cuts.snapshot().get(Cut::Unasked), 0);
+}
+
+#[tokio::test]
+async fn a_line_that_ends_unheard_says_that_nobody_saw_the_request_and_one_that_was_heard_why_it_broke() {
+    let peer = Played::start().await;
+    let (transport, _) = transport(limits());
+    let (line, heard) = lined(&transport, &peer).await;
+    drop(heard);
+    assert!(matches!(send(&line, "k", LONG).await.unwrap(), Sent::Unseen));
+    // It is gone, and says so at once.
+    assert!(matches!(send(&line, "k", LONG).await.unwrap(), Sent::Unseen));
+
+    let again = ask(&transport, &peer, get("first"));
+    let mut heard = peer.line().await;
+    let (id, _) = heard.hear_get().await;
+    heard.say_value(id, "first").await;
+    assert_eq!(value(again).await, "first");
+    let line = transport.line(&peer.member).expect("a new one");
+    let (answered, lost) = (send(&line, "a", LONG), send(&line, "b", LONG));
+    let (id, keys) = heard.hear_get().await;
+    assert_eq!(keys[0], "a");
+    heard.say_value(id, "v").await;
+    assert!(matches!(answered.await.unwrap(), Sent::Answered(Ok(_))));
+    drop(heard);
+    assert!(matches!(lost.await.unwrap(), Sent::Answered(Err(PeerError::Broken(_)))));
 }
