@@ -21,6 +21,8 @@ mod clients;
 mod command;
 mod commands;
 mod connection;
+#[cfg(test)]
+mod deadlines;
 mod describe;
 mod dispatch;
 mod end;

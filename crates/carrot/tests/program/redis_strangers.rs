@@ -126,6 +126,37 @@ fn a_stranger_is_told_nothing_before_the_password() {
 }
 
 #[test]
+fn whoever_has_not_spoken_or_not_said_the_password_in_time_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_node, resp) = Node::with_redis(directory.path(), &TABLE, &[("CARROT_PASSWORD", "sesame")]);
+    let beginnings = ["", "*", "*2\r\n$4\r\nAUTH\r\n$6\r\nses", "AUTH ses"];
+    let over = &AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Also when one is not closed: the scope waits for the client that is known.
+        let _over = Over(over);
+        let mut known = RedisClient::connect(resp);
+        known.ask("AUTH sesame", "+OK\r\n");
+        let mut crowd = Vec::new();
+        for beginning in beginnings.repeat(50) {
+            let mut client = RedisClient::connect(resp);
+            client.send(beginning);
+            crowd.push(client);
+        }
+        scope.spawn(move || {
+            // It has nothing to do with them, and is answered until all are gone and after.
+            let mut is_last = false;
+            while !is_last {
+                is_last = over.load(Ordering::Relaxed);
+                known.ask("GET pages:home", "$5\r\nHello\r\n");
+            }
+        });
+        for client in &mut crowd {
+            assert_eq!(client.rest(), b"");
+        }
+    });
+}
+
+#[test]
 fn pipelined_replies_come_in_order_with_misses_between_hits() {
     let pages = Pages::new("delete", &[("a", "1"), ("b", "2"), ("c", "3")]);
     let (node, resp) = Node::with_redis(pages.directory.path(), &SERVE, &[]);

@@ -8,6 +8,9 @@ pub(crate) mod client;
 pub mod dialect;
 mod driver;
 mod frame;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http1;
 mod inbox;
 pub mod intake;

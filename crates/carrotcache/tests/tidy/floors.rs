@@ -69,6 +69,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "net::dialect",
                 "net::driver",
                 "net::frame",
+                "net::fuzzing",
                 "net::http1",
                 "net::inbox",
                 "net::intake",
