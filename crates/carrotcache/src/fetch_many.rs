@@ -4,7 +4,6 @@
 //! for one key, by the stand-ins of its keys, which may be several nodes. A peer without the question is asked for one
 //! key after the other, by the errands of plain gets. May wait for loads on this node, never for a fetch.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,11 +30,21 @@ const PER_KEY: usize = 4;
 const LANES: usize = 16;
 
 /// Who is asked for a key.
-#[derive(Clone, PartialEq, Eq, Hash)]
 enum Whom {
     /// Nobody: it is loaded here.
     Here(Purpose),
     There(Member),
+}
+
+impl Whom {
+    /// Whether both are the same, of one view: there a member is in one place alone.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Here(purpose), Self::Here(other)) => purpose == other,
+            (Self::There(member), Self::There(other)) => Arc::ptr_eq(&member.name, &other.name),
+            _ => false,
+        }
+    }
 }
 
 impl Group {
@@ -310,10 +319,14 @@ impl Group {
 }
 
 /// Parts `all` by whom each asks.
-fn by<T>(whom: impl Fn(&T) -> Whom, all: Vec<T>) -> HashMap<Whom, Vec<T>> {
-    let mut parts: HashMap<Whom, Vec<T>> = HashMap::new();
+fn by<T>(whom: impl Fn(&T) -> Whom, all: Vec<T>) -> Vec<(Whom, Vec<T>)> {
+    let mut parts: Vec<(Whom, Vec<T>)> = Vec::new();
     for one in all {
-        parts.entry(whom(&one)).or_default().push(one);
+        let whom = whom(&one);
+        match parts.iter_mut().find(|(other, _)| whom.is(other)) {
+            Some((_, part)) => part.push(one),
+            None => parts.push((whom, vec![one])),
+        }
     }
     parts
 }

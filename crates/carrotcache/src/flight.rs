@@ -15,6 +15,7 @@
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
 use hashbrown::HashTable;
@@ -285,6 +286,18 @@ enum State<T> {
 }
 
 impl<T> Flight<T> {
+    /// The outcome, for the last who has a part in the flight: a clone of it may cost an allocation.
+    fn take(&mut self) -> Option<T> {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(state, State::Up(Wakers::default())) {
+            State::Landed(outcome) => Some(outcome),
+            up @ State::Up(_) => {
+                *state = up;
+                None
+            }
+        }
+    }
+
     fn detach(&self) {
         // Release, with Acquire in `Keep`: who is told that it is detached also sees what came before.
         self.detached.store(true, Ordering::Release);
@@ -437,6 +450,10 @@ impl<T: Clone> Future for Waiter<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let this = &mut *self;
+        if let Some(outcome) = Arc::get_mut(&mut this.flight).and_then(Flight::take) {
+            this.at = None;
+            return Poll::Ready(outcome);
+        }
         // Cloned before the lock is taken, and the one it replaces dropped after it is free: both run foreign code.
         let waker = context.waker().clone();
         let mut state = lock(&this.flight.state);
