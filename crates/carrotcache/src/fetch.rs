@@ -66,8 +66,8 @@ impl OnLine {
 }
 
 impl Group {
-    /// Sends the flight off without an errand, where its owner can be asked on a line; gives it back otherwise.
-    pub(crate) fn fetch_at_once(&self, takeoff: Takeoff<Landed>) -> Option<Takeoff<Landed>> {
+    /// Sends the flight off at this moment without an errand, where its owner can be asked on a line; gives it back otherwise.
+    pub(crate) fn fetch_at_once(&self, takeoff: Takeoff<Landed>, began: Moment) -> Option<Takeoff<Landed>> {
         let shared = &*self.shared;
         let key = takeoff.key();
         let view = shared.around.views.load();
@@ -81,7 +81,6 @@ impl Group {
             takeoff.land(Ok(self.remembered(entry)));
             return None;
         }
-        let began = self.moment();
         let Some((line, trial)) = shared.around.peers.line(owner, began) else { return Some(takeoff) };
         let what = self.get_of(key, false);
         let deadline = clock::after(began.instant, shared.settings.fetch_deadline());

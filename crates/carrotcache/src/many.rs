@@ -12,7 +12,6 @@ use crate::fault::Fault;
 use crate::flight::{Errand, Takeoff, Wait};
 use crate::group::{Group, Landed, Purpose};
 use crate::store::Entry;
-use crate::sync::lock;
 use crate::units::Key;
 use crate::value::Value;
 
@@ -155,17 +154,8 @@ impl Group {
 
     /// Joins the fetch of each key, or begins it: one errand for each owner.
     async fn fetching_many(&self, keys: &[&[u8]]) -> Vec<Wait<Landed>> {
-        self.want(keys);
+        self.want(keys.iter().copied(), self.now());
         self.shared.fetches.fly_many(keys, self.spawn(), |led| self.fetch_errands(led)).await
-    }
-
-    /// Counts one get of each key towards its being hot.
-    fn want(&self, keys: &[&[u8]]) {
-        let now = self.now();
-        let mut wanted = lock(&self.shared.wanted);
-        for key in keys {
-            wanted.record(key, now);
-        }
     }
 
     /// Joins the load of each key on this node, or begins it: in one errand.

@@ -45,6 +45,10 @@ pub(super) struct State {
     pub(super) writer: Option<Arc<OwnedWriteHalf>>,
     /// When a caller who does not wait is next due, as far as is known: it may have been answered by now.
     pub(super) due: Option<Instant>,
+    /// The task has taken what waited, and has not written all of it.
+    pub(super) is_in_hand: bool,
+    /// Requests that were put in since the task last took what waits.
+    pub(super) unsent: usize,
     /// The last request was the only one when it was put in.
     pub(super) was_alone: bool,
     pub(super) phase: Phase,

@@ -227,8 +227,10 @@ impl<'a> Driver<'a> {
     fn fill(&mut self) -> bool {
         let mut state = self.link.lock();
         state.is_writing = !state.outbox.is_empty();
+        state.is_in_hand = state.is_writing;
         if state.is_writing {
             state.outbox.fill(&mut self.batch);
+            state.unsent = 0;
         }
         state.is_writing
     }

@@ -2,7 +2,8 @@
 //!
 //! Callers put what they ask into one outbox, under a short lock, and wait for their ids to be answered, in any order.
 //! A caller who is alone, as the one before him was, writes for himself. Else the connection's task does: it yields once,
-//! so that whoever is about to ask can, and writes all of it with one call. There is no timer in that.
+//! so that whoever is about to ask can, and writes all of it with one call. There is no timer in that. Only where nothing
+//! was sent that is not answered yet, the first few do not wait for the others, lest both sides work in turns.
 //! Whoever stops waiting abandons his id, and the peer is told; the id stays taken until it is answered, so that a late
 //! answer is not mistaken for one that nobody asked for. When the connection ends, all who wait are told why.
 //! Shared by all groups of a node. Never dials, and never asks twice.
@@ -27,6 +28,10 @@ use crate::net::wire::many::PER_ANSWER;
 use crate::net::words;
 use crate::peers::{Line, Sent, Then};
 use crate::stats::{Cut, NodeStats};
+
+/// Where the peer has nothing to do, so many requests are written before there are more of them: it works on those while
+/// more are made. Fewer would cost a write for few, more would keep it waiting.
+const EARLY: usize = 16;
 
 /// What an answer may hold beside its value, in bytes.
 const SLACK: u64 = 64 << 10;
@@ -71,6 +76,8 @@ impl Link {
             writer: Some(writer.clone()),
             due: None,
             was_alone: true,
+            unsent: 0,
+            is_in_hand: false,
             phase: Phase::Open,
         };
         let (state, wake, heard) = (Mutex::new(state), Notify::new(), AtomicU64::new(0));
@@ -145,14 +152,16 @@ impl Link {
         state
             .calls
             .insert(id, Call { kind: words::kind_of(what), slack: slack_of(what), caller: Some(caller) });
-        if state.is_alone()
-            && !state.is_writing
+        state.unsent += 1;
+        let is_early = state.unsent == EARLY && state.calls.len() == EARLY;
+        if (state.is_alone() && !state.is_writing || is_early && !state.is_in_hand)
             && let Some(writer) = &state.writer
         {
             let waiting = state.outbox.waiting();
             // What goes wrong here will for the task too.
             if let Ok(written) = writer.try_write(waiting.rest()) {
                 waiting.advance(written);
+                state.unsent = 0;
             }
         }
         self.see_it_written(guard);
