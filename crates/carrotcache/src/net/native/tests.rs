@@ -509,9 +509,18 @@ async fn lined(transport: &Arc<NativeTransport>, peer: &Played) -> (Arc<dyn Line
 
 /// Asks on a line, to be told within so long.
 fn send(line: &Arc<dyn Line>, key: &str, within: Duration) -> oneshot::Receiver<Sent> {
+    tell_within(line, &get(key), within)
+}
+
+/// As `send`, of any request, within long.
+fn tell(line: &Arc<dyn Line>, what: &Request) -> oneshot::Receiver<Sent> {
+    tell_within(line, what, LONG)
+}
+
+fn tell_within(line: &Arc<dyn Line>, what: &Request, within: Duration) -> oneshot::Receiver<Sent> {
     let (tell, told) = oneshot::channel();
     let now = clock::now();
-    line.send(&get(key), now, now + within, Box::new(|sent| drop(tell.send(sent))));
+    line.send(what, now, now + within, Box::new(|sent| drop(tell.send(sent))));
     told
 }
 
@@ -584,4 +593,29 @@ async fn a_line_that_ends_unheard_says_that_nobody_saw_the_request_and_one_that_
     assert!(matches!(answered.await.unwrap(), Sent::Answered(Ok(_))));
     drop(heard);
     assert!(matches!(lost.await.unwrap(), Sent::Answered(Err(PeerError::Broken(_)))));
+}
+
+#[tokio::test]
+async fn as_much_as_may_wait_for_one_peer_may_be_asked_of_it_at_once() {
+    let peer = Played::start().await;
+    let (transport, _) = transport(limits());
+    let (line, mut heard) = lined(&transport, &peer).await;
+    // 16,384 keys of a hundred bytes each, as one call may ask for, and sets of 50 KB; all before the task writes.
+    let many: Vec<Key> = (0..600).map(|n| Key::new(format!("{n:0100}").as_bytes())).collect();
+    let (group, value) = (GroupName::new("g").unwrap(), Bytes::from(vec![7; 50_000]));
+    let mut asked = Vec::new();
+    for n in 0..30 {
+        let keys = many.clone();
+        let what = Request::GetMany { group: group.clone(), keys, stand_in: false, cached_only: false };
+        asked.push(tell(&line, &what));
+        let key = Key::new(format!("{n}").as_bytes());
+        asked.push(tell(&line, &Request::Set { group: group.clone(), key, value: value.clone(), ttl: None }));
+    }
+    for _ in 0..asked.len() {
+        let heard_now = heard.hear().await.expect("all of them");
+        heard.say(heard_now.id, Kind::NOT_FOUND, false, b"").await;
+    }
+    for told in asked {
+        assert!(matches!(told.await.unwrap(), Sent::Answered(Ok(Reply::NotFound))));
+    }
 }
