@@ -186,7 +186,11 @@ impl<'a> Driver<'a> {
         let mut calls = Vec::with_capacity(self.whole.len());
         let mut state = self.link.lock();
         for whole in self.whole.drain(..) {
-            let call = state.calls.remove(&whole.id).ok_or(End::Cut(Cut::Unasked))?;
+            let Some(call) = state.calls.remove(&whole.id) else {
+                // Nothing of it is believed: those whose answers came with it are told so with all others.
+                state.calls.extend(calls.into_iter().map(|(call, whole): (Call, Whole)| (whole.id, call)));
+                return Err(End::Cut(Cut::Unasked));
+            };
             calls.push((call, whole));
         }
         drop(state);

@@ -596,6 +596,26 @@ async fn a_line_that_ends_unheard_says_that_nobody_saw_the_request_and_one_that_
 }
 
 #[tokio::test]
+async fn of_answers_that_come_with_one_that_nobody_asked_for_none_is_believed_and_each_line_is_told() {
+    let peer = Played::start().await;
+    let (transport, stats) = transport(limits());
+    let (line, mut heard) = lined(&transport, &peer).await;
+    let told = send(&line, "k", LONG);
+    let (id, _) = heard.hear_get().await;
+    let mut both = Vec::new();
+    for id in [id, id] {
+        let body = &response(b"v")[..];
+        frame::encode(&mut both, Frame { id, kind: Kind::FOUND, more: false, body });
+    }
+    heard.stream.write_all(&both).await.unwrap();
+    match told.await.expect("it is told, whatever came") {
+        Sent::Answered(Err(PeerError::Broken(why))) => assert_eq!(&*why, "the connection was cut: unasked"),
+        _ => panic!("it broke"),
+    }
+    assert_eq!(stats.cuts.snapshot().get(Cut::Unasked), 1);
+}
+
+#[tokio::test]
 async fn as_much_as_may_wait_for_one_peer_may_be_asked_of_it_at_once() {
     let peer = Played::start().await;
     let (transport, _) = transport(limits());
