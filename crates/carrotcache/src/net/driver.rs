@@ -142,8 +142,11 @@ impl<'a> Driver<'a> {
                         self.quiet = clock::now();
                     }
                     ready = self.writer.writable(), if unwritten => ready?,
-                    // Whoever is about to ask puts his request beside the one that woke us.
-                    () = link.wake.notified(), if !unwritten => tokio::task::yield_now().await,
+                    // Also while the peer takes nothing: a request may be due before all others, and the link may be cut.
+                    () = link.wake.notified() => if !unwritten {
+                        // Whoever is about to ask puts his request beside the one that woke us.
+                        tokio::task::yield_now().await;
+                    },
                     () = look.as_mut() => {
                         self.look(unwritten)?;
                         self.expire();

@@ -616,6 +616,25 @@ async fn of_answers_that_come_with_one_that_nobody_asked_for_none_is_believed_an
 }
 
 #[tokio::test]
+async fn what_is_asked_of_a_peer_that_takes_nothing_ends_in_time() {
+    let peer = Played::start().await;
+    let (transport, _) = transport(Limits { header_timeout: LONG, ..limits() });
+    let (line, mut heard) = lined(&transport, &peer).await;
+    let (group, key) = (GroupName::new("g").unwrap(), Key::new(b"k"));
+    // More than the system keeps on its way.
+    let value = Bytes::from(vec![7; 64 << 20]);
+    let _set = ask(&transport, &peer, Request::Set { group, key, value, ttl: None });
+    heard.hear().await.expect("a part of it");
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let hasty = send(&line, "hasty", Duration::from_millis(20));
+    let told =
+        clock::timeout(Duration::from_secs(5), hasty).await.expect("long before the next look").unwrap();
+    assert!(matches!(told, Sent::Answered(Err(PeerError::Timeout(_)))));
+}
+
+#[tokio::test]
 async fn as_much_as_may_wait_for_one_peer_may_be_asked_of_it_at_once() {
     let peer = Played::start().await;
     let (transport, _) = transport(limits());
