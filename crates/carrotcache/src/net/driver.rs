@@ -49,23 +49,30 @@ impl From<io::Error> for End {
     }
 }
 
-/// The connection's task.
-pub(super) async fn drive(link: Arc<Link>, reader: OwnedReadHalf, writer: Arc<OwnedWriteHalf>, inbox: Inbox) {
-    // Also when its runtime stops.
-    let closing = Closing(&link);
-    match Driver::new(&link, writer, inbox).run(reader).await {
-        End::Closed(why) => drop(link.close(&why)),
-        End::Cut(cut) => {
-            tracing::debug!(peer = &*link.peer, cause = cut.as_str(), "the connection to a peer is cut");
-            link.cut(cut);
+/// The connection's task. The link is closed with it, also when its runtime stops, and before it has begun.
+pub(super) fn drive(
+    link: Arc<Link>,
+    reader: OwnedReadHalf,
+    writer: Arc<OwnedWriteHalf>,
+    inbox: Inbox,
+) -> impl Future<Output = ()> + Send {
+    let closing = Closing(link);
+    async move {
+        let closing = closing;
+        let link = &*closing.0;
+        match Driver::new(link, writer, inbox).run(reader).await {
+            End::Closed(why) => drop(link.close(&why)),
+            End::Cut(cut) => {
+                tracing::debug!(peer = &*link.peer, cause = cut.as_str(), "the connection to a peer is cut");
+                link.cut(cut);
+            }
         }
     }
-    drop(closing);
 }
 
-struct Closing<'a>(&'a Link);
+struct Closing(Arc<Link>);
 
-impl Drop for Closing<'_> {
+impl Drop for Closing {
     fn drop(&mut self) {
         self.0.close(&broken("the connection's task ended"));
     }

@@ -634,6 +634,19 @@ async fn what_is_asked_of_a_peer_that_takes_nothing_ends_in_time() {
     assert!(matches!(told, Sent::Answered(Err(PeerError::Timeout(_)))));
 }
 
+#[test]
+fn a_connection_whose_runtime_stops_before_its_task_begins_takes_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let link = runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        Link::start(stream, b"", Arc::from("peer"), Arc::new(limits()), Arc::default())
+    });
+    drop(runtime);
+    let line: Arc<dyn Line> = link;
+    assert!(matches!(send(&line, "k", LONG).try_recv(), Ok(Sent::Unseen)));
+}
+
 #[tokio::test]
 async fn as_much_as_may_wait_for_one_peer_may_be_asked_of_it_at_once() {
     let peer = Played::start().await;
