@@ -147,6 +147,9 @@ impl<'a> Driver<'a> {
                         }
                         link.heard.fetch_add(1, Relaxed);
                         self.quiet = clock::now();
+                        if self.inbox.is_filled() {
+                            tokio::task::yield_now().await;
+                        }
                     }
                     ready = self.writer.writable(), if unwritten => ready?,
                     // Also while the peer takes nothing: a request may be due before all others, and the link may be cut.

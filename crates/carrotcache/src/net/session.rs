@@ -198,6 +198,9 @@ impl<'a> Session<'a> {
                             return Err(End::Closed);
                         }
                         self.quiet = clock::now();
+                        if inbox.is_filled() {
+                            tokio::task::yield_now().await;
+                        }
                     }
                     ready = writer.writable(), if unwritten => ready?,
                     Some(landed) = self.under_way.join_next(), if self.outbox.has_room() => self.land(landed),
