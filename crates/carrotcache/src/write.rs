@@ -152,6 +152,10 @@ impl Group {
                 self.shared.stats.refusals.add(Refusal::Memory);
                 Err(WriteError::Busy { limit: full.to_string().into() })
             }
+            // Nothing was sent.
+            Err(busy @ PeerError::Busy(_)) => {
+                Err(WriteError::Busy { limit: format!("{busy} ({owner_name})").into() })
+            }
             Err(lost) => Err(Missed { member: owner_name, cause: Arc::new(lost) }.into()),
         }
     }

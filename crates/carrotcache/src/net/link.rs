@@ -136,8 +136,7 @@ impl Link {
             return Err((Failure::Gone, caller));
         }
         let value = if let Request::Set { value, .. } = what { value.len() } else { 0 };
-        let has_room = state.outbox.has_room() && state.outbox.has_room_for(value);
-        if !has_room || state.calls.len() >= self.limits.waiting_per_peer {
+        if !state.outbox.has_room_for(value) || state.calls.len() >= self.limits.waiting_per_peer {
             return Err((PeerError::Busy(state.calls.len()).into(), caller));
         }
         let id = state.next_id;
