@@ -71,7 +71,7 @@ impl Group {
         let shared = &*self.shared;
         let key = takeoff.key();
         let view = shared.around.views.load();
-        let Owner::Remote(owner) = view.place(shared.seed, key.as_bytes()).owner() else {
+        let Owner::Remote(owner) = view.owner(shared.seed, key.as_bytes()) else {
             return Some(takeoff);
         };
         if shared.around.leaving.load(Ordering::Relaxed) {
@@ -240,7 +240,7 @@ impl Group {
         let shared = &*self.shared;
         let key = Key::new(key);
         let view = shared.around.views.current();
-        let Owner::Remote(owner) = view.place(shared.seed, key.as_bytes()).owner() else {
+        let Owner::Remote(owner) = view.owner(shared.seed, key.as_bytes()) else {
             return Err(GetError::NotCached { key });
         };
         let what =

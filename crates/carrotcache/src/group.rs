@@ -249,7 +249,7 @@ impl Group {
     /// A caller has waited for so long, for a load here or for the key's owner.
     pub(crate) fn gave_up(&self, key: &[u8], waited: Duration) -> GetError {
         let view = self.shared.around.views.current();
-        let owner = match view.place(self.shared.seed, key).owner() {
+        let owner = match view.owner(self.shared.seed, key) {
             Owner::Local => None,
             Owner::Remote(member) => Some(&member.name),
         };
@@ -406,7 +406,7 @@ impl Group {
     }
 
     pub(crate) fn is_local(&self, key: &[u8]) -> bool {
-        self.shared.around.views.load().place(self.shared.seed, key).is_local()
+        self.shared.around.views.load().is_local(self.shared.seed, key)
     }
 
     /// Counts a get of each of these keys towards its being hot, if any ever is by its count.

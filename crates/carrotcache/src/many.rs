@@ -146,7 +146,7 @@ impl Group {
         keys: &[K],
     ) -> impl Iterator<Item = (bool, Option<Entry>)> + use<K> {
         let view = self.shared.around.views.current();
-        let is_local = |key: &K| view.place(self.shared.seed, key.as_ref()).is_local();
+        let is_local = |key: &K| view.is_local(self.shared.seed, key.as_ref());
         let local: Vec<bool> = keys.iter().map(is_local).collect();
         let held = self.shared.store.lookup_many(&local, keys);
         local.into_iter().zip(held)

@@ -19,6 +19,9 @@ use crate::net::outbox::Outbox;
 use crate::peers::{Sent, Then};
 use crate::stats::{Cut, NodeStats};
 
+/// The fewest requests for which there is a write before others are made.
+pub(super) const EARLY_MIN: usize = 8;
+
 /// A connection that stands, or has stood.
 pub(super) struct Link {
     /// The peer's name, as it said it.
@@ -49,6 +52,9 @@ pub(super) struct State {
     pub(super) is_in_hand: bool,
     /// Requests that were put in since the task last took what waits.
     pub(super) unsent: usize,
+    /// Where the peer has nothing to do, so many requests are written before there are more: it works on those while
+    /// others are made. Half of what was asked at a time of late: fewer cost a write for few, more keep it waiting.
+    pub(super) early: usize,
     /// The last request was the only one when it was put in.
     pub(super) was_alone: bool,
     pub(super) phase: Phase,

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::error::PeerError;
 use crate::memory::Charge;
 use crate::message::Reply;
-use crate::net::calls::{Call, Caller, Link, Phase, Timed, broken};
+use crate::net::calls::{Call, Caller, EARLY_MIN, Link, Phase, Timed, broken};
 use crate::net::client::in_whole_ms;
 use crate::net::frame::{Class, Frame, Kind, Malformed};
 use crate::net::inbox::Inbox;
@@ -248,6 +248,7 @@ impl<'a> Driver<'a> {
         if state.is_writing {
             state.outbox.fill(&mut self.batch);
             state.unsent = 0;
+            state.early = (state.calls.len() / 2).max(EARLY_MIN);
         }
         state.is_writing
     }

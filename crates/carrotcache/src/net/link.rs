@@ -3,7 +3,7 @@
 //! Callers put what they ask into one outbox, under a short lock, and wait for their ids to be answered, in any order.
 //! A caller who is alone, as the one before him was, writes for himself. Else the connection's task does: it yields once,
 //! so that whoever is about to ask can, and writes all of it with one call. There is no timer in that. Only where nothing
-//! was sent that is not answered yet, the first few do not wait for the others, lest both sides work in turns.
+//! was sent that is not answered yet, the first half does not wait for the other, lest both sides work in turns.
 //! Whoever stops waiting abandons his id, and the peer is told; the id stays taken until it is answered, so that a late
 //! answer is not mistaken for one that nobody asked for. When the connection ends, all who wait are told why.
 //! Shared by all groups of a node. Never dials, and never asks twice.
@@ -20,7 +20,7 @@ use crate::error::PeerError;
 use crate::limits::Limits;
 use crate::message::{Reply, Request};
 pub(super) use crate::net::calls::Link;
-use crate::net::calls::{Call, Caller, Calls, Phase, State, Timed};
+use crate::net::calls::{Call, Caller, Calls, EARLY_MIN, Phase, State, Timed};
 use crate::net::driver;
 use crate::net::inbox::Inbox;
 use crate::net::outbox::Outbox;
@@ -28,10 +28,6 @@ use crate::net::wire::many::PER_ANSWER;
 use crate::net::words;
 use crate::peers::{Line, Sent, Then};
 use crate::stats::{Cut, NodeStats};
-
-/// Where the peer has nothing to do, so many requests are written before there are more of them: it works on those while
-/// more are made. Fewer would cost a write for few, more would keep it waiting.
-const EARLY: usize = 16;
 
 /// What an answer may hold beside its value, in bytes.
 const SLACK: u64 = 64 << 10;
@@ -78,6 +74,7 @@ impl Link {
             was_alone: true,
             unsent: 0,
             is_in_hand: false,
+            early: EARLY_MIN,
             phase: Phase::Open,
         };
         let (state, wake, heard) = (Mutex::new(state), Notify::new(), AtomicU64::new(0));
@@ -152,7 +149,7 @@ impl Link {
             .calls
             .insert(id, Call { kind: words::kind_of(what), slack: slack_of(what), caller: Some(caller) });
         state.unsent += 1;
-        let is_early = state.unsent == EARLY && state.calls.len() == EARLY;
+        let is_early = state.unsent == state.early && state.calls.len() == state.early;
         if (state.is_alone() && !state.is_writing || is_early && !state.is_in_hand)
             && let Some(writer) = &state.writer
         {
