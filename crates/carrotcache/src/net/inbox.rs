@@ -33,7 +33,8 @@ impl Inbox {
     /// An inbox in which `read` has been read.
     pub(super) fn new(read: &[u8]) -> Self {
         let mut buffer = read.to_vec();
-        buffer.resize(read.len().max(SMALLEST), 0);
+        // Room for what comes next, whatever has come.
+        buffer.resize(read.len() + SMALLEST, 0);
         Self { buffer, start: 0, end: read.len(), begun: None, is_filled: false }
     }
 

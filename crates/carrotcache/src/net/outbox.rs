@@ -26,8 +26,8 @@ const BATCH: usize = 64 << 10;
 /// A buffer over this is not kept: it is where glibc's allocator goes to the system each time.
 const KEPT: usize = 128 << 10;
 
-/// Keys in one frame.
-const KEYS: u64 = 1024;
+/// Keys in one frame of gets.
+pub(super) const KEYS: u64 = 1024;
 
 /// Deadlines of gets in one frame lie no further apart: it has room for one.
 const TOGETHER: Duration = Duration::from_millis(16);

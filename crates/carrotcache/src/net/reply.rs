@@ -211,7 +211,7 @@ fn decode_value(
 /// One answer that is none, and the whole reply is none: what came before it may not be what was meant either.
 fn decode_many(row: &Row, asked: Asked<'_>, head: &response::Parts, body: Bytes) -> Result<Reply, PeerError> {
     check_type(row, head)?;
-    let answers = wire::Answers::decode(body).map_err(malformed)?;
+    let answers = wire::Answers::read(body).map_err(|why| broken(&why))?;
     let replies =
         answers.into_replies(&Arc::from("")).ok_or_else(|| broken("an answer that is no outcome"))?;
     for reply in &replies {

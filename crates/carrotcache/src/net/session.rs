@@ -28,7 +28,7 @@ use crate::net::frame::{BODY_MAX, Class, Frame, Kind, Malformed};
 use crate::net::http1::Taken;
 use crate::net::inbox::Inbox;
 use crate::net::intake::{Intake, NoRoom, Share};
-use crate::net::outbox::{Batch, Outbox};
+use crate::net::outbox::{Batch, KEYS, Outbox};
 use crate::net::reached::Answer;
 use crate::net::upgrade::Hello;
 use crate::net::wire::framed::GetKeys;
@@ -363,8 +363,13 @@ impl<'a> Session<'a> {
         if are_some_taken && (0..keys.len()).any(|at| is_taken(&id_of(at))) {
             return Err(End::Cut(Cut::Unasked));
         }
-        let (mut missing, mut next) = (Vec::new(), 0);
         let desk = self.desk;
+        if keys.len() as u64 > KEYS {
+            // What one frame has to wait for it could not be told of otherwise.
+            self.reply(id, desk.too_many_keys(&format!("more than {KEYS} keys in one GET")));
+            return Ok(());
+        }
+        let (mut missing, mut next) = (Vec::new(), 0);
         desk.answer.look(group, keys, &mut |at, found| {
             missing.extend(next..at);
             next = at + 1;

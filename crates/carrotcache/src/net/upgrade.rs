@@ -10,6 +10,8 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use http::{Response, StatusCode};
 
+use crate::net::wire::LONGEST_NAME;
+
 /// Where frames are asked for.
 pub(super) const TARGET: &str = "/_carrot/frames";
 
@@ -97,7 +99,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Answer, usize)> {
     };
     let answer =
         if is_yes && said(&UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case(PROTOCOL.as_bytes())) {
-            Answer::Yes { node: String::from_utf8_lossy(said(&NODE).unwrap_or_default()).into() }
+            let node = said(&NODE).filter(|name| name.len() <= LONGEST_NAME).unwrap_or_default();
+            Answer::Yes { node: String::from_utf8_lossy(node).into() }
         } else {
             Answer::No
         };

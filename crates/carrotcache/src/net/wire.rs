@@ -21,7 +21,7 @@ use crate::message::{Found, Holding};
 use crate::stats::Region;
 
 /// Longest name of a node, in bytes: names go into headers, logs and metrics.
-const LONGEST_NAME: usize = 255;
+pub(super) const LONGEST_NAME: usize = 255;
 
 /// Native: the value of a key.
 #[derive(Clone, PartialEq, prost::Message)]

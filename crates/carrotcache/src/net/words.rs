@@ -211,7 +211,7 @@ pub(super) fn answer(asked: Kind, kind: Kind, body: Bytes, giver: &Arc<str>) -> 
             Reply::Found(Response::decode(body).map_err(malformed)?.into_found(giver))
         }
         (Kind::MANY, Kind::GET_MANY) => {
-            let answers = Answers::decode(body).map_err(malformed)?.into_replies(giver);
+            let answers = Answers::read(body)?.into_replies(giver);
             Reply::Many(answers.ok_or("an answer that is no outcome")?)
         }
         (Kind::DONE, Kind::SET | Kind::REMOVE | Kind::CLEAR) => Reply::Done,

@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
+use crate::limits::Limits;
 use crate::message::{Found, Reply};
 use crate::net::wire::framed::GetKeys;
 use crate::net::wire::{Answer, LONGEST_NAME, bounds, span};
@@ -114,6 +115,11 @@ pub(in crate::net) fn found(
     })
 }
 
+/// How many fields a message has, up to the first that cannot be read in place.
+pub(in crate::net) fn fields(mut body: &[u8]) -> usize {
+    std::iter::from_fn(|| next(&mut body)).count()
+}
+
 /// What `Answers` say, if they can be read in place: see [`found`].
 pub(in crate::net) fn many(
     mut body: &[u8],
@@ -122,6 +128,9 @@ pub(in crate::net) fn many(
 ) -> Option<Vec<Reply>> {
     let mut replies = Vec::new();
     while !body.is_empty() {
+        if replies.len() == Limits::KEYS_MAX {
+            return None;
+        }
         let (1, Field::Bytes(answer)) = next(&mut body)? else { return None };
         let mut rest = answer;
         replies.push(match next(&mut rest) {

@@ -13,6 +13,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use crate::limits::Limits;
 use crate::message::{Found, Reply};
 use crate::net::dialect::Outcome;
+use crate::net::wire::in_place;
 use crate::net::wire::{Answer, Answers, GetManyRequest, Response};
 use crate::units::Key;
 
@@ -101,6 +102,15 @@ impl From<Vec<Reply>> for Answers {
 }
 
 impl Answers {
+    /// The message, or why it is none. Its answers are counted first: where they are short the list of them is many times
+    /// as large as the body.
+    pub(in crate::net) fn read(body: Bytes) -> Result<Self, Arc<str>> {
+        if in_place::fields(&body) > Limits::KEYS_MAX {
+            return Err(Arc::from("more answers than keys may be asked for"));
+        }
+        Self::decode(body).map_err(|error| Arc::from(format!("malformed message: {error}")))
+    }
+
     /// What the message says; `None` where one of the answers says nothing that is known.
     pub(in crate::net) fn into_replies(self, giver: &Arc<str>) -> Option<Vec<Reply>> {
         self.answers.into_iter().map(|answer| answer.into_reply(giver)).collect()
@@ -216,6 +226,19 @@ mod tests {
         assert_eq!(format!("{read:?}"), format!("{replies:?}"));
         let Reply::Found(first) = &read[0] else { panic!("found") };
         assert_eq!(first.value, vec![7; 300][..]);
+    }
+
+    #[test]
+    fn more_answers_than_keys_may_be_asked_for_are_no_message() {
+        let body = |count: usize| Bytes::from([0x0a, 0].repeat(count));
+        assert_eq!(Answers::read(body(Limits::KEYS_MAX)).unwrap().answers.len(), Limits::KEYS_MAX);
+        assert_eq!(
+            &*Answers::read(body(Limits::KEYS_MAX + 1)).unwrap_err(),
+            "more answers than keys may be asked for"
+        );
+        assert!(
+            Answers::read(Bytes::from_static(b"\x0a\x05")).unwrap_err().starts_with("malformed message: ")
+        );
     }
 
     #[test]

@@ -89,7 +89,9 @@ async fn many_keys_are_answered_together_in_their_order() {
     peer.send(6, Kind::GET_MANY, false, &ask("g", &["k"; Limits::KEYS_MAX + 1])).await;
     let more = "more than 16384 keys in one request".to_owned();
     assert_eq!(peer.text().await, (6, Kind::TOO_LARGE, more));
-    assert_eq!(node.stats.refusals.snapshot().get(Refusal::Malformed), 2);
+    peer.send(7, Kind::GET, false, &ask("g", &["k"; 1025])).await;
+    assert_eq!(peer.text().await, (7, Kind::TOO_LARGE, "more than 1024 keys in one GET".to_owned()));
+    assert_eq!(node.stats.refusals.snapshot().get(Refusal::Malformed), 3);
 }
 
 #[tokio::test]
