@@ -35,6 +35,7 @@ pub fn plan(settings: Settings, sources: &Sources) -> anyhow::Result<NodePlan> {
         http: node.http,
         resp: node.resp.map(|address| RespPlan { address, default_group: resp.default_group }),
         admin: node.admin,
+        cluster: cluster.name,
         peers: cluster.peers,
         dialect: cluster.dialect,
         placement: cluster.placement,

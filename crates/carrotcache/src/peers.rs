@@ -401,7 +401,7 @@ impl Trial {
         peer.seconds.observe(at.instant.saturating_duration_since(self.began));
         match answer {
             Ok(_) => peer.replied(&self.authority),
-            Err(error @ (PeerError::Connect(_) | PeerError::Broken(_))) => {
+            Err(error @ (PeerError::Connect(_) | PeerError::Broken(_) | PeerError::OtherCluster(_))) => {
                 gone(&self.authority, error, peer.breaker.on_failure(now));
             }
             Err(

@@ -40,8 +40,9 @@ fn node(old: &NodeSettings, new: &NodeSettings) -> Vec<&'static str> {
 }
 
 fn cluster(old: &ClusterSettings, new: &ClusterSettings) -> Vec<&'static str> {
-    let ClusterSettings { peers: _, dialect, placement } = new;
+    let ClusterSettings { name, peers: _, dialect, placement } = new;
     differing([
+        ("cluster.name", old.name != *name),
         ("cluster.dialect", old.dialect != *dialect),
         ("cluster.placement", old.placement != *placement),
     ])
@@ -117,11 +118,13 @@ mod tests {
         assert_eq!(for_a_restart(&old, &new), [""; 0]);
         new.node.password = Some(Secret::new("sesame"));
         new.limits.key = carrotcache::ByteSize::kib(1);
+        new.cluster.name = Some("prod".to_owned());
         new.cluster.placement = Some(carrotcache::placement::PlacementKind::Ring);
         new.groups[1].ttl = Some(Duration::from_secs(1));
         new.groups[0].name = GroupName::new("points").unwrap();
         let expected = [
             "node.password",
+            "cluster.name",
             "cluster.placement",
             "limits.key",
             "group scores, which is gone",

@@ -132,7 +132,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// Defaults that are said in words, or that another setting decides.
-    const IN_WORDS: [&str; 12] = [
+    const IN_WORDS: [&str; 13] = [
         "origin",
         "ttl",
         "name",
@@ -141,6 +141,7 @@ mod tests {
         "default_group",
         "memory",
         "hosts",
+        "cluster_name",
         "peers",
         "placement",
         "query",
@@ -211,6 +212,7 @@ mod tests {
             "--insecure",
             "--resp=127.0.0.1:6380",
             "--default-group=pages",
+            "--cluster-name=prod",
         ];
         let Settings { node, cluster, limits, resp, groups } = settings(&flags);
         assert_eq!(groups[0].ttl, Some(Duration::from_secs(300)));
@@ -222,6 +224,7 @@ mod tests {
         assert_eq!(node.resp, Some("127.0.0.1:6380".parse().unwrap()));
         assert_eq!(resp.default_group, Some(groups[0].name.clone()));
         assert_eq!(cluster.peers, ["http://a:1", "http://b:2"]);
+        assert_eq!((node.name, cluster.name.as_deref()), (None, Some("prod")));
         assert_eq!((cluster.dialect, limits.value), (Dialect::Carrot, ByteSize::mib(64)));
     }
 
@@ -235,6 +238,7 @@ mod tests {
         assert_eq!((node.name, node.url, node.drain), (None, None, Duration::from_secs(10)));
         assert_eq!((node.memory, node.hosts.len(), node.insecure), (None, 0, false));
         assert_eq!((node.resp, resp.default_group), (None, None));
+        assert_eq!(cluster.name, None);
         assert_eq!((cluster.peers.len(), cluster.dialect, cluster.placement), (0, Dialect::Native, None));
         assert_eq!((limits.key, limits.value), (ByteSize::kib(4), ByteSize::mib(8)));
         assert_eq!(limits.connections.get(), 10_000);

@@ -160,6 +160,10 @@ pub struct NodePart {
 #[serde(deny_unknown_fields, default)]
 #[command(next_help_heading = "Other nodes")]
 pub struct ClusterPart {
+    /// What the cluster is called, the same on every node; nodes of two names do not serve each other: 1 to 64 visible
+    /// ASCII characters [default: no name, which goes with every one]
+    #[arg(id = "cluster_name", long = "cluster-name", env = "CARROT_CLUSTER_NAME", value_name = "NAME")]
+    pub name: Option<String>,
     /// All nodes, this one included, with commas between [default: this node alone]
     #[arg(long, env = "CARROT_PEERS", value_name = "URLS", value_delimiter = ',')]
     pub peers: Option<Vec<String>>,

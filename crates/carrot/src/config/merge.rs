@@ -114,6 +114,7 @@ impl ClusterPart {
     /// What this says, else what `below` says.
     pub fn over(self, below: Self) -> Self {
         Self {
+            name: self.name.or(below.name),
             peers: self.peers.or(below.peers),
             dialect: self.dialect.or(below.dialect),
             placement: self.placement.or(below.placement),
@@ -122,6 +123,7 @@ impl ClusterPart {
 
     fn settings(self) -> ClusterSettings {
         ClusterSettings {
+            name: self.name,
             peers: self.peers.unwrap_or_default(),
             dialect: self.dialect.unwrap_or_default(),
             placement: self.placement,

@@ -81,6 +81,8 @@ impl Default for NodeSettings {
 /// The other nodes, and how they are spoken to.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterSettings {
+    /// What the cluster is called; `None`: nothing, and it goes with every name.
+    pub name: Option<String>,
     /// The fixed list, this node included; empty: a cluster of one.
     pub peers: Vec<String>,
     /// What this node sends.

@@ -28,6 +28,8 @@ pub struct BadSettings {
 pub enum Fault {
     /// Answers carry the name in a header, and logs in a line.
     Name,
+    /// Nodes tell each other the name of their cluster in a header.
+    ClusterName,
     /// A password that protects nothing, or that no client could send.
     Password,
     /// A name that no `Host` header carries.
@@ -90,6 +92,7 @@ impl Fault {
         let name = |key| words.name(key);
         match self {
             Self::Name => "has to be 1 to 255 bytes, without control characters".to_owned(),
+            Self::ClusterName => "has to be 1 to 64 visible ASCII characters".to_owned(),
             Self::Password => {
                 "has to be 1 byte or more, without control characters or spaces around it".to_owned()
             }
@@ -240,6 +243,9 @@ impl NodeSettings {
 
 impl ClusterSettings {
     fn validate(&self, node: &NodeSettings) -> Result<(), BadSettings> {
+        if self.name.as_deref().is_some_and(|name| !is_cluster_name(name)) {
+            return Err(Fault::ClusterName.of(Setting::of("cluster.name")));
+        }
         for (at, entry) in self.peers.iter().enumerate() {
             is_peer(entry).map_err(|why| why.of(Setting::at("cluster.peers", at)))?;
         }
@@ -293,6 +299,10 @@ fn names(groups: &[GroupSettings]) -> Result<(), BadSettings> {
         }
     }
     Ok(())
+}
+
+fn is_cluster_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn is_name(name: &str) -> bool {
@@ -351,7 +361,8 @@ mod tests {
 
     #[test]
     fn a_family_goes_with_its_ring_alone() {
-        let cluster = |dialect, placement| ClusterSettings { peers: Vec::new(), dialect, placement };
+        let cluster =
+            |dialect, placement| ClusterSettings { name: None, peers: Vec::new(), dialect, placement };
         let node = NodeSettings::default();
         for (dialect, placement) in [
             (Dialect::Native, None),
