@@ -49,11 +49,23 @@ fn cluster(old: &ClusterSettings, new: &ClusterSettings) -> Vec<&'static str> {
 }
 
 fn limits(old: &LimitSettings, new: &LimitSettings) -> Vec<&'static str> {
-    let LimitSettings { key, value, connections } = *new;
+    let LimitSettings {
+        key,
+        value,
+        connections,
+        in_flight,
+        in_flight_per_connection,
+        waiting_per_peer,
+        bodies,
+    } = *new;
     differing([
         ("limits.key", old.key != key),
         ("limits.value", old.value != value),
         ("limits.connections", old.connections != connections),
+        ("limits.in_flight", old.in_flight != in_flight),
+        ("limits.in_flight_per_connection", old.in_flight_per_connection != in_flight_per_connection),
+        ("limits.waiting_per_peer", old.waiting_per_peer != waiting_per_peer),
+        ("limits.bodies", old.bodies != bodies),
     ])
 }
 

@@ -132,7 +132,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// Defaults that are said in words, or that another setting decides.
-    const IN_WORDS: [&str; 13] = [
+    const IN_WORDS: [&str; 14] = [
         "origin",
         "ttl",
         "name",
@@ -142,6 +142,7 @@ mod tests {
         "memory",
         "hosts",
         "cluster_name",
+        "limit_in_flight_per_connection",
         "peers",
         "placement",
         "query",
@@ -205,6 +206,9 @@ mod tests {
             "--hosts=a,b.example",
             "--peers=http://a:1,http://b:2",
             "--limit-value=64MiB",
+            "--limit-in-flight=7",
+            "--limit-waiting-per-peer=9",
+            "--limit-bodies=1GiB",
             "--dialect=carrot",
             "--peer=0.0.0.0:0",
             "--url=http://a:1",
@@ -226,6 +230,8 @@ mod tests {
         assert_eq!(cluster.peers, ["http://a:1", "http://b:2"]);
         assert_eq!((node.name, cluster.name.as_deref()), (None, Some("prod")));
         assert_eq!((cluster.dialect, limits.value), (Dialect::Carrot, ByteSize::mib(64)));
+        assert_eq!((limits.in_flight.get(), limits.in_flight_per_connection.get()), (7, 3));
+        assert_eq!((limits.waiting_per_peer.get(), limits.bodies), (9, ByteSize::gib(1)));
     }
 
     #[test]
@@ -241,7 +247,9 @@ mod tests {
         assert_eq!(cluster.name, None);
         assert_eq!((cluster.peers.len(), cluster.dialect, cluster.placement), (0, Dialect::Native, None));
         assert_eq!((limits.key, limits.value), (ByteSize::kib(4), ByteSize::mib(8)));
-        assert_eq!(limits.connections.get(), 10_000);
+        assert_eq!((limits.connections.get(), limits.in_flight.get()), (10_000, 10_000));
+        assert_eq!((limits.in_flight_per_connection.get(), limits.waiting_per_peer.get()), (5000, 10_000));
+        assert_eq!(limits.bodies, ByteSize::mib(256));
         assert_eq!((group.name.as_str(), group.capacity, group.ttl), ("pages", ByteSize::mib(64), None));
         assert_eq!((group.max_loads.get(), group.max_waiters.get()), (256, 100_000));
         assert_eq!(group.load_deadline, Duration::from_secs(10));

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use carrotcache::net::dialect::Dialect;
@@ -58,6 +59,13 @@ pub enum Fault {
     SlotsOfFamily(Dialect),
     /// The limit for keys is over what any node takes.
     LongKeys(ByteSize),
+    /// One connection is allowed more than all together.
+    OverAll {
+        /// What it is allowed.
+        one: NonZeroU32,
+        /// What all are.
+        all: NonZeroU32,
+    },
     /// The groups are allowed more than the node.
     Memory {
         /// What the node is allowed.
@@ -119,6 +127,9 @@ impl Fault {
             }
             Self::LongKeys(size) => {
                 format!("{size} is over {}, the longest key any node takes", Limits::KEY_MAX)
+            }
+            Self::OverAll { one, all } => {
+                format!("{one} is over {all}, which {} allows all together", name("limits.in_flight"))
             }
             Self::Memory { memory, groups } => {
                 format!("{memory} is less than {groups}, what the groups' capacities add up to")
@@ -278,7 +289,14 @@ impl RespSettings {
 impl LimitSettings {
     fn validate(&self) -> Result<(), BadSettings> {
         let long = self.key > Limits::KEY_MAX;
-        if long { Err(Fault::LongKeys(self.key).of(Setting::of("limits.key"))) } else { Ok(()) }
+        if long {
+            return Err(Fault::LongKeys(self.key).of(Setting::of("limits.key")));
+        }
+        let (one, all) = (self.in_flight_per_connection, self.in_flight);
+        if one > all {
+            return Err(Fault::OverAll { one, all }.of(Setting::of("limits.in_flight_per_connection")));
+        }
+        Ok(())
     }
 }
 
