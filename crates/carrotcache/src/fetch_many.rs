@@ -4,13 +4,13 @@
 //! for one key, by the stand-ins of its keys, which may be several nodes. A peer without the question is asked for one
 //! key after the other, by the errands of plain gets. May wait for loads on this node, never for a fetch.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::error::{GetError, PeerError};
 use crate::fetch::outcome_of;
 use crate::flight::Errand;
@@ -18,6 +18,7 @@ use crate::group::{Group, HOP, Landed, Purpose};
 use crate::limits::Limits;
 use crate::many::{Flight, land_all};
 use crate::message::{Reply, Request};
+use crate::peers::{Sent, Trial};
 use crate::stats::FetchOutcome;
 use crate::sync::{Mutex, lock};
 use crate::units::Key;
@@ -30,16 +31,67 @@ const PER_KEY: usize = 4;
 /// has them by default, so that plain gets find one.
 const LANES: usize = 16;
 
+/// As many flights as this land in the task of a line, some tens of microseconds.
+const ON_LINE: usize = 256;
+
 /// Who is asked for a key.
-#[derive(Clone, PartialEq, Eq, Hash)]
 enum Whom {
     /// Nobody: it is loaded here.
     Here(Purpose),
     There(Member),
 }
 
+impl Whom {
+    /// Whether both are the same, of one view: there a member is in one place alone.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Here(purpose), Self::Here(other)) => purpose == other,
+            (Self::There(member), Self::There(other)) => Arc::ptr_eq(&member.name, &other.name),
+            _ => false,
+        }
+    }
+}
+
+/// Flights whose owner is being asked on a line, without a task.
+struct ManyOnLine {
+    group: Group,
+    owner: Member,
+    flights: Vec<Flight>,
+    trial: Trial,
+    began: Moment,
+}
+
+impl ManyOnLine {
+    /// Runs in the line's task: what has to be asked again gets a task of its own.
+    fn ends(self, sent: Sent) {
+        let Self { group, owner, flights, trial, began } = self;
+        let Sent::Answered(answer) = sent else {
+            return group.spawn()(Box::pin(group.clone().fetch_together(owner, flights)));
+        };
+        let now = group.moment();
+        group.shared.around.peers.ended(&owner, trial, &answer, now);
+        let answer = group.noted_many(answer, flights.len(), began, now);
+        let Rest { left, lost } = group.settle(&owner, flights, answer, now);
+        if !left.is_empty() {
+            group.spawn()(Box::pin(group.clone().fetch_together(owner, left)));
+        }
+        if !lost.is_empty() {
+            group.replace_many(lost);
+        }
+    }
+}
+
+/// What an answer to many flights has not landed.
+#[derive(Default)]
+struct Rest {
+    /// There was no room for them: to be asked for again.
+    left: Vec<Flight>,
+    /// Nobody can say whether there is a value: somebody else is to be asked.
+    lost: Vec<Flight>,
+}
+
 impl Group {
-    /// The errands of these flights, one for each owner.
+    /// The errands of these flights, one for each owner that has to be asked by one.
     pub(crate) fn fetch_errands(&self, flights: Vec<Flight>) -> Vec<Errand> {
         let shared = &*self.shared;
         // Flights may have landed between our look and our take-off.
@@ -58,19 +110,37 @@ impl Group {
             };
             for mut flights in batches(flights, |flight| flight.key().as_bytes().len()) {
                 let (group, member) = (self.clone(), member.clone());
-                errands.push(match flights.pop() {
+                errands.extend(match flights.pop() {
                     // Alone it is a plain fetch.
                     Some(flight) if flights.is_empty() => {
-                        flight.errand(|key, keep| self.clone().fetch(key, keep))
+                        Some(flight.errand(|key, keep| self.clone().fetch(key, keep)))
                     }
                     last => {
                         flights.extend(last);
-                        Box::pin(group.fetch_together(member, flights))
+                        let left = self.fetch_together_at_once(&member, flights);
+                        left.map(|flights| -> Errand { Box::pin(group.fetch_together(member, flights)) })
                     }
                 });
             }
         }
         errands
+    }
+
+    /// Sends the flights off without an errand, where their owner can be asked on a line; gives them back otherwise.
+    fn fetch_together_at_once(&self, owner: &Member, flights: Vec<Flight>) -> Option<Vec<Flight>> {
+        let shared = &*self.shared;
+        let is_leaving = shared.around.leaving.load(Ordering::Relaxed);
+        // More would hold up the line when they land.
+        if is_leaving || flights.len() > ON_LINE {
+            return Some(flights);
+        }
+        let began = self.moment();
+        let Some((line, trial)) = shared.around.peers.line(owner, began) else { return Some(flights) };
+        let what = self.what(flights.iter().map(|flight| flight.key().clone()).collect(), false, false);
+        let deadline = clock::after(began.instant, shared.settings.fetch_deadline());
+        let on_line = ManyOnLine { group: self.clone(), owner: owner.clone(), flights, trial, began };
+        line.send(&what, began.instant, deadline, Box::new(|sent| on_line.ends(sent)));
+        None
     }
 
     /// The errand of many flights to one owner.
@@ -79,9 +149,13 @@ impl Group {
             return land_all(flights, &leaving);
         }
         let lost = self.ask_for_many(&owner, flights, false).await;
-        if lost.is_empty() {
-            return;
+        if !lost.is_empty() {
+            self.replace_many(lost);
         }
+    }
+
+    /// Has others asked for the keys of these flights, whose owner cannot be reached.
+    fn replace_many(&self, lost: Vec<Flight>) {
         // Availability over balance: a dead owner costs extra loads, not an outage.
         let shared = &*self.shared;
         shared.stats.stand_ins.add(lost.len() as u64);
@@ -130,54 +204,64 @@ impl Group {
         while !left.is_empty() {
             let what = self.what(left.iter().map(|flight| flight.key().clone()).collect(), stand_in, false);
             let deadline = clock::after(clock::now(), self.shared.settings.fetch_deadline());
-            match self.ask_many(member, what, left.len(), deadline).await {
-                Ok(Reply::Many(replies)) => {
-                    let (mut left_out, now) = (Vec::new(), self.moment());
-                    for (flight, reply) in left.into_iter().zip(replies) {
-                        match reply {
-                            Reply::LeftOut => left_out.push(flight),
-                            // It is starting, or older than this group.
-                            Reply::NoGroup => lost.push(flight),
-                            Reply::Found(found) => {
-                                let keep = flight.keep();
-                                let landed = self.arrived(member, flight.key(), &keep, found, now);
-                                flight.land(landed);
-                                tokio::task::consume_budget().await;
-                            }
-                            refusal => {
-                                let error = self.refused(member, flight.key(), refusal);
-                                flight.land(Err(error));
-                            }
+            let answer = self.ask_many(member, what, left.len(), deadline).await;
+            let rest = self.settle(member, left, answer, self.moment());
+            left = rest.left;
+            lost.extend(rest.lost);
+            // To land thousands takes its time, and others share this thread.
+            tokio::task::yield_now().await;
+        }
+        lost
+    }
+
+    /// Lands flights with what a member answered for them.
+    fn settle(
+        &self,
+        member: &Member,
+        flights: Vec<Flight>,
+        answer: Result<Reply, PeerError>,
+        now: Moment,
+    ) -> Rest {
+        let mut rest = Rest::default();
+        match answer {
+            Ok(Reply::Many(replies)) => {
+                for (flight, reply) in flights.into_iter().zip(replies) {
+                    match reply {
+                        Reply::LeftOut => rest.left.push(flight),
+                        // It is starting, or older than this group.
+                        Reply::NoGroup => rest.lost.push(flight),
+                        Reply::Found(found) => {
+                            let landed = self.arrived(member, flight.key(), &flight.keep(), found, now);
+                            flight.land(landed);
                         }
-                    }
-                    left = left_out;
-                }
-                Ok(Reply::NoGroup) => {
-                    lost.append(&mut left);
-                }
-                // It has no such question, or is too old to know of it.
-                Ok(Reply::Unsupported | Reply::BadRequest(_)) => {
-                    self.one_by_one(std::mem::take(&mut left));
-                }
-                Ok(refusal) => {
-                    for flight in left.drain(..) {
-                        let error = self.refused(member, flight.key(), refusal.clone());
-                        flight.land(Err(error));
-                    }
-                }
-                Err(error) if error.is_unreachable() => {
-                    tracing::debug!(group = %self.shared.name, peer = %member.name, %error, "peer is unreachable");
-                    lost.append(&mut left);
-                }
-                Err(error) => {
-                    for flight in left.drain(..) {
-                        let error = self.unasked(member, flight.key(), &error);
-                        flight.land(Err(error));
+                        refusal => {
+                            let error = self.refused(member, flight.key(), refusal);
+                            flight.land(Err(error));
+                        }
                     }
                 }
             }
+            Ok(Reply::NoGroup) => rest.lost = flights,
+            // It has no such question, or is too old to know of it.
+            Ok(Reply::Unsupported | Reply::BadRequest(_)) => self.one_by_one(flights),
+            Ok(refusal) => {
+                for flight in flights {
+                    let error = self.refused(member, flight.key(), refusal.clone());
+                    flight.land(Err(error));
+                }
+            }
+            Err(error) if error.is_unreachable() => {
+                tracing::debug!(group = %self.shared.name, peer = %member.name, %error, "peer is unreachable");
+                rest.lost = flights;
+            }
+            Err(error) => {
+                for flight in flights {
+                    let error = self.unasked(member, flight.key(), &error);
+                    flight.land(Err(error));
+                }
+            }
         }
-        lost
+        rest
     }
 
     /// Flies each by the errand of a plain get, some of them at a time.
@@ -206,14 +290,26 @@ impl Group {
         deadline: Instant,
     ) -> Result<Reply, PeerError> {
         let shared = &*self.shared;
-        let limit = shared.around.limits.value;
         if !shared.around.peers.can_say(&what) {
             return Ok(Reply::Unsupported);
         }
-        let (began, sent) = (clock::now(), self.now());
-        let mut answer = shared.around.peers.ask(member, what, deadline).await;
-        shared.stats.fetch_seconds.observe(clock::now() - began);
-        let took = self.now().saturating_sub(sent);
+        let began = self.moment();
+        let answer = shared.around.peers.ask(member, what, deadline).await;
+        self.noted_many(answer, asked, began, self.moment())
+    }
+
+    /// Counts an answer to so many keys, and what it took. One that does not answer each is none.
+    fn noted_many(
+        &self,
+        mut answer: Result<Reply, PeerError>,
+        asked: usize,
+        began: Moment,
+        now: Moment,
+    ) -> Result<Reply, PeerError> {
+        let shared = &*self.shared;
+        let limit = shared.around.limits.value;
+        shared.stats.fetch_seconds.observe(now.instant - began.instant);
+        let took = now.elapsed.saturating_sub(began.elapsed);
         if let Ok(Reply::Many(replies)) = &answer {
             let told = replies.iter().filter(|reply| !matches!(reply, Reply::LeftOut)).count();
             if replies.len() != asked || told == 0 {
@@ -310,10 +406,14 @@ impl Group {
 }
 
 /// Parts `all` by whom each asks.
-fn by<T>(whom: impl Fn(&T) -> Whom, all: Vec<T>) -> HashMap<Whom, Vec<T>> {
-    let mut parts: HashMap<Whom, Vec<T>> = HashMap::new();
+fn by<T>(whom: impl Fn(&T) -> Whom, all: Vec<T>) -> Vec<(Whom, Vec<T>)> {
+    let mut parts: Vec<(Whom, Vec<T>)> = Vec::new();
     for one in all {
-        parts.entry(whom(&one)).or_default().push(one);
+        let whom = whom(&one);
+        match parts.iter_mut().find(|(other, _)| whom.is(other)) {
+            Some((_, part)) => part.push(one),
+            None => parts.push((whom, vec![one])),
+        }
     }
     parts
 }

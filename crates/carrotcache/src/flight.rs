@@ -15,9 +15,11 @@
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
 use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::fault::{Fault, Faults};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, lock};
@@ -94,7 +96,7 @@ impl<T: Clone> Flights<T> {
         Self {
             table: Arc::new(Table {
                 shards: std::array::from_fn(|_| Mutex::new(HashTable::new())),
-                hasher: RandomState::new(),
+                seed: RandomState::new().hash_one(0),
                 waiters: AtomicUsize::new(0),
                 flights: AtomicUsize::new(0),
                 limit: if faults.has(Fault::NoCap) { usize::MAX } else { max_waiters },
@@ -107,7 +109,7 @@ impl<T: Clone> Flights<T> {
     /// Joins the key's flight, or begins one. One short lock, one allocation or two.
     pub(crate) fn claim(&self, key: &[u8]) -> Claim<T> {
         let Some(place) = Place::take(&self.table) else { return Claim::Busy };
-        let hash = self.table.hasher.hash_one(key);
+        let hash = self.table.hash(key);
         let mut shard = lock(self.table.shard(hash));
         if let Some(flight) = shard.find(hash, |flight| flight.key.as_bytes() == key) {
             return Claim::Join(Waiter::new(Arc::clone(flight), place));
@@ -141,7 +143,7 @@ impl<T: Clone> Flights<T> {
     /// Its waiters still get what it lands with; whoever comes from now on begins another; and the flight's `Keep`
     /// says no from now on, so that nothing it read before this call is stored after it.
     pub(crate) fn detach(&self, key: &[u8]) {
-        let hash = self.table.hasher.hash_one(key);
+        let hash = self.table.hash(key);
         let mut shard = lock(self.table.shard(hash));
         if let Ok(found) = shard.find_entry(hash, |flight| flight.key.as_bytes() == key) {
             found.get().detach();
@@ -238,7 +240,7 @@ struct Table<T> {
     /// std mutexes: nothing is awaited under one, and a section is a probe and at most one insertion.
     shards: [Shard<T>; SHARDS],
     /// Seeded at random, since keys come from strangers.
-    hasher: RandomState,
+    seed: u64,
     /// Live `Waiter`s. Invariant: `<= limit`.
     waiters: AtomicUsize,
     /// Live `Takeoff`s. Invariant: `<= limit`: when all callers left, their flights are still up.
@@ -249,6 +251,10 @@ struct Table<T> {
 }
 
 impl<T> Table<T> {
+    fn hash(&self, key: &[u8]) -> u64 {
+        xxh3_64_with_seed(key, self.seed)
+    }
+
     fn shard(&self, hash: u64) -> &Shard<T> {
         // Bits that hashbrown does not use: it takes the lowest for the bucket and the highest seven for the tag.
         &self.shards[(hash >> 48) as usize % SHARDS]
@@ -285,6 +291,18 @@ enum State<T> {
 }
 
 impl<T> Flight<T> {
+    /// The outcome, for the last who has a part in the flight: a clone of it may cost an allocation.
+    fn take(&mut self) -> Option<T> {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(state, State::Up(Wakers::default())) {
+            State::Landed(outcome) => Some(outcome),
+            up @ State::Up(_) => {
+                *state = up;
+                None
+            }
+        }
+    }
+
     fn detach(&self) {
         // Release, with Acquire in `Keep`: who is told that it is detached also sees what came before.
         self.detached.store(true, Ordering::Release);
@@ -437,6 +455,10 @@ impl<T: Clone> Future for Waiter<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let this = &mut *self;
+        if let Some(outcome) = Arc::get_mut(&mut this.flight).and_then(Flight::take) {
+            this.at = None;
+            return Poll::Ready(outcome);
+        }
         // Cloned before the lock is taken, and the one it replaces dropped after it is free: both run foreign code.
         let waker = context.waker().clone();
         let mut state = lock(&this.flight.state);

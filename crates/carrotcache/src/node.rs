@@ -77,12 +77,19 @@ impl Node {
         group.serve_held(keys, |at, answer, minute_qps| tell(at, found(answer, minute_qps, view)));
     }
 
-    /// The same where memory holds all of them, and one answer may.
-    pub(crate) fn look_for_all(&self, group: &str, keys: &[&[u8]]) -> Option<Vec<Found>> {
+    /// Tells them in their order if memory holds all, and if they have no more than so many bytes together; whether it
+    /// did.
+    pub(crate) fn look_for_all(
+        &self,
+        group: &str,
+        keys: &[&[u8]],
+        room: usize,
+        mut tell: impl FnMut(Found),
+    ) -> bool {
         let groups = self.groups.load();
-        let held = groups.get(group)?.serve_all_held(keys)?;
+        let Some(group) = groups.get(group) else { return false };
         let view = self.around.views.load().hash();
-        Some(held.into_iter().map(|(answer, minute_qps)| found(answer, minute_qps, view)).collect())
+        group.serve_all_held(keys, room, |answer, minute_qps| tell(found(answer, minute_qps, view)))
     }
 
     /// Answers a peer. Never asks another node to do so.

@@ -5,6 +5,7 @@
 use crate::answer::Answer;
 use crate::error::{GetError, KeyError};
 use crate::group::{Group, Landed, Purpose};
+use crate::store::Entry;
 use crate::sync::lock;
 use crate::units::Key;
 use crate::value::Value;
@@ -25,19 +26,29 @@ impl Group {
         self.shared.stats.gets.add(gets);
     }
 
-    /// The same where memory holds all of them, and one answer may hold them together. Else nothing is counted.
-    pub(crate) fn serve_all_held(&self, keys: &[&[u8]]) -> Option<Vec<(Answer, f64)>> {
-        let mut room = Room(self.shared.around.limits.value.as_u64());
-        let held: Option<Vec<_>> = self.held_of(keys).map(|(_, entry)| entry).collect();
-        let held = held.filter(|held| held.iter().all(|entry| room.takes(&entry.value)))?;
-        let now = self.now();
+    /// Tells them in their order if memory holds all, and if their values have no more than so many bytes together.
+    /// Whether it did; else nothing is counted.
+    pub(crate) fn serve_all_held(
+        &self,
+        keys: &[&[u8]],
+        room: usize,
+        mut tell: impl FnMut(Answer, f64),
+    ) -> bool {
+        let held: Option<Vec<Entry>> = self.held_of(keys).map(|(_, entry)| entry).collect();
+        let Some(held) = held else { return false };
+        if held.iter().map(|entry| entry.value.len()).sum::<usize>() > room {
+            return false;
+        }
+        let (now, clock) = (self.now(), self.shared.around.clock.now());
         let mut asked = lock(&self.shared.asked);
         let rates: Vec<f64> = keys.iter().map(|key| asked.record(key, now) / 60.0).collect();
         drop(asked);
-        held.iter().for_each(|entry| self.count_hit(entry));
         self.shared.stats.gets.add(keys.len() as u64);
-        let clock = self.shared.around.clock.now();
-        Some(held.into_iter().map(|entry| self.remembered_at(entry, clock)).zip(rates).collect())
+        for (entry, minute_qps) in held.into_iter().zip(rates) {
+            self.count_hit(&entry);
+            tell(self.remembered_at(entry, clock), minute_qps);
+        }
+        true
     }
 
     /// What a peer asks of this node. Never asks a peer in turn: a view of its own may name another owner, and two

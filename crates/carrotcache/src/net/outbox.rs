@@ -157,6 +157,34 @@ impl Outbox {
         Ok(())
     }
 
+    /// A message that `write` writes, if it does and it fits a frame: it gives the bytes of values in it. Whether it is put
+    /// in; not either if memory has no room for the values.
+    pub(super) fn written(
+        &mut self,
+        id: u64,
+        kind: Kind,
+        write: impl FnOnce(&mut Vec<u8>) -> Option<usize>,
+    ) -> Result<bool, MemoryFull> {
+        let out = &mut self.batch.bytes;
+        let at = frame::begin(out, id, kind, false);
+        let written = write(out).filter(|_| out.len() - at - frame::HEAD <= BODY_MAX);
+        match written.map(|values| self.batch.charge.grow(values as u64)) {
+            Some(Ok(())) => {
+                frame::end(out, at);
+                self.open = None;
+                Ok(true)
+            }
+            None => {
+                out.truncate(at);
+                Ok(false)
+            }
+            Some(Err(full)) => {
+                out.truncate(at);
+                Err(full)
+            }
+        }
+    }
+
     /// A message that says nothing but its kind.
     pub(super) fn bare(&mut self, id: u64, kind: Kind) {
         self.framed(id, kind, |_| {});
@@ -222,9 +250,7 @@ impl Outbox {
                 Gets { at, asked, deadline, next_id: id, count: 0 }
             }
         };
-        encode_key(GetKeys::KEYS, WireType::LengthDelimited, out);
-        encode_varint(key.len() as u64, out);
-        out.extend_from_slice(key);
+        GetKeys::put_key(key, out);
         frame::end(out, gets.at);
         gets.next_id = id.wrapping_add(1);
         gets.count += 1;

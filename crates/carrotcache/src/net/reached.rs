@@ -19,10 +19,11 @@ pub(crate) trait Served: Send + Sync {
         let _ = (group, keys, tell);
     }
 
-    /// The same where memory holds all of them, and one answer may.
-    fn look_for_all(&self, group: &str, keys: &[&[u8]]) -> Option<Vec<Found>> {
-        let _ = (group, keys);
-        None
+    /// Tells them in their order if memory holds all, and if they have no more than so many bytes together; whether it
+    /// did.
+    fn look_for_all(&self, group: &str, keys: &[&[u8]], room: usize, tell: &mut dyn FnMut(Found)) -> bool {
+        let _ = (group, keys, room, tell);
+        false
     }
 
     /// Answers a request. Called once for each that makes sense; dropped when the asking peer goes away.
@@ -48,8 +49,8 @@ impl Served for Reached {
         self.0.look(group, keys, tell);
     }
 
-    fn look_for_all(&self, group: &str, keys: &[&[u8]]) -> Option<Vec<Found>> {
-        self.0.look_for_all(group, keys)
+    fn look_for_all(&self, group: &str, keys: &[&[u8]], room: usize, tell: &mut dyn FnMut(Found)) -> bool {
+        self.0.look_for_all(group, keys, room, tell)
     }
 
     fn answer(&self, what: Request) -> BoxFuture<'static, Reply> {

@@ -33,6 +33,7 @@ use crate::net::reached::Answer;
 use crate::net::upgrade::Hello;
 use crate::net::wire::framed::GetKeys;
 use crate::net::wire::in_place::KeysAsked;
+use crate::net::wire::many::{self, PER_OWN};
 use crate::net::words::{self, Asked};
 use crate::stats::{Cut, NodeStats, Refusal};
 use crate::units::{GroupName, Key};
@@ -371,10 +372,23 @@ impl<'a> Session<'a> {
     /// The keys of a `GET_MANY`, in one answer.
     fn all_of(&mut self, id: u64, asked: &KeysAsked<'_>) {
         let KeysAsked { group, stand_in, cached_only, ref keys, .. } = *asked;
-        if keys.len() <= Limits::KEYS_MAX
-            && let Some(found) = self.desk.answer.look_for_all(group, keys)
-        {
-            return self.reply(id, Reply::Many(found.into_iter().map(Reply::Found).collect()));
+        // As many as go in one frame are written where they are found.
+        let desk = self.desk;
+        let room = keys.len().checked_mul(PER_OWN).and_then(|beside| BODY_MAX.checked_sub(beside));
+        if let Some(room) = room.filter(|_| self.outbox.has_room()) {
+            let written = self.outbox.written(id, Kind::MANY, |out| {
+                let mut values = 0;
+                let is_all = desk.answer.look_for_all(group, keys, room, &mut |found| {
+                    values += found.value.len();
+                    many::put_found(&found, &desk.hello.node, out);
+                });
+                is_all.then_some(values)
+            });
+            match written {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(full) => return self.reply(id, desk.busy_with(full.into())),
+            }
         }
         let Ok(group) = GroupName::new(group) else { return self.no_group(id) };
         let keys = keys.iter().map(|key| Key::new(key)).collect();

@@ -107,9 +107,14 @@ pub(super) fn ask(
                 deadline_ms: Some(u64::try_from(allowed.as_millis()).unwrap_or(u64::MAX)),
                 stand_in: *stand_in,
                 cached_only: *cached_only,
-                keys: keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect(),
+                keys: Vec::new(),
             };
-            out.message(id, Kind::GET_MANY, &message);
+            let of_keys: usize = keys.iter().map(|key| GetKeys::key_len(key.as_bytes())).sum();
+            let length = message.encoded_len() + of_keys;
+            return out.values(id, Kind::GET_MANY, length, 0, |out| {
+                message.encode_raw(out);
+                keys.iter().for_each(|key| GetKeys::put_key(key.as_bytes(), out));
+            });
         }
         Request::Set { group, key, value, ttl } => {
             let OneKey { group, key } = about(group, key);

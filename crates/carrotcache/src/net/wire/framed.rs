@@ -3,6 +3,7 @@
 //! A value is a message's last field, so that whoever sends one can go on with its bytes where the message ends.
 
 use bytes::Bytes;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 /// The values of keys of one group.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -20,8 +21,20 @@ pub(in crate::net) struct GetKeys {
 }
 
 impl GetKeys {
-    /// The number of `keys`: a key can be added behind a message.
+    /// The number of `keys`.
     pub(in crate::net) const KEYS: u32 = 5;
+
+    /// Adds a key behind the message, without a copy of its own.
+    pub(in crate::net) fn put_key(key: &[u8], out: &mut Vec<u8>) {
+        encode_key(Self::KEYS, WireType::LengthDelimited, out);
+        encode_varint(key.len() as u64, out);
+        out.extend_from_slice(key);
+    }
+
+    /// How much that adds to it.
+    pub(in crate::net) fn key_len(key: &[u8]) -> usize {
+        1 + encoded_len_varint(key.len() as u64) + key.len()
+    }
 }
 
 /// A value to keep.

@@ -11,7 +11,7 @@ use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use crate::limits::Limits;
-use crate::message::Reply;
+use crate::message::{Found, Reply};
 use crate::net::dialect::Outcome;
 use crate::net::wire::{Answer, Answers, GetManyRequest, Response};
 use crate::units::Key;
@@ -38,6 +38,9 @@ impl GetManyRequest {
     }
 }
 
+/// The same where the giver is whoever answers, and so is not named.
+pub(in crate::net) const PER_OWN: usize = 96;
+
 /// The length of `Answers` of these replies, of the node `own`.
 pub(in crate::net) fn encoded_len(replies: &[Reply], own: &str) -> usize {
     let answer = |reply| 1 + delimited(answer_len(reply, own));
@@ -47,18 +50,26 @@ pub(in crate::net) fn encoded_len(replies: &[Reply], own: &str) -> usize {
 /// `Answers` of these replies, written without a copy of any value but the one that is sent.
 pub(in crate::net) fn encode(replies: &[Reply], own: &str, out: &mut Vec<u8>) {
     for reply in replies {
-        open(1, answer_len(reply, own), out);
         match reply {
-            Reply::Found(found) => {
-                let head = Response::before_value(found, own);
-                open(1, response_len(&head, &found.value), out);
-                head.encode_raw(out);
-                open(Response::VALUE, found.value.len(), out);
-                out.extend_from_slice(&found.value);
+            Reply::Found(found) => put_found(found, own, out),
+            other => {
+                let answer = Answer::from(other.clone());
+                open(1, answer.encoded_len(), out);
+                answer.encode_raw(out);
             }
-            other => Answer::from(other.clone()).encode_raw(out),
         }
     }
+}
+
+/// Adds a value to `Answers`.
+pub(in crate::net) fn put_found(found: &Found, own: &str, out: &mut Vec<u8>) {
+    let head = Response::before_value(found, own);
+    let length = response_len(&head, &found.value);
+    open(1, 1 + delimited(length), out);
+    open(1, length, out);
+    head.encode_raw(out);
+    open(Response::VALUE, found.value.len(), out);
+    out.extend_from_slice(&found.value);
 }
 
 fn answer_len(reply: &Reply, own: &str) -> usize {
@@ -147,7 +158,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::message::Found;
 
     fn back(replies: Vec<Reply>) -> Option<Vec<Reply>> {
         let body = Answers::from(replies).encode_to_vec();
@@ -223,6 +233,10 @@ mod tests {
         let length = |reply: Reply| Answers::from(vec![reply]).encoded_len();
         let longest = Found { ttl: Some(Duration::MAX), age: Duration::MAX, ..found(Bytes::new()) };
         assert!(length(Reply::Found(longest)) <= PER_ANSWER);
+        let longest = Found { ttl: Some(Duration::MAX), age: Duration::MAX, ..found(Bytes::new()) };
+        let mut out = Vec::new();
+        put_found(&longest, &longest.node, &mut out);
+        assert!(out.len() <= PER_OWN, "{}", out.len());
         let why: Arc<str> = "ä".repeat(5000).into();
         assert!((WHY_MAX..=PER_ANSWER).contains(&length(Reply::LoadFailed(why.clone()))));
         let Some(Reply::LoadFailed(read)) = back(vec![Reply::LoadFailed(why)]).unwrap().pop() else {
