@@ -33,6 +33,8 @@ def fits(reply, expected):
     match expected:
         case {"error": pattern}:
             return isinstance(reply, dict) and is_error(reply.get("error", ""), pattern)
+        case {"like": pattern}:
+            return isinstance(reply, str) and re.fullmatch(pattern, reply, re.DOTALL) is not None
         case {"between": [least, most]}:
             return isinstance(reply, int) and least <= reply <= most
         case list():

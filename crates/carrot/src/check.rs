@@ -128,14 +128,15 @@ fn summary(settings: &Settings) -> Vec<String> {
 }
 
 fn cluster_line(cluster: &ClusterSettings) -> String {
-    let ClusterSettings { peers, dialect, placement } = cluster;
+    let ClusterSettings { name, peers, dialect, placement } = cluster;
+    let name = name.as_ref().map_or_else(String::new, |name| format!("{name}: "));
     let members = match members(peers, *dialect) {
         0 => "this node alone".to_owned(),
         1 => "1 member".to_owned(),
         count => format!("{count} members"),
     };
     let of_dialect = if *dialect == Dialect::Native { PlacementKind::Slots } else { PlacementKind::Ring };
-    format!("{members}, dialect {dialect}, placement {}", placement.unwrap_or(of_dialect))
+    format!("{name}{members}, dialect {dialect}, placement {}", placement.unwrap_or(of_dialect))
 }
 
 /// How many there are: who is listed twice is one. The native dialect knows a member by its address, however written.
@@ -192,6 +193,7 @@ http = '0.0.0.0:80'
 password = 'sesame'
 memory = '256MiB'
 [cluster]
+name = 'prod'
 peers = ['http://127.0.0.1:8001', 'http://b:8001']
 [[group]]
 name = 'scores'
@@ -215,7 +217,7 @@ name = 'sessions'
         let expected = [
             "node     a",
             "listens  peer 127.0.0.1:8001, http 0.0.0.0:80, admin 127.0.0.1:9990, http and admin by password",
-            "cluster  2 members, dialect native, placement slots",
+            "cluster  prod: 2 members, dialect native, placement slots",
             "group    scores: 64MiB, ttl 90s, from a table of 1",
             "group    pages: 1MiB, without ttl, from sqlite app.db",
             "group    items: 512KiB, without ttl, from https://api.example/{key}?…",

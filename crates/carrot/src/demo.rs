@@ -90,6 +90,7 @@ async fn start(offset: u16, origins: &Origins, cores: &[Handle]) -> anyhow::Resu
             http: local(9999),
             resp: Some(RespPlan { address: local(6380), default_group: None }),
             admin: local(9990),
+            cluster: None,
             peers: peers.clone(),
             dialect: Dialect::Native,
             placement: None,

@@ -67,6 +67,7 @@ impl Collector for Page {
             labelled(&group.evictions, EvictionCause::as_str)
         })?;
         sheet.refusals(&self.stats)?;
+        sheet.cuts(&self.stats)?;
         sheet.gauges("carrot_weight", Some(&Unit::Bytes), "What entries are charged", "region", |group| {
             labelled(&group.weight_bytes, Region::as_str)
         })?;
@@ -170,6 +171,16 @@ impl<'g> Sheet<'_, 'g> {
         for (cause, of_node) in stats.refusals.iter() {
             let of_groups: u64 = stats.groups.iter().map(|group| group.refusals.get(cause)).sum();
             add_counter(family.encode_family(&[("cause", cause.as_str())])?, of_node + of_groups)?;
+        }
+        Ok(())
+    }
+
+    /// Connections of frames between nodes, dialled and accepted, that this node has cut, by cause.
+    fn cuts(&mut self, stats: &Stats) -> fmt::Result {
+        let help = "Connections of frames to and from peers that this node has cut";
+        let mut family = self.encoder.encode_descriptor("carrot_cuts", help, None, MetricType::Counter)?;
+        for (cause, count) in stats.cuts.iter() {
+            add_counter(family.encode_family(&[("cause", cause.as_str())])?, count)?;
         }
         Ok(())
     }
@@ -326,6 +337,7 @@ mod tests {
             (r#"carrot_capacity_bytes{group="scores"}"#, f64::from(64 << 20)),
             (r#"carrot_flights{group="scores"}"#, 0.0),
             (r#"carrot_refusals_total{cause="waiters"}"#, 0.0),
+            (r#"carrot_cuts_total{cause="unasked"}"#, 0.0),
             (r#"carrot_load_seconds_count{group="scores"}"#, 2.0),
             (r#"carrot_load_seconds_bucket{le="+Inf",group="scores"}"#, 2.0),
             (r#"carrot_load_seconds_bucket{le="10.0",group="scores"}"#, 2.0),

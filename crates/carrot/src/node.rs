@@ -45,6 +45,8 @@ pub struct NodePlan {
     pub resp: Option<RespPlan>,
     /// Where operators ask.
     pub admin: SocketAddr,
+    /// What their cluster is called, if it has a name.
+    pub cluster: Option<String>,
     /// All members, or none for a cluster of one.
     pub peers: Vec<String>,
     /// What is spoken to peers.
@@ -288,6 +290,9 @@ async fn start_member(plan: &NodePlan, cores: &[Handle]) -> Result<Cluster, Star
         .drain(plan.drain);
     if let Some(name) = &plan.name {
         member = member.name(name);
+    }
+    if let Some(cluster) = &plan.cluster {
+        member = member.named(cluster);
     }
     if let Some(url) = &plan.url {
         member = member.url(url);

@@ -35,6 +35,7 @@ pub fn plan(settings: Settings, sources: &Sources) -> anyhow::Result<NodePlan> {
         http: node.http,
         resp: node.resp.map(|address| RespPlan { address, default_group: resp.default_group }),
         admin: node.admin,
+        cluster: cluster.name,
         peers: cluster.peers,
         dialect: cluster.dialect,
         placement: cluster.placement,
@@ -52,6 +53,10 @@ fn limits_of(settings: LimitSettings, memory: Option<ByteSize>) -> Limits {
     limits.key = settings.key;
     limits.value = settings.value;
     limits.connections = settings.connections.get() as usize;
+    limits.in_flight = settings.in_flight.get() as usize;
+    limits.in_flight_per_connection = settings.in_flight_per_connection.get() as usize;
+    limits.waiting_per_peer = settings.waiting_per_peer.get() as usize;
+    limits.bodies = settings.bodies;
     limits
 }
 
@@ -84,4 +89,36 @@ pub fn default_name(peer_port: u16) -> Option<String> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let host = host.trim();
     (!host.is_empty() && peer_port != 0).then(|| format!("{host}:{peer_port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn each_limit_that_can_be_set_is_the_nodes() {
+        let count = |n| NonZeroU32::new(n).unwrap();
+        let settings = LimitSettings {
+            key: ByteSize::bytes(1),
+            value: ByteSize::bytes(2),
+            connections: count(3),
+            in_flight: count(4),
+            in_flight_per_connection: count(5),
+            waiting_per_peer: count(6),
+            bodies: ByteSize::bytes(7),
+        };
+        let limits = limits_of(settings, Some(ByteSize::bytes(8)));
+        assert_eq!((limits.key, limits.value), (settings.key, settings.value));
+        assert_eq!((limits.connections, limits.in_flight, limits.in_flight_per_connection), (3, 4, 5));
+        assert_eq!((limits.waiting_per_peer, limits.bodies), (6, settings.bodies));
+        assert_eq!(limits.memory.snapshot().map(|memory| memory.capacity_bytes), Some(8));
+    }
+
+    #[test]
+    fn without_settings_the_limits_are_the_librarys() {
+        let (ours, library) = (limits_of(LimitSettings::default(), None), Limits::default());
+        assert_eq!(format!("{ours:?}"), format!("{library:?}"));
+    }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use carrotcache::net::listen::ListenStats;
 use carrotcache::{
-    Cluster, Counts, EvictionCause, FetchOutcome, GroupSnapshot, HistogramSnapshot, HitSource, LoadOutcome,
-    PeerRequests, PeerSnapshot, PeerState, Refusal, Region,
+    Cluster, Counts, Cut, EvictionCause, FetchOutcome, GroupSnapshot, HistogramSnapshot, HitSource,
+    LoadOutcome, PeerRequests, PeerSnapshot, PeerState, Refusal, Region,
 };
 use serde_json::{Map, Value, json};
 
@@ -45,6 +45,7 @@ pub fn json(cluster: &Cluster, fronts: &Fronts) -> String {
         })),
         "peers": cluster.peers().iter().map(peer).collect::<Vec<_>>(),
         "refusals": counts(&stats.refusals, Refusal::as_str),
+        "cuts": counts(&stats.cuts, Cut::as_str),
         "view_mismatches": stats.view_mismatches,
         "listeners": fronts.listeners.iter().map(listener).collect::<Vec<_>>(),
         "resp": fronts.commands.map(|counts| json!({ "commands": counts.commands, "errors": counts.errors })),
@@ -156,6 +157,7 @@ mod tests {
             ("/placement", json!("slots")),
             ("/view_mismatches", json!(0)),
             ("/refusals/malformed", json!(1)),
+            ("/cuts", json!({ "malformed": 0, "unasked": 0, "overdue": 0, "stalled": 0, "silent": 0 })),
             ("/memory", json!(null)),
             ("/peers", json!([{ "member": "local", "self": true, "share": 1.0 }])),
             (

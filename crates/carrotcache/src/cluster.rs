@@ -20,6 +20,7 @@ use crate::message::{Reply, Request};
 #[cfg(feature = "http")]
 use crate::net::{
     client::HttpTransport,
+    cluster_name,
     dialect::Dialect,
     listen::{ListenStats, Listener, Serving},
     native::NativeTransport,
@@ -46,6 +47,8 @@ const WHO_ARE_YOU: Duration = Duration::from_secs(1);
 pub struct ClusterBuilder {
     wire: Wire,
     name: Option<String>,
+    #[cfg(feature = "http")]
+    cluster: Option<String>,
     url: Option<String>,
     peers: Vec<String>,
     placement: Option<PlacementKind>,
@@ -225,6 +228,8 @@ impl ClusterBuilder {
         Self {
             wire,
             name: None,
+            #[cfg(feature = "http")]
+            cluster: None,
             url: None,
             peers: Vec::new(),
             placement: None,
@@ -249,6 +254,19 @@ impl ClusterBuilder {
     /// What answers call this node. Default: its address.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// What the cluster is called, the same on every node: 1 to 64 visible ASCII characters. Two nodes that both have a
+    /// name, and not the same, do not serve each other: who is asked refuses and counts it
+    /// ([`Refusal::OtherCluster`]), who asks takes the other for one that cannot be reached ([`PeerError::OtherCluster`]),
+    /// and the log of each says so once. So lists that were mixed up do no harm. Default: none, which goes with every
+    /// name. It is no secret and keeps no stranger out; peers of the family's dialects have none.
+    ///
+    /// [`PeerError::OtherCluster`]: crate::PeerError::OtherCluster
+    #[cfg(feature = "http")]
+    pub fn named(mut self, cluster: impl Into<String>) -> Self {
+        self.cluster = Some(cluster.into());
         self
     }
 
@@ -340,6 +358,10 @@ impl ClusterBuilder {
         if self.name.as_ref().is_some_and(|name| !is_fit_for_a_name(name)) {
             return Err(StartError::Settings("a node's name has 1 to 255 bytes and no control characters"));
         }
+        #[cfg(feature = "http")]
+        if self.cluster.as_ref().is_some_and(|name| !cluster_name::is_fit(name)) {
+            return Err(StartError::Settings("a cluster's name has 1 to 64 visible ASCII characters"));
+        }
         let peers = self.peers.clone();
         let running = match self.wire {
             Wire::None => self.assemble(Parts::alone())?,
@@ -379,12 +401,13 @@ impl ClusterBuilder {
             ));
         }
         let (limits, stats) = (self.limits.clone(), Arc::new(NodeStats::default()));
-        let hello = Hello { node: self.name_at(Some(address)), id: random_id() };
+        let cluster = self.cluster.as_deref().map(Arc::from);
+        let hello = Hello { node: self.name_at(Some(address)), id: random_id(), cluster };
         let transport: Arc<dyn Transport> = match dialect {
             Dialect::Native if frames => {
                 Arc::new(NativeTransport::new(limits.clone(), hello.clone(), stats.clone()))
             }
-            _ => Arc::new(HttpTransport::new(dialect, limits.clone())),
+            _ => Arc::new(HttpTransport::new(dialect, limits.clone()).of_cluster(hello.cluster.as_deref())),
         };
         let parts = Parts {
             transport,

@@ -240,6 +240,10 @@ pub enum PeerError {
     /// may have acted on the request.
     #[error("broken reply: {0}")]
     Broken(Arc<str>),
+    /// It is of the cluster of this name, and this node is of another: one has the other in its list by mistake. Nothing
+    /// was done.
+    #[error("it is of another cluster, {0:?}")]
+    OtherCluster(Arc<str>),
     /// No reply within the deadline. The peer may still act on the request.
     #[error("no reply within {0:?}")]
     Timeout(Duration),
@@ -266,7 +270,7 @@ impl PeerError {
     /// herd we exist to stop; a connection of ours that is full says nothing of the peer.
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Broken(_) | Self::Resting { .. } => true,
+            Self::Connect(_) | Self::Broken(_) | Self::OtherCluster(_) | Self::Resting { .. } => true,
             Self::Timeout(_) | Self::Busy(_) | Self::Memory(_) => false,
         }
     }

@@ -331,9 +331,12 @@ pub(crate) fn outcome_of(answer: Result<&Reply, &PeerError>, limit: ByteSize) ->
         Ok(Reply::TooLarge(_)) => FetchOutcome::TooLarge,
         Ok(Reply::Busy(_)) | Err(PeerError::Busy(_) | PeerError::Memory(_)) => FetchOutcome::Busy,
         Ok(Reply::Deadline) | Err(PeerError::Timeout(_)) => FetchOutcome::Deadline,
-        Err(PeerError::Connect(_) | PeerError::Broken(_) | PeerError::Resting { .. }) => {
-            FetchOutcome::Unreachable
-        }
+        Err(
+            PeerError::Connect(_)
+            | PeerError::Broken(_)
+            | PeerError::OtherCluster(_)
+            | PeerError::Resting { .. },
+        ) => FetchOutcome::Unreachable,
         Ok(_) => FetchOutcome::Refused,
     }
 }

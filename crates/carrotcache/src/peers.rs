@@ -420,7 +420,7 @@ impl Trial {
         peer.seconds.observe(at.instant.saturating_duration_since(self.began));
         match answer {
             Ok(_) => peer.replied(),
-            Err(error @ (PeerError::Connect(_) | PeerError::Broken(_))) => {
+            Err(error @ (PeerError::Connect(_) | PeerError::Broken(_) | PeerError::OtherCluster(_))) => {
                 let is_news = peer.breaker.on_failure(now);
                 gone(&peer.authority, error, is_news);
             }

@@ -146,6 +146,8 @@ labels! {
         Room = "room",
         /// A value on its way, from an origin, a peer or a client or to a peer, that the node's memory has no room for.
         Memory = "memory",
+        /// A request of a node that is of another cluster, by the names of both.
+        OtherCluster = "other_cluster",
         /// Anything, while the node leaves.
         Leaving = "leaving",
     }

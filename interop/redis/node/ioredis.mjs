@@ -23,11 +23,13 @@ async function connect(port, password) {
 const spelled = { delete: "del", config_get: "config", client_setname: "client", client_getname: "client" };
 const first = { config_get: "GET", client_setname: "SETNAME", client_getname: "GETNAME" };
 
-// As the options of SET are written by this client's users: in the order of the command.
-function optionsOf({ ex, px, keepttl, nx, xx, get }) {
-  const words = ex ? ["EX", ex] : px ? ["PX", px] : keepttl ? ["KEEPTTL"] : [];
-  return [...words, ...(nx ? ["NX"] : xx ? ["XX"] : []), ...(get ? ["GET"] : [])];
+// As options are written by this client's users: in the order of the command.
+function optionsOf({ ex, px, keepttl, persist, nx, xx, gt, lt, get }) {
+  const words = ex ? ["EX", ex] : px ? ["PX", px] : keepttl ? ["KEEPTTL"] : persist ? ["PERSIST"] : [];
+  return [...words, ...conditionOf({ nx, xx, gt, lt }), ...(get ? ["GET"] : [])];
 }
+
+const conditionOf = (options) => Object.keys(options).filter((name) => options[name]).map((name) => name.toUpperCase());
 
 function call(on, [name, ...words]) {
   const options = typeof words.at(-1) === "object" ? optionsOf(words.pop()) : [];

@@ -32,6 +32,18 @@ const own = {
   unlink: (on, ...keys) => on.unlink(keys),
   exists: (on, ...keys) => on.exists(keys),
   touch: (on, ...keys) => on.touch(keys),
+  expire: (on, key, seconds, { nx, xx, gt, lt } = {}) =>
+    on.expire(key, Number(seconds), nx ? "NX" : xx ? "XX" : gt ? "GT" : lt ? "LT" : undefined),
+  pexpire: (on, key, milliseconds) => on.pExpire(key, milliseconds),
+  expireat: (on, key, second) => on.expireAt(key, second),
+  pexpireat: (on, key, millisecond) => on.pExpireAt(key, millisecond),
+  expiretime: (on, key) => on.expireTime(key),
+  pexpiretime: (on, key) => on.pExpireTime(key),
+  getex(on, key, { ex, px }) {
+    return on.getEx(key, ex ? { type: "EX", value: ex } : px ? { type: "PX", value: px } : { type: "PERSIST" });
+  },
+  flushall: (on) => on.flushAll(),
+  flushdb: (on) => on.flushDb(),
   config_get: (on, name) => on.configGet(name),
   client_setname: (on, name) => on.clientSetName(name),
   client_getname: (on) => on.clientGetName(),

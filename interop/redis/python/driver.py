@@ -72,9 +72,11 @@ def run(client, step):
                 return sorted(told(key) for key in client.scan_iter(**rest[0]))
             case "version":
                 return client.info("server")["redis_version"]
-            case "ping" | "setnx":
-                # A truth, which stands for these replies.
-                return {"ping": {True: "PONG"}, "setnx": {True: 1, False: 0}}[name][call(client, step)]
+            case "ping":
+                # A truth, which stands for this reply, as for those below.
+                return {True: "PONG"}[call(client, step)]
+            case "setnx" | "expire" | "pexpire" | "expireat" | "pexpireat" | "persist":
+                return {True: 1, False: 0}[call(client, step)]
             case _:
                 return told(call(client, step))
     except redis.RedisError as error:

@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub peers: Vec<PeerCounts>,
     /// Requests that were refused before a group was found for them.
     pub refusals: Tally,
+    /// Connections of frames that it cut, by why.
+    pub cuts: Tally,
     /// Replies of peers whose list of members is another.
     pub view_mismatches: u64,
 }
@@ -134,6 +136,7 @@ impl Snapshot {
             groups: self.groups.iter().map(group).collect(),
             peers: self.peers.iter().map(peer).collect(),
             refusals: self.refusals.since(&earlier.refusals),
+            cuts: self.cuts.since(&earlier.cuts),
             view_mismatches: self.view_mismatches.saturating_sub(earlier.view_mismatches),
             ..self.clone()
         })

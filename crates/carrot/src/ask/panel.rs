@@ -173,10 +173,13 @@ fn troubles(periods: &[Period]) -> Table {
 
 /// Troubles of a node that no group has seen, with their counts.
 fn of_node(counts: &Snapshot) -> Vec<(String, u64)> {
-    let refused =
-        counts.refusals.counted().map(|cause| (format!("refused: {cause}"), counts.refusals.get(cause)));
+    let of = |what: &'static str, tally: &Tally| {
+        tally.counted().map(|cause| (format!("{what}: {cause}"), tally.get(cause))).collect::<Vec<_>>()
+    };
+    let cut = of("connection cut", &counts.cuts);
     let mismatches = (counts.view_mismatches > 0).then_some(counts.view_mismatches);
-    refused.chain(mismatches.map(|n| ("view of a peer differs".to_owned(), n))).collect()
+    let mismatches = mismatches.map(|n| ("view of a peer differs".to_owned(), n));
+    of("refused", &counts.refusals).into_iter().chain(cut).chain(mismatches).collect()
 }
 
 /// Troubles of a group, with their counts. That a key has no value is none.

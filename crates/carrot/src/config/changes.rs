@@ -40,19 +40,32 @@ fn node(old: &NodeSettings, new: &NodeSettings) -> Vec<&'static str> {
 }
 
 fn cluster(old: &ClusterSettings, new: &ClusterSettings) -> Vec<&'static str> {
-    let ClusterSettings { peers: _, dialect, placement } = new;
+    let ClusterSettings { name, peers: _, dialect, placement } = new;
     differing([
+        ("cluster.name", old.name != *name),
         ("cluster.dialect", old.dialect != *dialect),
         ("cluster.placement", old.placement != *placement),
     ])
 }
 
 fn limits(old: &LimitSettings, new: &LimitSettings) -> Vec<&'static str> {
-    let LimitSettings { key, value, connections } = *new;
+    let LimitSettings {
+        key,
+        value,
+        connections,
+        in_flight,
+        in_flight_per_connection,
+        waiting_per_peer,
+        bodies,
+    } = *new;
     differing([
         ("limits.key", old.key != key),
         ("limits.value", old.value != value),
         ("limits.connections", old.connections != connections),
+        ("limits.in_flight", old.in_flight != in_flight),
+        ("limits.in_flight_per_connection", old.in_flight_per_connection != in_flight_per_connection),
+        ("limits.waiting_per_peer", old.waiting_per_peer != waiting_per_peer),
+        ("limits.bodies", old.bodies != bodies),
     ])
 }
 
@@ -117,11 +130,13 @@ mod tests {
         assert_eq!(for_a_restart(&old, &new), [""; 0]);
         new.node.password = Some(Secret::new("sesame"));
         new.limits.key = carrotcache::ByteSize::kib(1);
+        new.cluster.name = Some("prod".to_owned());
         new.cluster.placement = Some(carrotcache::placement::PlacementKind::Ring);
         new.groups[1].ttl = Some(Duration::from_secs(1));
         new.groups[0].name = GroupName::new("points").unwrap();
         let expected = [
             "node.password",
+            "cluster.name",
             "cluster.placement",
             "limits.key",
             "group scores, which is gone",

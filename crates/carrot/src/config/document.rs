@@ -259,8 +259,8 @@ mod tests {
                 "2:1: resp.password: no such key: `password`, expected `default_group`",
             ),
             (
-                "[cluster]\nname = 'prod'",
-                "2:1: cluster.name: no such key: `name`, expected one of `peers`, `dialect`, `placement`",
+                "[cluster]\nseeds = []",
+                "2:1: cluster.seeds: no such key: `seeds`, expected one of `name`, `peers`, `dialect`, `placement`",
             ),
             ("[cluster]\nkey = 'a'", "2:1: cluster.key: no such key: `key`, "),
             ("[cluster]\ndns = 'a:1'", "2:1: cluster.dns: no such key: `dns`, "),

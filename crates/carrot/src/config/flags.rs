@@ -132,7 +132,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// Defaults that are said in words, or that another setting decides.
-    const IN_WORDS: [&str; 12] = [
+    const IN_WORDS: [&str; 14] = [
         "origin",
         "ttl",
         "name",
@@ -141,6 +141,8 @@ mod tests {
         "default_group",
         "memory",
         "hosts",
+        "cluster_name",
+        "limit_in_flight_per_connection",
         "peers",
         "placement",
         "query",
@@ -204,6 +206,9 @@ mod tests {
             "--hosts=a,b.example",
             "--peers=http://a:1,http://b:2",
             "--limit-value=64MiB",
+            "--limit-in-flight=7",
+            "--limit-waiting-per-peer=9",
+            "--limit-bodies=1GiB",
             "--dialect=carrot",
             "--peer=0.0.0.0:0",
             "--url=http://a:1",
@@ -211,6 +216,7 @@ mod tests {
             "--insecure",
             "--resp=127.0.0.1:6380",
             "--default-group=pages",
+            "--cluster-name=prod",
         ];
         let Settings { node, cluster, limits, resp, groups } = settings(&flags);
         assert_eq!(groups[0].ttl, Some(Duration::from_secs(300)));
@@ -222,7 +228,10 @@ mod tests {
         assert_eq!(node.resp, Some("127.0.0.1:6380".parse().unwrap()));
         assert_eq!(resp.default_group, Some(groups[0].name.clone()));
         assert_eq!(cluster.peers, ["http://a:1", "http://b:2"]);
+        assert_eq!((node.name, cluster.name.as_deref()), (None, Some("prod")));
         assert_eq!((cluster.dialect, limits.value), (Dialect::Carrot, ByteSize::mib(64)));
+        assert_eq!((limits.in_flight.get(), limits.in_flight_per_connection.get()), (7, 3));
+        assert_eq!((limits.waiting_per_peer.get(), limits.bodies), (9, ByteSize::gib(1)));
     }
 
     #[test]
@@ -235,9 +244,12 @@ mod tests {
         assert_eq!((node.name, node.url, node.drain), (None, None, Duration::from_secs(10)));
         assert_eq!((node.memory, node.hosts.len(), node.insecure), (None, 0, false));
         assert_eq!((node.resp, resp.default_group), (None, None));
+        assert_eq!(cluster.name, None);
         assert_eq!((cluster.peers.len(), cluster.dialect, cluster.placement), (0, Dialect::Native, None));
         assert_eq!((limits.key, limits.value), (ByteSize::kib(4), ByteSize::mib(8)));
-        assert_eq!(limits.connections.get(), 10_000);
+        assert_eq!((limits.connections.get(), limits.in_flight.get()), (10_000, 10_000));
+        assert_eq!((limits.in_flight_per_connection.get(), limits.waiting_per_peer.get()), (5000, 10_000));
+        assert_eq!(limits.bodies, ByteSize::mib(256));
         assert_eq!((group.name.as_str(), group.capacity, group.ttl), ("pages", ByteSize::mib(64), None));
         assert_eq!((group.max_loads.get(), group.max_waiters.get()), (256, 100_000));
         assert_eq!(group.load_deadline, Duration::from_secs(10));

@@ -160,6 +160,10 @@ pub struct NodePart {
 #[serde(deny_unknown_fields, default)]
 #[command(next_help_heading = "Other nodes")]
 pub struct ClusterPart {
+    /// What the cluster is called, the same on every node; nodes of two names do not serve each other: 1 to 64 visible
+    /// ASCII characters [default: no name, which goes with every one]
+    #[arg(id = "cluster_name", long = "cluster-name", env = "CARROT_CLUSTER_NAME", value_name = "NAME")]
+    pub name: Option<String>,
     /// All nodes, this one included, with commas between [default: this node alone]
     #[arg(long, env = "CARROT_PEERS", value_name = "URLS", value_delimiter = ',')]
     pub peers: Option<Vec<String>>,
@@ -206,4 +210,33 @@ pub struct LimitPart {
         value_name = "N"
     )]
     pub connections: Option<Count>,
+    /// Requests of other nodes under way at once [default: 10000]
+    #[arg(
+        id = "limit_in_flight",
+        long = "limit-in-flight",
+        env = "CARROT_LIMIT_IN_FLIGHT",
+        value_name = "N"
+    )]
+    pub in_flight: Option<Count>,
+    /// The same of one node, on its connection of frames [default: half of --limit-in-flight]
+    #[arg(
+        id = "limit_in_flight_per_connection",
+        long = "limit-in-flight-per-connection",
+        env = "CARROT_LIMIT_IN_FLIGHT_PER_CONNECTION",
+        value_name = "N"
+    )]
+    pub in_flight_per_connection: Option<Count>,
+    /// Requests of this node that may wait for one other [default: 10000]
+    #[arg(
+        id = "limit_waiting_per_peer",
+        long = "limit-waiting-per-peer",
+        env = "CARROT_LIMIT_WAITING_PER_PEER",
+        value_name = "N"
+    )]
+    pub waiting_per_peer: Option<Count>,
+    /// What bodies of other nodes' requests may hold together, and what may wait to be sent on one connection of frames
+    /// [default: 256MiB]
+    #[arg(id = "limit_bodies", long = "limit-bodies", env = "CARROT_LIMIT_BODIES", value_name = "SIZE")]
+    #[serde(deserialize_with = "word")]
+    pub bodies: Option<SomeSize>,
 }

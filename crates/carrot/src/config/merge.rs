@@ -13,7 +13,9 @@ use crate::origin::error::OpenError;
 use crate::origin::url::OriginUrl;
 use crate::settings::name::Setting;
 use crate::settings::validate::{BadSettings, Fault};
-use crate::settings::{ClusterSettings, GroupSettings, LimitSettings, NodeSettings, RespSettings, Settings};
+use crate::settings::{
+    ClusterSettings, GroupSettings, LimitSettings, NodeSettings, RespSettings, Settings, half_of,
+};
 use crate::some::{SomeSize, SomeTime};
 
 /// Which of a file's groups the flags of a group are about.
@@ -114,6 +116,7 @@ impl ClusterPart {
     /// What this says, else what `below` says.
     pub fn over(self, below: Self) -> Self {
         Self {
+            name: self.name.or(below.name),
             peers: self.peers.or(below.peers),
             dialect: self.dialect.or(below.dialect),
             placement: self.placement.or(below.placement),
@@ -122,6 +125,7 @@ impl ClusterPart {
 
     fn settings(self) -> ClusterSettings {
         ClusterSettings {
+            name: self.name,
             peers: self.peers.unwrap_or_default(),
             dialect: self.dialect.unwrap_or_default(),
             placement: self.placement,
@@ -147,16 +151,25 @@ impl LimitPart {
             key: self.key.or(below.key),
             value: self.value.or(below.value),
             connections: self.connections.or(below.connections),
+            in_flight: self.in_flight.or(below.in_flight),
+            in_flight_per_connection: self.in_flight_per_connection.or(below.in_flight_per_connection),
+            waiting_per_peer: self.waiting_per_peer.or(below.waiting_per_peer),
+            bodies: self.bodies.or(below.bodies),
         }
     }
 
     fn settings(self) -> LimitSettings {
         let default = LimitSettings::default();
         let size = |said: Option<SomeSize>, default| said.map_or(default, |size| size.0);
+        let in_flight = count(self.in_flight, default.in_flight);
         LimitSettings {
             key: size(self.key, default.key),
             value: size(self.value, default.value),
             connections: count(self.connections, default.connections),
+            in_flight,
+            in_flight_per_connection: count(self.in_flight_per_connection, half_of(in_flight)),
+            waiting_per_peer: count(self.waiting_per_peer, default.waiting_per_peer),
+            bodies: size(self.bodies, default.bodies),
         }
     }
 }

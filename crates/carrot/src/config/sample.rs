@@ -17,7 +17,7 @@ mod tests {
     use crate::settings::Settings;
 
     /// Keys that have no default: what the text shows is an example, and says what holds without it.
-    const EXAMPLES: [&str; 10] = [
+    const EXAMPLES: [&str; 11] = [
         "node.name",
         "node.url",
         "node.resp",
@@ -25,6 +25,7 @@ mod tests {
         "node.memory",
         "node.password",
         "node.hosts",
+        "cluster.name",
         "cluster.peers",
         "group.name",
         "group.ttl",

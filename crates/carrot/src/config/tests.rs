@@ -165,6 +165,15 @@ fn what_only_shows_together_has_the_place_of_the_setting_to_change() {
              golang places keys on its ring",
         ),
         (
+            format!("[limits]\nin_flight = 9\nin_flight_per_connection = 10\n{group}"),
+            "carrot.toml:3:28: limits.in_flight_per_connection: 10 is over 9, which limits.in_flight allows all \
+             together",
+        ),
+        (
+            format!("[cluster]\nname = 'a b'\n{group}"),
+            "carrot.toml:2:8: cluster.name: has to be 1 to 64 visible ASCII characters",
+        ),
+        (
             format!("[limits]\nkey = '17KiB'\n{group}"),
             "carrot.toml:2:7: limits.key: 17KiB is over 16KiB, the longest key any node takes",
         ),

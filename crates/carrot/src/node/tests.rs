@@ -31,6 +31,7 @@ async fn start(password: Option<&str>, hosts: &[&str]) -> RunningNode {
         http: any,
         resp: Some(RespPlan { address: any, default_group: None }),
         admin: any,
+        cluster: None,
         peers: Vec::new(),
         dialect: Dialect::Native,
         placement: None,

@@ -81,6 +81,8 @@ impl Default for NodeSettings {
 /// The other nodes, and how they are spoken to.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterSettings {
+    /// What the cluster is called; `None`: nothing, and it goes with every name.
+    pub name: Option<String>,
     /// The fixed list, this node included; empty: a cluster of one.
     pub peers: Vec<String>,
     /// What this node sends.
@@ -98,12 +100,33 @@ pub struct LimitSettings {
     pub value: ByteSize,
     /// Connections open at once, on each listener.
     pub connections: NonZeroU32,
+    /// Requests of peers under way at once.
+    pub in_flight: NonZeroU32,
+    /// The same on one connection of frames.
+    pub in_flight_per_connection: NonZeroU32,
+    /// Requests that may wait for one peer.
+    pub waiting_per_peer: NonZeroU32,
+    /// What bodies of peers' requests may hold together.
+    pub bodies: ByteSize,
+}
+
+/// So that one peer leaves room to the others.
+pub fn half_of(in_flight: NonZeroU32) -> NonZeroU32 {
+    NonZeroU32::new(in_flight.get() / 2).unwrap_or(NonZeroU32::MIN)
 }
 
 impl Default for LimitSettings {
     fn default() -> Self {
-        const CONNECTIONS: NonZeroU32 = NonZeroU32::new(10_000).expect("10000 is not 0");
-        Self { key: ByteSize::kib(4), value: ByteSize::mib(8), connections: CONNECTIONS }
+        const MANY: NonZeroU32 = NonZeroU32::new(10_000).expect("10000 is not 0");
+        Self {
+            key: ByteSize::kib(4),
+            value: ByteSize::mib(8),
+            connections: MANY,
+            in_flight: MANY,
+            in_flight_per_connection: half_of(MANY),
+            waiting_per_peer: MANY,
+            bodies: ByteSize::mib(256),
+        }
     }
 }
 

@@ -43,6 +43,8 @@ impl Setting {
     pub fn id(&self) -> String {
         match self.key.split_once('.') {
             Some(("limits", limit)) => format!("limit_{limit}"),
+            // A node has a name too.
+            Some(("cluster", "name")) => "cluster_name".to_owned(),
             None | Some(("group", "name")) => "group".to_owned(),
             Some(("group", "origin.query")) => "query".to_owned(),
             // What is deeper in an origin has a dot in it, and so is nothing that the command line knows.
@@ -98,6 +100,8 @@ mod tests {
             ("node.http", "--http", "CARROT_HTTP"),
             ("limits.key", "--limit-key", "CARROT_LIMIT_KEY"),
             ("cluster.peers", "--peers", "CARROT_PEERS"),
+            ("cluster.name", "--cluster-name", "CARROT_CLUSTER_NAME"),
+            ("node.name", "--name", "CARROT_NAME"),
             ("group.name", "--group", "CARROT_GROUP"),
             ("group.load_deadline", "--load-deadline", "CARROT_LOAD_DEADLINE"),
             ("group.origin.query", "--query", "CARROT_QUERY"),

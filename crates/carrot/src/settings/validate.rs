@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use carrotcache::net::dialect::Dialect;
@@ -28,6 +29,8 @@ pub struct BadSettings {
 pub enum Fault {
     /// Answers carry the name in a header, and logs in a line.
     Name,
+    /// Nodes tell each other the name of their cluster in a header.
+    ClusterName,
     /// A password that protects nothing, or that no client could send.
     Password,
     /// A name that no `Host` header carries.
@@ -56,6 +59,13 @@ pub enum Fault {
     SlotsOfFamily(Dialect),
     /// The limit for keys is over what any node takes.
     LongKeys(ByteSize),
+    /// One connection is allowed more than all together.
+    OverAll {
+        /// What it is allowed.
+        one: NonZeroU32,
+        /// What all are.
+        all: NonZeroU32,
+    },
     /// The groups are allowed more than the node.
     Memory {
         /// What the node is allowed.
@@ -90,6 +100,7 @@ impl Fault {
         let name = |key| words.name(key);
         match self {
             Self::Name => "has to be 1 to 255 bytes, without control characters".to_owned(),
+            Self::ClusterName => "has to be 1 to 64 visible ASCII characters".to_owned(),
             Self::Password => {
                 "has to be 1 byte or more, without control characters or spaces around it".to_owned()
             }
@@ -116,6 +127,9 @@ impl Fault {
             }
             Self::LongKeys(size) => {
                 format!("{size} is over {}, the longest key any node takes", Limits::KEY_MAX)
+            }
+            Self::OverAll { one, all } => {
+                format!("{one} is over {all}, which {} allows all together", name("limits.in_flight"))
             }
             Self::Memory { memory, groups } => {
                 format!("{memory} is less than {groups}, what the groups' capacities add up to")
@@ -240,6 +254,9 @@ impl NodeSettings {
 
 impl ClusterSettings {
     fn validate(&self, node: &NodeSettings) -> Result<(), BadSettings> {
+        if self.name.as_deref().is_some_and(|name| !is_cluster_name(name)) {
+            return Err(Fault::ClusterName.of(Setting::of("cluster.name")));
+        }
         for (at, entry) in self.peers.iter().enumerate() {
             is_peer(entry).map_err(|why| why.of(Setting::at("cluster.peers", at)))?;
         }
@@ -272,7 +289,14 @@ impl RespSettings {
 impl LimitSettings {
     fn validate(&self) -> Result<(), BadSettings> {
         let long = self.key > Limits::KEY_MAX;
-        if long { Err(Fault::LongKeys(self.key).of(Setting::of("limits.key"))) } else { Ok(()) }
+        if long {
+            return Err(Fault::LongKeys(self.key).of(Setting::of("limits.key")));
+        }
+        let (one, all) = (self.in_flight_per_connection, self.in_flight);
+        if one > all {
+            return Err(Fault::OverAll { one, all }.of(Setting::of("limits.in_flight_per_connection")));
+        }
+        Ok(())
     }
 }
 
@@ -293,6 +317,10 @@ fn names(groups: &[GroupSettings]) -> Result<(), BadSettings> {
         }
     }
     Ok(())
+}
+
+fn is_cluster_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn is_name(name: &str) -> bool {
@@ -351,7 +379,8 @@ mod tests {
 
     #[test]
     fn a_family_goes_with_its_ring_alone() {
-        let cluster = |dialect, placement| ClusterSettings { peers: Vec::new(), dialect, placement };
+        let cluster =
+            |dialect, placement| ClusterSettings { name: None, peers: Vec::new(), dialect, placement };
         let node = NodeSettings::default();
         for (dialect, placement) in [
             (Dialect::Native, None),

@@ -15,6 +15,7 @@ mod config;
 mod database;
 mod demo;
 mod directory_origin;
+mod frames;
 mod fronts;
 mod good_client;
 mod hostile_bytes;

@@ -31,6 +31,7 @@ use crate::error::PeerError;
 use crate::limits::Limits;
 use crate::memory::Charge;
 use crate::message::{Change, Reply, Request};
+use crate::net::cluster_name::{self, CLUSTER};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
 use crate::net::reply::{self, Asked, TEXT_LIMIT, Verb};
 use crate::net::tap::{Hear, Tap};
@@ -52,6 +53,8 @@ const HEAD: usize = 128 << 10;
 pub(crate) struct HttpTransport {
     row: &'static Row,
     limits: Arc<Limits>,
+    /// What this node's cluster is called.
+    cluster: Option<HeaderValue>,
     // std Mutex: held to look up one pool, once for each request.
     pools: Mutex<HashMap<Arc<str>, Arc<Pool>>>,
 }
@@ -65,7 +68,18 @@ impl fmt::Debug for HttpTransport {
 impl HttpTransport {
     /// A transport without connections; they are made when they are needed.
     pub(crate) fn new(dialect: Dialect, limits: Limits) -> Self {
-        Self { row: dialect.row(), limits: Arc::new(limits), pools: Mutex::new(HashMap::new()) }
+        Self {
+            row: dialect.row(),
+            limits: Arc::new(limits),
+            cluster: None,
+            pools: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// One that says of which cluster this node is. Peers of the family know of none, and are not told.
+    pub(crate) fn of_cluster(mut self, name: Option<&str>) -> Self {
+        self.cluster = name.filter(|_| self.row.dialect == Dialect::Native).and_then(cluster_name::header);
+        self
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<Pool>>> {
@@ -77,7 +91,8 @@ impl HttpTransport {
         if let Some(pool) = pools.get(&member.authority) {
             return pool.clone();
         }
-        let pool = Arc::new(Pool::new(member.authority.clone(), self.limits.clone()));
+        let pool = Pool::new(member.authority.clone(), self.limits.clone(), self.cluster.clone());
+        let pool = Arc::new(pool);
         pools.insert(member.authority.clone(), pool.clone());
         pool
     }
@@ -242,12 +257,19 @@ impl Call {
         }
     }
 
-    fn request(&self, authority: &str) -> Result<HttpRequest<Full<Bytes>>, PeerError> {
+    fn request(
+        &self,
+        authority: &str,
+        cluster: Option<&HeaderValue>,
+    ) -> Result<HttpRequest<Full<Bytes>>, PeerError> {
         // Not a URL on the way: parsers of those take dot segments away.
         let mut builder =
             HttpRequest::builder().method(self.method.clone()).uri(&*self.target).header(HOST, authority);
         for flag in &self.flags {
             builder = builder.header(*flag, "1");
+        }
+        if let Some(name) = cluster {
+            builder = builder.header(CLUSTER, name);
         }
         if matches!(self.verb, Verb::Set | Verb::Change | Verb::GetMany) {
             builder = builder.header(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
@@ -263,6 +285,7 @@ impl Call {
 struct Pool {
     authority: Arc<str>,
     limits: Arc<Limits>,
+    cluster: Option<HeaderValue>,
     /// One for each request in flight. As a connection is made only when none is idle, there are never more of them.
     places: Semaphore,
     /// One for each caller that waits for a place.
@@ -272,13 +295,14 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(authority: Arc<str>, limits: Arc<Limits>) -> Self {
+    fn new(authority: Arc<str>, limits: Arc<Limits>, cluster: Option<HeaderValue>) -> Self {
         let most = Semaphore::MAX_PERMITS;
         Self {
             authority,
             places: Semaphore::new(limits.connections_per_peer.min(most)),
             queue: Semaphore::new(limits.waiting_per_peer.min(most)),
             limits,
+            cluster,
             idle: Mutex::new(Vec::new()),
         }
     }
@@ -355,7 +379,7 @@ impl Pool {
     /// One request and its reply. The connection goes back to the pool if the reply was read whole, and is closed if
     /// it was not, also when the caller drops this future.
     async fn exchange_on(&self, mut kept: Kept, call: &Call) -> Result<(response::Parts, Bytes), Failure> {
-        let request = call.request(&self.authority)?;
+        let request = call.request(&self.authority, self.cluster.as_ref())?;
         let heard = kept.state.reads.load(Relaxed);
         let response = match kept.sender.send_request(request).await {
             Ok(response) => response,

@@ -103,6 +103,7 @@ struct Part {
     charge: Charge,
     /// It is read to its end and dropped.
     refused: Option<PeerError>,
+    since: Instant,
 }
 
 /// An answer that is there to its last byte.
@@ -293,7 +294,10 @@ impl<'a> Driver<'a> {
         if unwritten && self.stalled.is_some_and(|since| is_past(since, limits.header_timeout)) {
             return Err(End::Cut(Cut::Stalled));
         }
-        if self.inbox.begun().is_some_and(|since| is_past(since, limits.header_timeout)) {
+        let is_late = |part: &Part| is_past(part.since, limits.idle_timeout);
+        if self.inbox.begun().is_some_and(|since| is_past(since, limits.header_timeout))
+            || self.parts.values().any(is_late)
+        {
             return Err(End::Cut(Cut::Overdue));
         }
         if is_past(self.quiet, limits.idle_timeout) {
@@ -321,7 +325,7 @@ fn part(link: &Link, parts: &mut HashMap<u64, Part>, frame: Frame<'_>) -> Result
                 return Err(End::Cut(Cut::Unasked));
             };
             let (charge, body) = (link.limits.memory.charge(), BytesMut::new());
-            place.insert(Part { kind, body, slack, charge, refused: None })
+            place.insert(Part { kind, body, slack, charge, refused: None, since: clock::now() })
         }
     };
     part.take(link, body);

@@ -5,6 +5,7 @@
 
 mod calls;
 pub(crate) mod client;
+pub(crate) mod cluster_name;
 pub mod dialect;
 mod driver;
 mod frame;

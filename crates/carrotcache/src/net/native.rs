@@ -2,7 +2,8 @@
 //!
 //! A peer is dialled when it is asked and there is no connection, once for all who ask, in a task of its own. One that
 //! refuses frames, or does not say in time whether it has them, is asked over HTTP for a while: it is older, and every
-//! get would pay for asking it again. One connection a peer: it takes more than a core can give.
+//! get would pay for asking it again. One of another cluster is not asked at all. One connection a peer: it takes more
+//! than a core can give.
 //! Never decides what a failure means.
 
 use std::collections::HashMap;
@@ -60,7 +61,7 @@ impl NativeTransport {
     /// A transport without connections; they are made when they are needed.
     pub(crate) fn new(limits: Limits, hello: Hello, stats: Arc<NodeStats>) -> Self {
         Self {
-            http: HttpTransport::new(Dialect::Native, limits.clone()),
+            http: HttpTransport::new(Dialect::Native, limits.clone()).of_cluster(hello.cluster.as_deref()),
             around: Arc::new(Around { limits: Arc::new(limits), hello, stats }),
             peers: Mutex::new(HashMap::new()),
         }
@@ -205,6 +206,9 @@ impl Peer {
                 Ok(Link::start(stream, &read, node, limits.clone(), stats.clone()))
             }
             Ok(Some((upgrade::Answer::No, _))) => Err(REFUSED),
+            Ok(Some((upgrade::Answer::Stranger(cluster), _))) => {
+                return Err(PeerError::OtherCluster(cluster));
+            }
             Ok(None) | Err(clock::Elapsed) => Err(UNANSWERED),
         })
     }
@@ -233,7 +237,7 @@ async fn shake(stream: &mut TcpStream, authority: &str, hello: &Hello) -> Option
     stream.write_all(&upgrade::request(authority, hello)).await.ok()?;
     let mut read = Vec::new();
     loop {
-        if let Some((answer, taken)) = upgrade::read(&read) {
+        if let Some((answer, taken)) = upgrade::read(&read, hello.cluster.as_deref()) {
             return Some((answer, read.split_off(taken)));
         }
         if read.len() > HEAD_MAX || stream.read_buf(&mut read).await.ok()? == 0 {

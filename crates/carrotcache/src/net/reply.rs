@@ -15,6 +15,7 @@ use prost::Message;
 
 use crate::error::PeerError;
 use crate::message::{Found, Reply};
+use crate::net::cluster_name::{self, CLUSTER, OTHER_CLUSTER};
 use crate::net::dialect::{Dialect, OUTCOME, Outcome, Row, Words};
 use crate::net::wire;
 use crate::net::wire::family::{self, CarrotResponse, GetResponse};
@@ -104,6 +105,15 @@ pub(super) fn encode(row: &Row, about: Subject<'_>, reply: Reply) -> Response<By
 /// The answer to a target that is no path of ours.
 pub(super) fn nowhere() -> Response<Bytes> {
     text(StatusCode::NOT_FOUND, "no such path")
+}
+
+/// The answer to a node of another cluster, from one of the cluster `ours`.
+pub(super) fn other_cluster(ours: &str) -> Response<Bytes> {
+    let mut response =
+        text(StatusCode::MISDIRECTED_REQUEST, &format!("this node is of another cluster, {ours:?}"));
+    response.headers_mut().insert(OUTCOME, HeaderValue::from_static(OTHER_CLUSTER));
+    response.headers_mut().extend(cluster_name::header(ours).map(|name| (CLUSTER, name)));
+    response
 }
 
 /// The answer to a method that the path does not take.
@@ -285,6 +295,9 @@ fn decode_refusal(
     head: &response::Parts,
     body: &[u8],
 ) -> Result<Reply, PeerError> {
+    if let Some(error) = cluster_name::refusal(&head.headers).filter(|_| row.words == Words::Header) {
+        return Err(error);
+    }
     let bare = || broken(&format!("status {}", head.status));
     let lossy = String::from_utf8_lossy(body);
     let text = lossy.trim();

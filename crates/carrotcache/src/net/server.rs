@@ -19,6 +19,7 @@ use crate::dropped_ttl::DroppedTtl;
 use crate::limits::Limits;
 use crate::memory::Charge;
 use crate::message::{Change, Found, Reply, Request};
+use crate::net::cluster_name::Gate;
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
 use crate::net::http1::Takeover;
 use crate::net::intake::{Intake, Share};
@@ -57,8 +58,9 @@ pub(crate) fn serve(listener: Listener, answer: Answer, terms: Terms) -> Serving
         .charged_to(limits.memory.clone(), body_max(&limits));
     // More permits than a semaphore holds are as good as all it holds.
     let in_flight = Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS)).into();
+    let gate = Gate::new(hello.cluster.clone(), stats.clone());
     let desk = Desk { answer, in_flight, bodies, limits, stats, hello };
-    let port = Arc::new(PeerPort { dialect, frames, desk: Arc::new(desk), dropped_ttl });
+    let port = Arc::new(PeerPort { dialect, frames, gate, desk: Arc::new(desk), dropped_ttl });
     listener.serve(move |request| {
         let port = port.clone();
         async move { port.respond(request).await.map(Full::new) }
@@ -68,6 +70,7 @@ pub(crate) fn serve(listener: Listener, answer: Answer, terms: Terms) -> Serving
 struct PeerPort {
     dialect: Dialect,
     frames: bool,
+    gate: Gate,
     /// What requests over HTTP share with those in frames.
     desk: Arc<Desk>,
     dropped_ttl: Arc<DroppedTtl>,
@@ -99,6 +102,9 @@ struct Set {
 impl PeerPort {
     async fn respond(&self, request: HttpRequest<Incoming>) -> Response<Bytes> {
         let (head, body) = request.into_parts();
+        if let Some(ours) = self.gate.refuse(&head.headers) {
+            return reply::other_cluster(ours);
+        }
         let native = Dialect::Native.row();
         match route(head.uri.path().as_bytes(), self.dialect) {
             Route::Nowhere => reply::nowhere(),

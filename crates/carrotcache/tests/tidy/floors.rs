@@ -66,6 +66,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "net",
                 "net::calls",
                 "net::client",
+                "net::cluster_name",
                 "net::dialect",
                 "net::driver",
                 "net::frame",

@@ -5,7 +5,7 @@
 
 use anyhow::Context;
 use redis::{
-    Client, Commands, Connection, ConnectionLike, ExistenceCheck, InfoDict, Pipeline, RedisError,
+    Client, Commands, Connection, ConnectionLike, ExistenceCheck, Expiry, InfoDict, Pipeline, RedisError,
     ScanOptions, SetExpiry, SetOptions, Value,
 };
 use serde_json::{Value as Json, json};
@@ -56,6 +56,11 @@ fn run(connection: &mut Connection, step: &Json) -> anyhow::Result<Json> {
         Some("delete") => connection.del(all_bytes(step)),
         Some("setnx") => connection.set_nx(bytes(&step[1]), bytes(&step[2])),
         Some("exists") => connection.exists(all_bytes(step)),
+        Some("expire") if step.get(3).is_none() => {
+            connection.expire(bytes(&step[1]), step[2].as_i64().context("a number of seconds")?)
+        }
+        Some("persist") => connection.persist(bytes(&step[1])),
+        Some("getex") => connection.get_ex(bytes(&step[1]), expiry(&step[2])),
         Some("strlen") => connection.strlen(bytes(&step[1])),
         // As it came, where a query would take one error in a list for all of it.
         Some("raw") => connection.req_command(&command(step)?),
@@ -83,11 +88,24 @@ fn command(step: &Json) -> anyhow::Result<redis::Cmd> {
     }
     for word in step.as_array().context("a step is a list")?.iter().skip(1) {
         match word {
-            Json::Object(_) => command.arg(options(word)),
+            Json::Object(_) if name == "set" => command.arg(options(word)),
+            // Conditions of EXPIRE.
+            Json::Object(conditions) => {
+                command.arg(conditions.keys().map(|name| name.to_uppercase()).collect::<Vec<_>>())
+            }
             word => command.arg(bytes(word)),
         };
     }
     Ok(command)
+}
+
+/// The option of GETEX.
+fn expiry(told: &Json) -> Expiry {
+    match (told["ex"].as_u64(), told["px"].as_u64()) {
+        (Some(seconds), _) => Expiry::EX(seconds),
+        (_, Some(milliseconds)) => Expiry::PX(milliseconds),
+        _ => Expiry::PERSIST,
+    }
 }
 
 /// The options of SET.

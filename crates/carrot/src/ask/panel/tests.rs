@@ -27,7 +27,7 @@ fn told() -> Value {
             {"member": "http://127.0.0.1:8003", "self": false, "share": 0.3334, "state": "resting", "failures": 3,
              "rest_ms": 1500, "requests": 0, "seconds": {"count": 0, "sum": 0.0, "buckets": [[0.0005, 0]]}},
         ],
-        "refusals": {"no_group": 0}, "view_mismatches": 0, "listeners": [],
+        "refusals": {"no_group": 0}, "cuts": {"malformed": 0, "stalled": 0}, "view_mismatches": 0, "listeners": [],
     })
 }
 
@@ -46,6 +46,7 @@ fn told_later() -> Value {
         json!({"count": 1100, "buckets": [[0.00001, 500], [0.00005, 900], [0.0001, 1100]]});
     told["peers"][1]["requests"] = json!(200);
     told["refusals"]["no_group"] = json!(2);
+    told["cuts"]["stalled"] = json!(1);
     told["view_mismatches"] = json!(1);
     told
 }
@@ -93,12 +94,13 @@ group   over   evicted  expired  weight  capacity   full  mirrors
 scores  2 s          2        0  17 MiB    64 MiB  26.6%    1 MiB
         start        5    12.3k  17 MiB    64 MiB  26.6%    1 MiB
 
-group   trouble                 since start  lately
--       refused: no_group                 2       2
--       view of a peer differs            1       1
-scores  refused: waiters                  7       7
-scores  fetch: unreachable              100     100
-scores  stood in for an owner           100     100
+group   trouble                  since start  lately
+-       refused: no_group                  2       2
+-       connection cut: stalled            1       1
+-       view of a peer differs             1       1
+scores  refused: waiters                   7       7
+scores  fetch: unreachable               100     100
+scores  stood in for an owner            100     100
 
 member                 share  state          over   requests    /s      p50     p99
 http://127.0.0.1:8001  33.3%  this node

@@ -80,7 +80,7 @@ async fn port_of(
         limits: limits.clone(),
         stats: Arc::default(),
         dropped_ttl: Arc::default(),
-        hello: Hello { node: Arc::from("a"), id: Arc::from("an-id") },
+        hello: Hello { node: Arc::from("a"), id: Arc::from("an-id"), cluster: Some(Arc::from("prod")) },
         frames: true,
     };
     serve(listener, answer, terms)

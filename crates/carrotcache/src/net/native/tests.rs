@@ -16,13 +16,15 @@ use crate::peers::Sent;
 use crate::stats::Cut;
 use crate::units::{ByteSize, GroupName, Key};
 
+mod unfit;
+
 fn limits() -> Limits {
     Limits { value: ByteSize::mib(1), connect_timeout: Duration::from_secs(10), ..Limits::default() }
 }
 
 fn transport(limits: Limits) -> (Arc<NativeTransport>, Arc<NodeStats>) {
     let stats: Arc<NodeStats> = Arc::default();
-    let hello = Hello { node: Arc::from("me"), id: Arc::from("1") };
+    let hello = Hello { node: Arc::from("me"), id: Arc::from("1"), cluster: Some(Arc::from("prod")) };
     (Arc::new(NativeTransport::new(limits, hello, stats.clone())), stats)
 }
 

@@ -28,7 +28,7 @@ async fn port(limits: &Limits, answer: Answer) -> Serving {
 }
 
 fn hello() -> Hello {
-    Hello { node: Arc::from("a"), id: Arc::from("an-id") }
+    Hello { node: Arc::from("a"), id: Arc::from("an-id"), cluster: Some(Arc::from("prod")) }
 }
 
 fn terms(dialect: Dialect, limits: &Limits) -> Terms {
@@ -451,4 +451,40 @@ async fn responses_are_well_formed_for_another_client() {
     assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "no such key: Tim\n");
+}
+
+#[tokio::test]
+async fn a_node_of_another_cluster_is_refused_whatever_it_asks() {
+    let limits = limits();
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), ListenLimits::from(&limits)).await.unwrap();
+    let terms = terms(Dialect::Native, &limits);
+    let stats = terms.stats.clone();
+    let port = serve(listener, node(), terms);
+    let mut client = Raw::connect(port.address()).await;
+    let upgrade = "connection: upgrade\r\nupgrade: carrot-frames/1\r\n";
+    let requests = [
+        ("GET /_carrot/scores/Tom", ""),
+        ("GET /_carrot/~held/scores/a/../b", ""),
+        ("GET /_carrot/id", ""),
+        ("GET /_carrot/members", ""),
+        ("DELETE /_carrot/scores", ""),
+        ("PUT /_carrot/scores/Tom", "content-length: 0\r\n"),
+        ("GET /_carrot/frames", upgrade),
+    ];
+    let of = |cluster: &str, (asked, more): (&str, &str)| {
+        format!("{asked} HTTP/1.1\r\nhost: x\r\nx-carrot-cluster: {cluster}\r\n{more}\r\n")
+    };
+    for request in requests {
+        let seen = client.ask(of("test", request)).await.unwrap();
+        assert_eq!((seen.status, &*seen.body), (421, &b"this node is of another cluster, \"prod\"\n"[..]));
+        for line in ["x-carrot-outcome: other_cluster", "x-carrot-cluster: prod"] {
+            assert!(seen.head.lines().any(|said| said == line), "{}", seen.head);
+        }
+    }
+    assert_eq!(stats.refusals.snapshot().get(Refusal::OtherCluster), 7);
+    assert_eq!(client.ask(of("prod", requests[0])).await.unwrap().status, 200);
+    let seen = client.ask(of("prod", requests[6])).await.unwrap();
+    assert_eq!(seen.status, 101);
+    assert!(seen.head.lines().any(|said| said == "x-carrot-cluster: prod"), "{}", seen.head);
+    assert_eq!(stats.refusals.snapshot().total(), 7);
 }

@@ -113,7 +113,7 @@ impl Node {
         let stats: Arc<NodeStats> = Arc::default();
         let listener =
             Listener::bind("127.0.0.1:0".parse().unwrap(), ListenLimits::from(&limits)).await.unwrap();
-        let hello = Hello { node: Arc::from("a"), id: Arc::from("an-id") };
+        let hello = Hello { node: Arc::from("a"), id: Arc::from("an-id"), cluster: None };
         let terms = Terms {
             dialect: Dialect::Native,
             limits,
@@ -161,12 +161,12 @@ impl Stranger {
 
     pub(super) async fn connect_to(address: SocketAddr) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let hello = Hello { node: Arc::from("stranger"), id: Arc::from("1") };
+        let hello = Hello { node: Arc::from("stranger"), id: Arc::from("1"), cluster: None };
         stream.write_all(&upgrade::request("a", &hello)).await.unwrap();
         let mut read = Vec::new();
         let taken = loop {
             assert!(stream.read_buf(&mut read).await.unwrap() > 0);
-            if let Some((answer, taken)) = upgrade::read(&read) {
+            if let Some((answer, taken)) = upgrade::read(&read, None) {
                 assert_eq!(answer, upgrade::Answer::Yes { node: Arc::from("a") });
                 break taken;
             }
