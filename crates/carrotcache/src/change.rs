@@ -76,7 +76,7 @@ impl Group {
         let key = self.checked(key)?;
         loop {
             let view = self.shared.around.views.current();
-            let owner = view.place(self.shared.seed, key).owner();
+            let owner = view.owner(self.shared.seed, key);
             let told = match owner {
                 Owner::Local => match self.change_as_owner(key, &change) {
                     Some(is_changed) => Ok(is_changed),

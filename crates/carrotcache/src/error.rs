@@ -213,8 +213,8 @@ pub enum WriteError {
         /// What it answered.
         answer: Arc<str>,
     },
-    /// The node's memory has no room for what would be sent to the owner. Nothing was sent; this node's own copy is
-    /// gone.
+    /// The node's memory has no room for what would be sent to the owner, or as much is on its way there as this node
+    /// allows itself. Nothing was sent; this node's own copy is gone.
     #[error("busy: {limit}")]
     Busy {
         /// The limit that was reached, by its name and number.

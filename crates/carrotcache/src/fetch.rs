@@ -66,12 +66,12 @@ impl OnLine {
 }
 
 impl Group {
-    /// Sends the flight off without an errand, where its owner can be asked on a line; gives it back otherwise.
-    pub(crate) fn fetch_at_once(&self, takeoff: Takeoff<Landed>) -> Option<Takeoff<Landed>> {
+    /// Sends the flight off at this moment without an errand, where its owner can be asked on a line; gives it back otherwise.
+    pub(crate) fn fetch_at_once(&self, takeoff: Takeoff<Landed>, began: Moment) -> Option<Takeoff<Landed>> {
         let shared = &*self.shared;
         let key = takeoff.key();
         let view = shared.around.views.load();
-        let Owner::Remote(owner) = view.place(shared.seed, key.as_bytes()).owner() else {
+        let Owner::Remote(owner) = view.owner(shared.seed, key.as_bytes()) else {
             return Some(takeoff);
         };
         if shared.around.leaving.load(Ordering::Relaxed) {
@@ -81,7 +81,6 @@ impl Group {
             takeoff.land(Ok(self.remembered(entry)));
             return None;
         }
-        let began = self.moment();
         let Some((line, trial)) = shared.around.peers.line(owner, began) else { return Some(takeoff) };
         let what = self.get_of(key, false);
         let deadline = clock::after(began.instant, shared.settings.fetch_deadline());
@@ -241,7 +240,7 @@ impl Group {
         let shared = &*self.shared;
         let key = Key::new(key);
         let view = shared.around.views.current();
-        let Owner::Remote(owner) = view.place(shared.seed, key.as_bytes()).owner() else {
+        let Owner::Remote(owner) = view.owner(shared.seed, key.as_bytes()) else {
             return Err(GetError::NotCached { key });
         };
         let what =

@@ -97,7 +97,7 @@ impl Group {
         // Flights may have landed between our look and our take-off.
         let flights = self.look_again_many(flights);
         let view = shared.around.views.current();
-        let owner = |flight: &Flight| match view.place(shared.seed, flight.key().as_bytes()).owner() {
+        let owner = |flight: &Flight| match view.owner(shared.seed, flight.key().as_bytes()) {
             Owner::Local => Whom::Here(Purpose::Answer),
             Owner::Remote(member) => Whom::There(member.clone()),
         };
@@ -344,7 +344,7 @@ impl Group {
     pub(crate) async fn ask_memory_many(&self, keys: &[&[u8]], within: Option<Duration>) -> Vec<Landed> {
         let shared = &*self.shared;
         let view = shared.around.views.current();
-        let owner = |(_, key): &(usize, Key)| match view.place(shared.seed, key.as_bytes()).owner() {
+        let owner = |(_, key): &(usize, Key)| match view.owner(shared.seed, key.as_bytes()) {
             Owner::Local => Whom::Here(Purpose::Answer),
             Owner::Remote(member) => Whom::There(member.clone()),
         };

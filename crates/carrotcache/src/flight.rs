@@ -324,7 +324,11 @@ impl<T> Flight<T> {
 /// The wakers of one flight's waiters, each in a place of its own. No longer than the most waiters at one time.
 #[derive(Default)]
 struct Wakers {
-    places: Vec<Option<Waker>>,
+    /// Place 0, which needs no memory of its own: most flights have one waiter.
+    first: Option<Waker>,
+    is_first_taken: bool,
+    /// The places from 1 on.
+    others: Vec<Option<Waker>>,
     free: Vec<usize>,
 }
 
@@ -332,22 +336,33 @@ impl Wakers {
     /// Puts the waker in its waiter's place, and gives back what stood there.
     fn put(&mut self, place: &mut Option<usize>, waker: Waker) -> Option<Waker> {
         let at = *place.get_or_insert_with(|| {
+            if !std::mem::replace(&mut self.is_first_taken, true) {
+                return 0;
+            }
             self.free.pop().unwrap_or_else(|| {
-                self.places.push(None);
-                self.places.len() - 1
+                self.others.push(None);
+                self.others.len()
             })
         });
-        self.places[at].replace(waker)
+        self.at(at).replace(waker)
     }
 
     /// Frees a place for the next waiter, and gives back what stood there.
     fn take(&mut self, at: usize) -> Option<Waker> {
-        self.free.push(at);
-        self.places[at].take()
+        if at == 0 {
+            self.is_first_taken = false;
+        } else {
+            self.free.push(at);
+        }
+        self.at(at).take()
+    }
+
+    fn at(&mut self, at: usize) -> &mut Option<Waker> {
+        at.checked_sub(1).map_or(&mut self.first, |at| &mut self.others[at])
     }
 
     fn wake_all(self) {
-        self.places.into_iter().flatten().for_each(Waker::wake);
+        self.first.into_iter().chain(self.others.into_iter().flatten()).for_each(Waker::wake);
     }
 }
 

@@ -232,8 +232,9 @@ impl Group {
             clock::timeout(limit, self.loading(key, Purpose::Answer)).await
         } else {
             // Those who share a fetch count too: counted by flights, a key that everybody wants at once looks cold.
-            lock(&self.shared.wanted).record(key, self.now());
-            clock::timeout(limit, self.fetching(key)).await
+            let now = self.moment();
+            self.want([key], now.elapsed);
+            clock::timeout_at(clock::after(now.instant, limit), self.fetching(key, now)).await
         };
         let answer = landed.unwrap_or_else(|Elapsed| Err(self.gave_up(key, limit)))?;
         self.shared.stats.stale.add(u64::from(answer.stale));
@@ -248,7 +249,7 @@ impl Group {
     /// A caller has waited for so long, for a load here or for the key's owner.
     pub(crate) fn gave_up(&self, key: &[u8], waited: Duration) -> GetError {
         let view = self.shared.around.views.current();
-        let owner = match view.place(self.shared.seed, key).owner() {
+        let owner = match view.owner(self.shared.seed, key) {
             Owner::Local => None,
             Owner::Remote(member) => Some(&member.name),
         };
@@ -256,10 +257,10 @@ impl Group {
     }
 
     /// Joins the key's fetch, or begins it.
-    async fn fetching(&self, key: &[u8]) -> Landed {
+    async fn fetching(&self, key: &[u8], now: Moment) -> Landed {
         let flown = self.shared.fetches.fly(
             key,
-            |takeoff| self.fetch_at_once(takeoff),
+            |takeoff| self.fetch_at_once(takeoff, now),
             self.spawn(),
             |key, keep| self.clone().fetch(key, keep),
         );
@@ -405,10 +406,24 @@ impl Group {
     }
 
     pub(crate) fn is_local(&self, key: &[u8]) -> bool {
-        self.shared.around.views.load().place(self.shared.seed, key).is_local()
+        self.shared.around.views.load().is_local(self.shared.seed, key)
+    }
+
+    /// Counts a get of each of these keys towards its being hot, if any ever is by its count.
+    pub(crate) fn want<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>, now: Duration) {
+        if !matches!(self.shared.settings.hot, Hot::PerMinute(_)) {
+            return;
+        }
+        let mut wanted = lock(&self.shared.wanted);
+        for key in keys {
+            wanted.record(key, now);
+        }
     }
 
     pub(crate) fn is_hot(&self, key: &Key, now: Duration) -> bool {
+        if !matches!(self.shared.settings.hot, Hot::PerMinute(_)) {
+            return self.shared.settings.hot.holds(0.0);
+        }
         let rate = lock(&self.shared.wanted).rate(key.as_bytes(), now);
         self.shared.settings.hot.holds(rate)
     }

@@ -12,7 +12,6 @@ use crate::fault::Fault;
 use crate::flight::{Errand, Takeoff, Wait};
 use crate::group::{Group, Landed, Purpose};
 use crate::store::Entry;
-use crate::sync::lock;
 use crate::units::Key;
 use crate::value::Value;
 
@@ -147,7 +146,7 @@ impl Group {
         keys: &[K],
     ) -> impl Iterator<Item = (bool, Option<Entry>)> + use<K> {
         let view = self.shared.around.views.current();
-        let is_local = |key: &K| view.place(self.shared.seed, key.as_ref()).is_local();
+        let is_local = |key: &K| view.is_local(self.shared.seed, key.as_ref());
         let local: Vec<bool> = keys.iter().map(is_local).collect();
         let held = self.shared.store.lookup_many(&local, keys);
         local.into_iter().zip(held)
@@ -155,17 +154,8 @@ impl Group {
 
     /// Joins the fetch of each key, or begins it: one errand for each owner.
     async fn fetching_many(&self, keys: &[&[u8]]) -> Vec<Wait<Landed>> {
-        self.want(keys);
+        self.want(keys.iter().copied(), self.now());
         self.shared.fetches.fly_many(keys, self.spawn(), |led| self.fetch_errands(led)).await
-    }
-
-    /// Counts one get of each key towards its being hot.
-    fn want(&self, keys: &[&[u8]]) {
-        let now = self.now();
-        let mut wanted = lock(&self.shared.wanted);
-        for key in keys {
-            wanted.record(key, now);
-        }
     }
 
     /// Joins the load of each key on this node, or begins it: in one errand.

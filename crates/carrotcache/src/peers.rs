@@ -120,11 +120,11 @@ pub(crate) struct Peers {
 struct Health {
     clock: Clock,
     /// By authority; bounded by the view, see `retain`.
-    known: Mutex<HashMap<Arc<str>, Known>>,
+    known: Mutex<HashMap<Arc<str>, Arc<Mutex<Known>>>>,
 }
 
-#[derive(Default)]
 struct Known {
+    authority: Arc<str>,
     breaker: Breaker,
     /// It is being asked whether it lives.
     is_probed: bool,
@@ -282,6 +282,7 @@ impl Peers {
     pub(crate) fn asked(&self, member: &Member) -> PeerRequests {
         let known = lock(&self.health.known);
         let Some(peer) = known.get(&member.authority) else { return PeerRequests::never() };
+        let peer = lock(peer);
         let state = match peer.breaker.rest(self.health.clock.elapsed()) {
             Some(wait) => PeerState::Resting { wait },
             None => PeerState::Up,
@@ -319,16 +320,16 @@ struct Probing {
 
 impl Drop for Probing {
     fn drop(&mut self) {
-        if let Some(peer) = lock(&self.health.known).get_mut(&self.authority) {
-            peer.is_probed = false;
+        if let Some(peer) = self.health.known(&self.authority) {
+            lock(&peer).is_probed = false;
         }
     }
 }
 
 impl Health {
     fn admit(self: &Arc<Self>, to: &Member, at: Moment) -> Leave {
-        let mut known = lock(&self.known);
-        let peer = known.entry(to.authority.clone()).or_default();
+        let known = self.known_or_new(&to.authority);
+        let mut peer = lock(&known);
         if let Err(rest) = peer.breaker.admit(at.elapsed) {
             return Leave::Refused(PeerError::Resting { failures: rest.failures, wait: rest.wait });
         }
@@ -338,27 +339,41 @@ impl Health {
             return Leave::AfterASign(PeerError::Resting { failures, wait: PROBE });
         }
         peer.requests += 1;
-        let authority = to.authority.clone();
-        Leave::Granted(Trial { health: self.clone(), authority, began: at.instant, is_over: false })
+        drop(peer);
+        Leave::Granted(Trial { health: self.clone(), peer: known, began: at.instant, is_over: false })
+    }
+
+    fn known(&self, authority: &str) -> Option<Arc<Mutex<Known>>> {
+        lock(&self.known).get(authority).cloned()
+    }
+
+    fn known_or_new(&self, authority: &Arc<str>) -> Arc<Mutex<Known>> {
+        let mut known = lock(&self.known);
+        if let Some(peer) = known.get(authority) {
+            return peer.clone();
+        }
+        let peer = Arc::new(Mutex::new(Known::new(authority.clone())));
+        known.insert(authority.clone(), peer.clone());
+        peer
     }
 
     /// Whether a probe is to be sent now: one at a time is enough.
     fn begin_probe(self: &Arc<Self>, to: &Member) -> Option<Probing> {
-        let mut known = lock(&self.known);
-        let is_probed = std::mem::replace(&mut known.get_mut(&to.authority)?.is_probed, true);
+        let peer = self.known(&to.authority)?;
+        let is_probed = std::mem::replace(&mut lock(&peer).is_probed, true);
         (!is_probed).then(|| Probing { health: self.clone(), authority: to.authority.clone() })
     }
 
     fn probed(&self, authority: &Arc<str>, answer: &Result<Reply, PeerError>) {
-        let mut known = lock(&self.known);
-        let Some(peer) = known.get_mut(authority) else { return };
+        let Some(peer) = self.known(authority) else { return };
+        let mut peer = lock(&peer);
         match answer {
             // Nothing was sent: there are no words for it, or our pool or our memory is full.
             Ok(Reply::Unsupported)
             | Err(PeerError::Busy(_) | PeerError::Memory(_) | PeerError::Resting { .. }) => {
                 peer.breaker.on_silence(self.clock.elapsed());
             }
-            Ok(_) => peer.replied(authority),
+            Ok(_) => peer.replied(),
             Err(error) => {
                 peer.is_silent = true;
                 gone(authority, error, peer.breaker.on_death(self.clock.elapsed()));
@@ -368,9 +383,14 @@ impl Health {
 }
 
 impl Known {
-    fn replied(&mut self, authority: &str) {
+    fn new(authority: Arc<str>) -> Self {
+        let (breaker, seconds) = Default::default();
+        Self { authority, breaker, is_probed: false, is_silent: false, requests: 0, seconds }
+    }
+
+    fn replied(&mut self) {
         self.is_silent = false;
-        back(authority, self.breaker.on_success());
+        back(&self.authority, self.breaker.on_success());
     }
 }
 
@@ -386,7 +406,7 @@ enum Leave {
 /// One request that the breaker let through.
 pub(crate) struct Trial {
     health: Arc<Health>,
-    authority: Arc<str>,
+    peer: Arc<Mutex<Known>>,
     began: Instant,
     is_over: bool,
 }
@@ -396,13 +416,13 @@ impl Trial {
     fn ends(mut self, answer: &Result<Reply, PeerError>, at: Moment) {
         self.is_over = true;
         let now = at.elapsed;
-        let mut known = lock(&self.health.known);
-        let Some(peer) = known.get_mut(&self.authority) else { return };
+        let mut peer = lock(&self.peer);
         peer.seconds.observe(at.instant.saturating_duration_since(self.began));
         match answer {
-            Ok(_) => peer.replied(&self.authority),
+            Ok(_) => peer.replied(),
             Err(error @ (PeerError::Connect(_) | PeerError::Broken(_) | PeerError::OtherCluster(_))) => {
-                gone(&self.authority, error, peer.breaker.on_failure(now));
+                let is_news = peer.breaker.on_failure(now);
+                gone(&peer.authority, error, is_news);
             }
             Err(
                 PeerError::Timeout(_) | PeerError::Busy(_) | PeerError::Memory(_) | PeerError::Resting { .. },
@@ -419,9 +439,7 @@ impl Drop for Trial {
         if self.is_over {
             return;
         }
-        if let Some(peer) = lock(&self.health.known).get_mut(&self.authority) {
-            peer.breaker.on_silence(self.health.clock.elapsed());
-        }
+        lock(&self.peer).breaker.on_silence(self.health.clock.elapsed());
     }
 }
 
@@ -479,7 +497,7 @@ mod tests {
             stand_in: false,
             cached_only: false,
         };
-        let is_probed = || lock(&peers.health.known)["b"].is_probed;
+        let is_probed = || lock(&lock(&peers.health.known)["b"]).is_probed;
         let late = runtime.block_on(peers.ask(&peer, get, clock::now()));
         assert!(matches!(late, Err(PeerError::Timeout(_))), "{late:?}");
         while silent.probes.load(Ordering::Relaxed) == 0 {

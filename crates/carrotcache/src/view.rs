@@ -105,6 +105,25 @@ impl View {
         Place { view: self, ranks: self.placement.place(group, key) }
     }
 
+    /// Who owns the key: as its place says, for less.
+    pub(crate) fn owner(&self, group: GroupHash, key: &[u8]) -> Owner<'_> {
+        self.owner_at(self.placement.owner(group, key))
+    }
+
+    /// Whether this node owns the key.
+    pub(crate) fn is_local(&self, group: GroupHash, key: &[u8]) -> bool {
+        self.owner(group, key) == Owner::Local
+    }
+
+    fn owner_at(&self, member: Option<usize>) -> Owner<'_> {
+        match member {
+            // A view without members leaves every key to the node that asks.
+            None => Owner::Local,
+            Some(member) if self.me == Some(member) => Owner::Local,
+            Some(member) => Owner::Remote(&self.members[member]),
+        }
+    }
+
     /// Where `key` of this group falls, whoever owns it.
     pub(crate) fn spot(&self, group: GroupHash, key: &[u8]) -> Spot {
         self.placement.spot(group, key)
@@ -135,7 +154,7 @@ fn hash_of(layout: Layout, names: &[&str]) -> u64 {
 impl<'a> Place<'a> {
     /// Who owns the key. A view without members leaves every key to the node that asks.
     pub(crate) fn owner(self) -> Owner<'a> {
-        self.rank(0).unwrap_or(Owner::Local)
+        self.view.owner_at(self.ranks.owner())
     }
 
     /// Who is asked when the owner cannot be reached.

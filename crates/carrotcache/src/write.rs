@@ -47,7 +47,7 @@ impl Group {
         let ttl = if self.tells_all() { ttl.or(self.shared.settings.ttl) } else { ttl };
         loop {
             let view = self.shared.around.views.current();
-            let owner = view.place(self.shared.seed, key).owner();
+            let owner = view.owner(self.shared.seed, key);
             let Owner::Remote(member) = owner else {
                 if self.keep_as_owner(key, value.clone(), ttl) {
                     return self.drop_copies(&view, owner, key, Ok(())).await;
@@ -74,7 +74,7 @@ impl Group {
         let key = self.checked(key.as_ref())?;
         loop {
             let view = self.shared.around.views.current();
-            let owner = view.place(self.shared.seed, key).owner();
+            let owner = view.owner(self.shared.seed, key);
             let Owner::Remote(member) = owner else {
                 self.forget(key);
                 if self.is_local(key) {
@@ -151,6 +151,10 @@ impl Group {
             Err(PeerError::Memory(full)) => {
                 self.shared.stats.refusals.add(Refusal::Memory);
                 Err(WriteError::Busy { limit: full.to_string().into() })
+            }
+            // Nothing was sent.
+            Err(busy @ PeerError::Busy(_)) => {
+                Err(WriteError::Busy { limit: format!("{busy} ({owner_name})").into() })
             }
             Err(lost) => Err(Missed { member: owner_name, cause: Arc::new(lost) }.into()),
         }

@@ -32,6 +32,10 @@ use crate::resp::window::Errand;
 const FIRST: usize = 16 << 10;
 const PIECE: usize = 64 << 10;
 
+/// So many reads that each found something, and the thread is others' for a moment: a socket that is never empty is
+/// never waited for, and its client would have the thread to itself.
+const IN_A_ROW: u32 = 4;
+
 struct Connection<'c> {
     stream: &'c TcpStream,
     front: &'c Arc<Front>,
@@ -52,6 +56,8 @@ struct Connection<'c> {
     idle_since: Instant,
     /// When the request began that is being read.
     begun: Option<Instant>,
+    /// Reads since the socket was last empty, or the thread left to others.
+    in_a_row: u32,
 }
 
 /// Answers one client until it goes, a deadline passes, or `stopped` is ready and it has been answered.
@@ -76,6 +82,7 @@ pub async fn serve(
         has_spoken: false,
         idle_since: now,
         begun: None,
+        in_a_row: 0,
     };
     let client = connection.session.client().clone();
     let (mut stopped, mut killed) = (pin!(stopped), pin!(client.killed()));
@@ -132,10 +139,18 @@ impl Connection<'_> {
                 Ok(0) => return Err(End::Gone),
                 Ok(_) => {
                     self.has_spoken = true;
+                    self.in_a_row += 1;
+                    if self.in_a_row == IN_A_ROW {
+                        self.in_a_row = 0;
+                        tokio::task::yield_now().await;
+                    }
                     return Ok(());
                 }
                 Err(error)
-                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+                {
+                    self.in_a_row = 0;
+                }
                 Err(_) => return Err(End::Gone),
             }
         }

@@ -1,10 +1,11 @@
 //! What no client should send to the Redis front: it is refused in Redis's words or dropped, and a good client beside it
 //! gets every answer.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::awaiting::until;
 use crate::database::{Pages, SERVE};
@@ -87,6 +88,35 @@ fn a_client_that_pipelines_large_values_and_never_reads_is_held_to_its_share() {
         }
         // They are still connected, and what waits for them is bounded.
         assert!(node.process.peak_memory() < 256 << 20, "{}", node.process.peak_memory());
+    });
+}
+
+#[test]
+fn a_client_that_never_stops_asking_leaves_the_thread_to_others() {
+    const ROUNDS: usize = 20;
+    let directory = tempfile::tempdir().unwrap();
+    let (_node, resp) = Node::with_redis(directory.path(), &TABLE, &[]);
+    let (over, much) = (AtomicBool::new(false), "PING\r\n".repeat(20_000));
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        // Of whom each takes his answers as they come, so that nobody ever waits for him.
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            let stream = TcpStream::connect(resp).unwrap();
+            let (mut asks, mut takes) = (stream.try_clone().unwrap(), stream);
+            scope.spawn(move || std::io::copy(&mut takes, &mut std::io::sink()));
+            let (over, much) = (&over, &much);
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(30) {
+                    asks.write_all(much.as_bytes()).unwrap();
+                }
+                asks.shutdown(Shutdown::Both).unwrap();
+            });
+        }
+        let _over = Over(&over);
+        for n in 0..ROUNDS {
+            RedisClient::connect(resp).ask("PING", "+PONG\r\n");
+            assert!(begun.elapsed() < Duration::from_secs(30), "{n} of {ROUNDS} rounds");
+        }
     });
 }
 

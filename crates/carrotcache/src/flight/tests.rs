@@ -238,7 +238,9 @@ fn wakers_are_no_more_than_the_waiters_that_live_at_one_time() {
         }
     }
     match &*lock(&leader.flight.state) {
-        State::Up(wakers) => assert_eq!((wakers.places.len(), wakers.free.len()), (2, 2)),
+        State::Up(wakers) => {
+            assert_eq!((wakers.others.len(), wakers.free.len(), wakers.is_first_taken), (1, 1, false));
+        }
         State::Landed(_) => panic!("it has not landed"),
     }
     takeoff.land(1);

@@ -19,6 +19,9 @@ use crate::net::outbox::Outbox;
 use crate::peers::{Sent, Then};
 use crate::stats::{Cut, NodeStats};
 
+/// The fewest requests for which there is a write before others are made.
+pub(super) const EARLY_MIN: usize = 8;
+
 /// A connection that stands, or has stood.
 pub(super) struct Link {
     /// The peer's name, as it said it.
@@ -45,6 +48,13 @@ pub(super) struct State {
     pub(super) writer: Option<Arc<OwnedWriteHalf>>,
     /// When a caller who does not wait is next due, as far as is known: it may have been answered by now.
     pub(super) due: Option<Instant>,
+    /// The task has taken what waited, and has not written all of it.
+    pub(super) is_in_hand: bool,
+    /// Requests that were put in since the task last took what waits.
+    pub(super) unsent: usize,
+    /// Where the peer has nothing to do, so many requests are written before there are more: it works on those while
+    /// others are made. Half of what was asked at a time of late: fewer cost a write for few, more keep it waiting.
+    pub(super) early: usize,
     /// The last request was the only one when it was put in.
     pub(super) was_alone: bool,
     pub(super) phase: Phase,

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::error::PeerError;
 use crate::memory::Charge;
 use crate::message::Reply;
-use crate::net::calls::{Call, Caller, Link, Phase, Timed, broken};
+use crate::net::calls::{Call, Caller, EARLY_MIN, Link, Phase, Timed, broken};
 use crate::net::client::in_whole_ms;
 use crate::net::frame::{Class, Frame, Kind, Malformed};
 use crate::net::inbox::Inbox;
@@ -49,23 +49,30 @@ impl From<io::Error> for End {
     }
 }
 
-/// The connection's task.
-pub(super) async fn drive(link: Arc<Link>, reader: OwnedReadHalf, writer: Arc<OwnedWriteHalf>, inbox: Inbox) {
-    // Also when its runtime stops.
-    let closing = Closing(&link);
-    match Driver::new(&link, writer, inbox).run(reader).await {
-        End::Closed(why) => drop(link.close(&why)),
-        End::Cut(cut) => {
-            tracing::debug!(peer = &*link.peer, cause = cut.as_str(), "the connection to a peer is cut");
-            link.cut(cut);
+/// The connection's task. The link is closed with it, also when its runtime stops, and before it has begun.
+pub(super) fn drive(
+    link: Arc<Link>,
+    reader: OwnedReadHalf,
+    writer: Arc<OwnedWriteHalf>,
+    inbox: Inbox,
+) -> impl Future<Output = ()> + Send {
+    let closing = Closing(link);
+    async move {
+        let closing = closing;
+        let link = &*closing.0;
+        match Driver::new(link, writer, inbox).run(reader).await {
+            End::Closed(why) => drop(link.close(&why)),
+            End::Cut(cut) => {
+                tracing::debug!(peer = &*link.peer, cause = cut.as_str(), "the connection to a peer is cut");
+                link.cut(cut);
+            }
         }
     }
-    drop(closing);
 }
 
-struct Closing<'a>(&'a Link);
+struct Closing(Arc<Link>);
 
-impl Drop for Closing<'_> {
+impl Drop for Closing {
     fn drop(&mut self) {
         self.0.close(&broken("the connection's task ended"));
     }
@@ -141,10 +148,16 @@ impl<'a> Driver<'a> {
                         }
                         link.heard.fetch_add(1, Relaxed);
                         self.quiet = clock::now();
+                        if self.inbox.is_filled() {
+                            tokio::task::yield_now().await;
+                        }
                     }
                     ready = self.writer.writable(), if unwritten => ready?,
-                    // Whoever is about to ask puts his request beside the one that woke us.
-                    () = link.wake.notified(), if !unwritten => tokio::task::yield_now().await,
+                    // Also while the peer takes nothing: a request may be due before all others, and the link may be cut.
+                    () = link.wake.notified() => if !unwritten {
+                        // Whoever is about to ask puts his request beside the one that woke us.
+                        tokio::task::yield_now().await;
+                    },
                     () = look.as_mut() => {
                         self.look(unwritten)?;
                         self.expire();
@@ -187,7 +200,11 @@ impl<'a> Driver<'a> {
         let mut calls = Vec::with_capacity(self.whole.len());
         let mut state = self.link.lock();
         for whole in self.whole.drain(..) {
-            let call = state.calls.remove(&whole.id).ok_or(End::Cut(Cut::Unasked))?;
+            let Some(call) = state.calls.remove(&whole.id) else {
+                // Nothing of it is believed: those whose answers came with it are told so with all others.
+                state.calls.extend(calls.into_iter().map(|(call, whole): (Call, Whole)| (whole.id, call)));
+                return Err(End::Cut(Cut::Unasked));
+            };
             calls.push((call, whole));
         }
         drop(state);
@@ -228,8 +245,11 @@ impl<'a> Driver<'a> {
     fn fill(&mut self) -> bool {
         let mut state = self.link.lock();
         state.is_writing = !state.outbox.is_empty();
+        state.is_in_hand = state.is_writing;
         if state.is_writing {
             state.outbox.fill(&mut self.batch);
+            state.unsent = 0;
+            state.early = (state.calls.len() / 2).max(EARLY_MIN);
         }
         state.is_writing
     }

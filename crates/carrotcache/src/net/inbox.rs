@@ -25,6 +25,8 @@ pub(super) struct Inbox {
     end: usize,
     /// Since when the frame at the start has not been whole.
     begun: Option<Instant>,
+    /// The last read filled the buffer.
+    is_filled: bool,
 }
 
 impl Inbox {
@@ -32,7 +34,7 @@ impl Inbox {
     pub(super) fn new(read: &[u8]) -> Self {
         let mut buffer = read.to_vec();
         buffer.resize(read.len().max(SMALLEST), 0);
-        Self { buffer, start: 0, end: read.len(), begun: None }
+        Self { buffer, start: 0, end: read.len(), begun: None, is_filled: false }
     }
 
     /// Reads once, as much as there is room for; nothing is the end. Cancel-safe.
@@ -40,8 +42,9 @@ impl Inbox {
         self.make_room();
         let read = from.read(&mut self.buffer[self.end..]).await?;
         self.end += read;
-        // It filled the buffer, and so perhaps left more behind.
-        if self.end == self.buffer.len() {
+        self.is_filled = self.end == self.buffer.len();
+        // It perhaps left more behind.
+        if self.is_filled {
             self.grow();
         }
         Ok(read)
@@ -81,6 +84,12 @@ impl Inbox {
         if length > self.buffer.len() {
             self.buffer.resize(length, 0);
         }
+    }
+
+    /// Whether the last read took all there was room for. Whoever reads on at once would never wait, where the other side
+    /// is as fast, and has to leave the thread to others by himself.
+    pub(super) fn is_filled(&self) -> bool {
+        self.is_filled
     }
 
     /// Since when a frame has begun and not ended.
@@ -139,5 +148,15 @@ mod tests {
         inbox.read(&mut &bytes[5..]).await.unwrap();
         assert!(inbox.next().unwrap().is_some());
         assert_eq!(inbox.begun(), None);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_may_have_left_something_behind_is_known() {
+        let mut inbox = Inbox::new(b"");
+        let mut bytes = &[0; SMALLEST + 1][..];
+        for (taken, is_filled) in [(SMALLEST, true), (1, false)] {
+            assert_eq!(inbox.read(&mut bytes).await.unwrap(), taken);
+            assert_eq!(inbox.is_filled(), is_filled);
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Callers put what they ask into one outbox, under a short lock, and wait for their ids to be answered, in any order.
 //! A caller who is alone, as the one before him was, writes for himself. Else the connection's task does: it yields once,
-//! so that whoever is about to ask can, and writes all of it with one call. There is no timer in that.
+//! so that whoever is about to ask can, and writes all of it with one call. There is no timer in that. Only where nothing
+//! was sent that is not answered yet, the first half does not wait for the other, lest both sides work in turns.
 //! Whoever stops waiting abandons his id, and the peer is told; the id stays taken until it is answered, so that a late
 //! answer is not mistaken for one that nobody asked for. When the connection ends, all who wait are told why.
 //! Shared by all groups of a node. Never dials, and never asks twice.
@@ -19,7 +20,7 @@ use crate::error::PeerError;
 use crate::limits::Limits;
 use crate::message::{Reply, Request};
 pub(super) use crate::net::calls::Link;
-use crate::net::calls::{Call, Caller, Calls, Phase, State, Timed};
+use crate::net::calls::{Call, Caller, Calls, EARLY_MIN, Phase, State, Timed};
 use crate::net::driver;
 use crate::net::inbox::Inbox;
 use crate::net::outbox::Outbox;
@@ -71,6 +72,9 @@ impl Link {
             writer: Some(writer.clone()),
             due: None,
             was_alone: true,
+            unsent: 0,
+            is_in_hand: false,
+            early: EARLY_MIN,
             phase: Phase::Open,
         };
         let (state, wake, heard) = (Mutex::new(state), Notify::new(), AtomicU64::new(0));
@@ -129,8 +133,7 @@ impl Link {
             return Err((Failure::Gone, caller));
         }
         let value = if let Request::Set { value, .. } = what { value.len() } else { 0 };
-        let has_room = state.outbox.has_room() && state.outbox.has_room_for(value);
-        if !has_room || state.calls.len() >= self.limits.waiting_per_peer {
+        if !state.outbox.has_room_for(value) || state.calls.len() >= self.limits.waiting_per_peer {
             return Err((PeerError::Busy(state.calls.len()).into(), caller));
         }
         let id = state.next_id;
@@ -145,14 +148,16 @@ impl Link {
         state
             .calls
             .insert(id, Call { kind: words::kind_of(what), slack: slack_of(what), caller: Some(caller) });
-        if state.is_alone()
-            && !state.is_writing
+        state.unsent += 1;
+        let is_early = state.unsent == state.early && state.calls.len() == state.early;
+        if (state.is_alone() && !state.is_writing || is_early && !state.is_in_hand)
             && let Some(writer) = &state.writer
         {
             let waiting = state.outbox.waiting();
             // What goes wrong here will for the task too.
             if let Ok(written) = writer.try_write(waiting.rest()) {
                 waiting.advance(written);
+                state.unsent = 0;
             }
         }
         self.see_it_written(guard);

@@ -17,7 +17,7 @@ use crate::net::wire::framed::GetKeys;
 use crate::units::GroupName;
 use crate::value::Value;
 
-/// What may wait before no more is to be put in, in bytes; messages over one frame apart.
+/// What may wait before a peer is read no further, in bytes; messages over one frame apart.
 pub(super) const ROOM: usize = 256 << 10;
 
 /// A batch takes frames of long messages until it is this long.
@@ -110,7 +110,8 @@ pub(super) struct Gotten {
 }
 
 impl Outbox {
-    /// An empty one, of which long messages hold at most `long_max` bytes together, or are one.
+    /// An empty one, of which long messages hold at most `long_max` bytes together, or are one; and the others as many, or
+    /// `ROOM`.
     pub(super) fn new(memory: &Memory, long_max: u64) -> Self {
         let (memory, batch) = (memory.clone(), Batch::new(memory));
         Self { batch, memory, long: VecDeque::new(), long_bytes: 0, long_max, open: None }
@@ -120,14 +121,19 @@ impl Outbox {
         self.batch.is_empty() && self.long.is_empty()
     }
 
-    /// Whether more may be put in.
+    /// Whether a peer that takes what there is for it is to be read further.
     pub(super) fn has_room(&self) -> bool {
         self.batch.bytes.len() < ROOM
     }
 
-    /// Whether a value of this length may be put in: one over a frame adds to others that wait.
+    /// Whether a message with a value of this length may be put in: those over a frame add to each other, and so do those
+    /// that are encoded at once.
     pub(super) fn has_room_for(&self, value: usize) -> bool {
-        value < BODY_MAX || self.long_bytes < self.long_max
+        if value < BODY_MAX {
+            (self.batch.bytes.len() as u64) < self.long_max.max(ROOM as u64)
+        } else {
+            self.long_bytes < self.long_max
+        }
     }
 
     /// A message without a value.

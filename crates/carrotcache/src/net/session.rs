@@ -199,6 +199,9 @@ impl<'a> Session<'a> {
                             return Err(End::Closed);
                         }
                         self.quiet = clock::now();
+                        if inbox.is_filled() {
+                            tokio::task::yield_now().await;
+                        }
                     }
                     ready = writer.writable(), if unwritten => ready?,
                     Some(landed) = self.under_way.join_next(), if self.outbox.has_room() => self.land(landed),
@@ -264,16 +267,17 @@ impl<'a> Session<'a> {
             return self.part(frame);
         }
         if matches!(frame.kind, Kind::GET | Kind::GET_MANY) {
-            self.gets(frame.id, frame.kind, frame.body);
-            return Ok(());
+            return self.gets(frame.id, frame.kind, frame.body);
         }
         let mut share = self.desk.bodies.share();
         let brings_value = matches!(frame.kind, Kind::SET | Kind::CHANGE);
         match share.grow(if brings_value { frame.body.len() as u64 } else { 0 }) {
             Ok(()) => self.whole(frame.id, frame.kind, Bytes::copy_from_slice(frame.body)),
-            Err(full) => self.reply(frame.id, self.desk.busy_with(full)),
+            Err(full) => {
+                self.reply(frame.id, self.desk.busy_with(full));
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// A part of a message, or its end. Only what brings a value, or many keys, has cause to be longer than a frame.
@@ -298,7 +302,7 @@ impl<'a> Session<'a> {
         {
             match refused {
                 Some(refused) => self.reply(frame.id, refused),
-                None => self.whole(frame.id, frame.kind, body.into()),
+                None => self.whole(frame.id, frame.kind, body.into())?,
             }
             drop(share);
         }
@@ -307,7 +311,7 @@ impl<'a> Session<'a> {
 
     /// A request that is there to its last byte. What its body is charged is given back when this returns: a node does
     /// at once what it is told, and only gets wait.
-    fn whole(&mut self, id: u64, kind: Kind, body: Bytes) {
+    fn whole(&mut self, id: u64, kind: Kind, body: Bytes) -> Result<(), End> {
         if kind == Kind::GET_MANY {
             return self.gets(id, kind, &body);
         }
@@ -319,6 +323,7 @@ impl<'a> Session<'a> {
             Ok(Asked::Unsupported) => self.reply(id, Reply::Unsupported),
             Err(error) => self.no_message(id, kind, &error),
         }
+        Ok(())
     }
 
     fn no_message(&mut self, id: u64, kind: Kind, error: &DecodeError) {
@@ -327,7 +332,7 @@ impl<'a> Session<'a> {
     }
 
     /// What is asked most: read where it lies, and answered without more ado as far as memory can.
-    fn gets(&mut self, id: u64, kind: Kind, body: &[u8]) {
+    fn gets(&mut self, id: u64, kind: Kind, body: &[u8]) -> Result<(), End> {
         let by_prost;
         let asked = match KeysAsked::read(body) {
             Some(asked) => asked,
@@ -336,16 +341,28 @@ impl<'a> Session<'a> {
                     by_prost = asked;
                     KeysAsked::from(&by_prost)
                 }
-                Err(error) => return self.no_message(id, kind, &error),
+                Err(error) => {
+                    self.no_message(id, kind, &error);
+                    return Ok(());
+                }
             },
         };
-        if kind == Kind::GET { self.each_of(id, &asked) } else { self.all_of(id, &asked) }
+        if kind == Kind::GET {
+            return self.each_of(id, &asked);
+        }
+        self.all_of(id, &asked);
+        Ok(())
     }
 
     /// The keys of a `GET`, each under its own id.
-    fn each_of(&mut self, id: u64, asked: &KeysAsked<'_>) {
+    fn each_of(&mut self, id: u64, asked: &KeysAsked<'_>) -> Result<(), End> {
         let KeysAsked { group, stand_in, cached_only, ref keys, .. } = *asked;
         let id_of = |at: usize| id.wrapping_add(at as u64);
+        let is_taken = |id: &u64| self.unanswered.contains_key(id) || self.parts.contains_key(id);
+        let are_some_taken = !self.unanswered.is_empty() || !self.parts.is_empty();
+        if are_some_taken && (0..keys.len()).any(|at| is_taken(&id_of(at))) {
+            return Err(End::Cut(Cut::Unasked));
+        }
         let (mut missing, mut next) = (Vec::new(), 0);
         let desk = self.desk;
         desk.answer.look(group, keys, &mut |at, found| {
@@ -355,7 +372,7 @@ impl<'a> Session<'a> {
         });
         missing.extend(next..keys.len());
         if missing.is_empty() {
-            return;
+            return Ok(());
         }
         let group = GroupName::new(group).ok();
         for at in missing {
@@ -367,6 +384,7 @@ impl<'a> Session<'a> {
                 None => self.no_group(id_of(at)),
             }
         }
+        Ok(())
     }
 
     /// The keys of a `GET_MANY`, in one answer.

@@ -53,6 +53,8 @@ enum Health {
     Up,
     /// Nobody listens.
     Down,
+    /// Whoever asks it has as much on its way there as he allows himself.
+    Full,
     /// It takes requests and says nothing.
     Hangs,
     /// It says who it is, and nothing else.
@@ -102,6 +104,7 @@ impl Wires {
         match (node, health) {
             (_, Health::Down) | (None, Health::Up) => Err(PeerError::Connect("nobody listens".into())),
             (_, Health::Breaks) => Err(PeerError::Broken("no byte of a reply".into())),
+            (_, Health::Full) => Err(PeerError::Busy(7)),
             (_, Health::Says(reply)) => Ok(reply),
             (_, Health::KnowsOneKey) if matches!(what, Request::GetMany { .. }) => {
                 Ok(Reply::BadRequest("the path is no group/key".into()))

@@ -153,6 +153,15 @@ impl Placement {
         }
     }
 
+    /// The owner of a key, as [`place`](Self::place) has it; from a smaller table, where there is one.
+    #[inline]
+    pub fn owner(&self, group: GroupHash, key: &[u8]) -> Option<usize> {
+        match self {
+            Self::Slots(slots) => slots.owner(Slots::slot(group, key)),
+            Self::Ring(ring) => ring.ranks(ring.place(key)).owner(),
+        }
+    }
+
     /// The owner of a key and its stand-ins, as indices into the names. One hash of the key; no allocation.
     #[inline]
     pub fn place(&self, group: GroupHash, key: &[u8]) -> Ranks {

@@ -89,9 +89,10 @@ impl Gets {
         let loader =
             |_: Key| async { Err::<Option<&str>, _>(BoxError::from("it was loaded where it was asked for")) };
         let group = group.open(loader)?;
-        let keys: Arc<[Vec<u8>]> = self.keys(&cluster)?.into();
-        for some in keys.chunks(FILL) {
-            for value in group.get_many(some).await {
+        let keys = Arc::new(Keys::new(&self.keys(&cluster)?));
+        for from in (0..keys.len()).step_by(FILL) {
+            let some: Vec<&[u8]> = (from..keys.len().min(from + FILL)).map(|at| keys.get(at)).collect();
+            for value in group.get_many(&some).await {
                 ensure!(value?.len() == self.pair.size, "the other node gives values of another length");
             }
         }
@@ -119,7 +120,7 @@ impl Gets {
     }
 
     /// Gives also how many keys were asked for in all, counted or not.
-    async fn run(self, group: Group, keys: Arc<[Vec<u8>]>) -> anyhow::Result<(Findings, u64)> {
+    async fn run(self, group: Group, keys: Arc<Keys>) -> anyhow::Result<(Findings, u64)> {
         let Callers { callers, batch, rate, warm, seconds } = self.callers;
         let (warm, lasts) = (Duration::from_secs_f64(warm), Duration::from_secs_f64(seconds));
         let window = Arc::new(Window::default());
@@ -178,6 +179,28 @@ fn snapshot(cluster: &Cluster) -> anyhow::Result<GroupSnapshot> {
     cluster.stats().groups.pop().ok_or_else(|| anyhow::anyhow!("the group is not there"))
 }
 
+/// Keys of one length, one behind the other: a caller has just made his key, and does not go to far memory for it.
+struct Keys {
+    all: Vec<u8>,
+    length: usize,
+}
+
+impl Keys {
+    fn new(keys: &[Vec<u8>]) -> Self {
+        let length = keys.first().map_or(1, Vec::len);
+        assert!(keys.iter().all(|key| key.len() == length), "keys of one length");
+        Self { all: keys.concat(), length }
+    }
+
+    fn len(&self) -> usize {
+        self.all.len() / self.length
+    }
+
+    fn get(&self, at: usize) -> &[u8] {
+        &self.all[at * self.length..][..self.length]
+    }
+}
+
 /// When a caller asks next.
 enum Turn {
     /// As soon as it is answered.
@@ -206,7 +229,7 @@ impl Turn {
 /// One who asks.
 struct Caller {
     group: Group,
-    keys: Arc<[Vec<u8>]>,
+    keys: Arc<Keys>,
     random: Random,
     batch: usize,
     size: usize,
@@ -220,11 +243,11 @@ impl Caller {
             self.gets += self.batch as u64;
             if self.batch == 1 {
                 let key = self.key();
-                let answer = self.group.get(&self.keys[key]).await;
+                let answer = self.group.get(self.keys.get(key)).await;
                 self.count(&answer, from.elapsed(), turn.counts(planned));
             } else {
                 let chosen: Vec<usize> = (0..self.batch).map(|_| self.key()).collect();
-                let keys: Vec<&[u8]> = chosen.iter().map(|&key| &*self.keys[key]).collect();
+                let keys: Vec<&[u8]> = chosen.iter().map(|&key| self.keys.get(key)).collect();
                 let answers = self.group.get_many(&keys).await;
                 let (took, counts) = (from.elapsed(), turn.counts(planned));
                 for answer in &answers {

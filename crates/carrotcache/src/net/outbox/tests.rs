@@ -189,12 +189,17 @@ fn what_is_forgotten_is_sent_no_further() {
 }
 
 #[test]
-fn values_over_one_frame_have_a_bound_and_others_none() {
-    let mut outbox = Outbox::new(&Memory::default(), 100 << 10);
-    outbox.value(1, Kind::SET, &set("k"), SetKey::VALUE, value(200 << 10, 7)).unwrap();
+fn values_over_one_frame_have_a_bound_and_others_one_of_their_own() {
+    let mut outbox = Outbox::new(&Memory::default(), 1 << 20);
+    outbox.value(1, Kind::SET, &set("k"), SetKey::VALUE, value(2 << 20, 7)).unwrap();
     assert!(!outbox.has_room_for(BODY_MAX) && outbox.has_room_for(100));
+    // More may be put in than is read of a peer meanwhile.
+    for _ in 0..30 {
+        outbox.value(1, Kind::SET, &set("k"), SetKey::VALUE, value(40_000, 7)).unwrap();
+    }
+    assert!(!outbox.has_room() && !outbox.has_room_for(100));
     batches(&mut outbox);
-    assert!(outbox.has_room_for(BODY_MAX));
+    assert!(outbox.has_room_for(BODY_MAX) && outbox.has_room_for(100));
 }
 
 #[test]

@@ -196,6 +196,19 @@ async fn a_write_that_the_owner_did_not_confirm_says_so_and_drops_the_own_copy()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_for_which_there_is_no_room_on_the_way_is_busy_and_was_not_sent() {
+    let (town, groups, key) = two(&Origin::numbered());
+    groups[0].get(&key).await.unwrap();
+    town.wires.set("b", Health::Full);
+    for refused in [groups[0].remove(&key).await, groups[0].set(&key, "set").await] {
+        let Err(WriteError::Busy { limit }) = refused else { panic!("{refused:?}") };
+        assert_eq!(&*limit, "7 requests in flight to that peer (b)");
+    }
+    town.wires.set("b", Health::Up);
+    assert_eq!(groups[0].get(&key).await.unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_the_owner_refuses_is_told_so() {
     let refusals = [
         (Reply::Unsupported, "member b knows no such write, by its dialect or its version"),

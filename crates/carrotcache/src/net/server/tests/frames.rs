@@ -320,7 +320,13 @@ async fn an_id_that_is_taken_and_a_message_that_changes_its_kind_end_the_connect
     peer.send(1, Kind::SET, true, b"a").await;
     peer.send(1, Kind::REMOVE, false, b"b").await;
     assert!(peer.is_cut().await);
-    assert_eq!((node.cuts(Cut::Unasked), node.cuts(Cut::Malformed)), (1, 1));
+    // Nor may it be the id of a later key of a get, which goes without one in its frame.
+    let mut peer = Stranger::connect(&node).await;
+    peer.get(2, &["hang"]).await;
+    peer.get(1, &["a", "hang"]).await;
+    assert!(peer.is_cut().await);
+    node.until_hanging(0).await;
+    assert_eq!((node.cuts(Cut::Unasked), node.cuts(Cut::Malformed)), (2, 1));
     good.end().await;
 }
 
