@@ -112,6 +112,11 @@ impl Summary<'_> {
         let mean = tally.value_bytes.checked_div(tally.values).unwrap_or_default();
         let traffic = bytes((tally.value_bytes as f64 / lasted) as u64);
         let _ = write!(text, "{table}values of {} on average, {traffic} a second\n\n", bytes(mean));
+        if tally.missing > 0 {
+            text.push_str(
+                "each key not found was asked of the origin: its absence is not cached; see --keys-from\n\n",
+            );
+        }
         let told = [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9)];
         let mut latency =
             Table::new(&[number("p50"), number("p90"), number("p99"), number("p99.9"), number("max")]);

@@ -3,7 +3,7 @@
 //! Conditions (NX, XX, KEEPTTL) are the owner's to look at, at one moment with the write. What SET's GET and GETDEL give
 //! is looked at just before.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,13 +128,14 @@ pub fn mset(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
         if words.len().is_multiple_of(2) {
             return refused::arity("mset");
         }
-        // In their order, one after the other: a key may be there twice, and then its last value stays.
-        for at in (1..words.len()).step_by(2) {
-            if let Err(refusal) = put(&front, words.get(at), request.bytes(at + 1), PLAIN).await {
-                return refusal;
-            }
-        }
-        Reply::OK
+        // A key may be there twice, and then its last value stays: the others are not sent.
+        let last: HashMap<&[u8], usize> =
+            (1..words.len()).step_by(2).map(|at| (words.get(at), at + 1)).collect();
+        let puts = last.into_iter().map(|(key, value)| {
+            let (front, key, value) = (front.clone(), key.to_vec(), request.bytes(value));
+            async move { put(&front, &key, value, PLAIN).await }
+        });
+        in_order(puts).await.map_or_else(|refusal| refusal, |_| Reply::OK)
     })
 }
 
