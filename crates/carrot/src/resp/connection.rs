@@ -5,7 +5,6 @@
 //! what it has written itself. Owned by the connection's task. Deadlines run while the client is the one to act.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,7 +13,9 @@ use std::time::Instant;
 
 use carrotcache::net::intake::Share;
 use carrotcache::{BoxFuture, Refusal};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::resp::clients::Seat;
@@ -37,7 +38,7 @@ const PIECE: usize = 64 << 10;
 const IN_A_ROW: u32 = 4;
 
 struct Connection<'c> {
-    stream: &'c TcpStream,
+    reader: ReadHalf<'c>,
     front: &'c Arc<Front>,
     session: Session,
     parser: Parser,
@@ -62,14 +63,15 @@ struct Connection<'c> {
 
 /// Answers one client until it goes, a deadline passes, or `stopped` is ready and it has been answered.
 pub async fn serve(
-    stream: &TcpStream,
+    stream: &mut TcpStream,
     front: &Arc<Front>,
     seat: Seat,
     stopped: impl Future<Output = ()>,
 ) -> End {
     let now = Instant::now();
+    let (reader, writer) = stream.split();
     let mut connection = Connection {
-        stream,
+        reader,
         front,
         session: Session::new(seat, front.gate.is_open()),
         parser: Parser::default(),
@@ -77,7 +79,7 @@ pub async fn serve(
         start: 0,
         held: front.intake.share(),
         charged: 0,
-        out: Outgo::new(stream, front),
+        out: Outgo::new(writer.as_ref(), front),
         opened: now,
         has_spoken: false,
         idle_since: now,
@@ -122,10 +124,12 @@ impl Connection<'_> {
             alarm.as_mut().reset(self.deadline().into());
         }
         loop {
-            tokio::select! {
+            // Through tokio's reader, which knows by a read that left room that there is no more: asking the system again
+            // would cost a call for each batch.
+            let read = tokio::select! {
                 biased;
                 () = stopped.as_mut() => return Err(End::Stopped),
-                ready = self.stream.readable() => ready.map_err(|_| End::Gone)?,
+                read = self.reader.read_buf(&mut self.input) => read.map_err(|_| End::Gone)?,
                 () = alarm.as_mut() => {
                     let deadline = self.deadline();
                     if deadline <= Instant::now() {
@@ -134,25 +138,18 @@ impl Connection<'_> {
                     alarm.as_mut().reset(deadline.into());
                     continue;
                 }
+            };
+            if read == 0 {
+                return Err(End::Gone);
             }
-            match self.stream.try_read_buf(&mut self.input) {
-                Ok(0) => return Err(End::Gone),
-                Ok(_) => {
-                    self.has_spoken = true;
-                    self.in_a_row += 1;
-                    if self.in_a_row == IN_A_ROW {
-                        self.in_a_row = 0;
-                        tokio::task::yield_now().await;
-                    }
-                    return Ok(());
-                }
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
-                {
-                    self.in_a_row = 0;
-                }
-                Err(_) => return Err(End::Gone),
+            self.has_spoken = true;
+            let may_have_left_some = self.input.len() == self.input.capacity();
+            self.in_a_row = if may_have_left_some { self.in_a_row + 1 } else { 0 };
+            if self.in_a_row == IN_A_ROW {
+                self.in_a_row = 0;
+                tokio::task::yield_now().await;
             }
+            return Ok(());
         }
     }
 

@@ -20,10 +20,10 @@ pub fn open(listener: Listener, front: Arc<Front>) -> Serving {
 }
 
 async fn attend(accepted: Accepted, front: Arc<Front>) -> Parted {
-    let Accepted { stream, address, mut stop, .. } = accepted;
+    let Accepted { mut stream, address, mut stop, .. } = accepted;
     let Ok(local) = stream.local_addr() else { return Parted::Ended };
     let seat = front.clients.enter(address, local);
-    match serve(&stream, &front, seat, stop.told()).await {
+    match serve(&mut stream, &front, seat, stop.told()).await {
         End::Overdue => return Parted::Overdue,
         End::Refused => hear_out(stream).await,
         End::Gone | End::Stopped => {}
