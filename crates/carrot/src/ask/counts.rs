@@ -31,6 +31,8 @@ pub struct Snapshot {
     /// Requests that were refused before a group was found for them.
     pub refusals: Tally,
     /// Connections of frames that it cut, by why.
+    // Older nodes have no such connections.
+    #[serde(default)]
     pub cuts: Tally,
     /// Replies of peers whose list of members is another.
     pub view_mismatches: u64,
