@@ -33,9 +33,11 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(query) = query.transpose() else { return };
     let Ok(read) = Target::parse(path, query) else { return };
     let again = match &read {
-        Target::Entry { group, key, ttl } => {
+        Target::Entry { group, key, is_whole, ttl } => {
             let ttl = ttl.as_ref().map_or_else(String::new, |ttl| format!("?ttl={}", escaped(ttl.as_bytes())));
-            format!("/v1/{}/{}{ttl}", escaped(group.as_bytes()), escaped(key))
+            // A group as a whole is named without the slash before a key.
+            let slash = if *is_whole { "" } else { "/" };
+            format!("/v1/{}{slash}{}{ttl}", escaped(group.as_bytes()), escaped(key))
         }
         Target::Api { group, key } => format!("/api?key={}&group={}", escaped(key), escaped(group.as_bytes())),
         Target::Owner { group, key } => format!("/owner/{}/{}", escaped(group.as_bytes()), escaped(key)),
