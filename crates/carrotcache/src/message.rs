@@ -156,6 +156,16 @@ impl fmt::Display for Reply {
     }
 }
 
+impl Request {
+    /// The length of the value in it, in bytes.
+    pub(crate) fn value_bytes(&self) -> usize {
+        match self {
+            Self::Set { value, .. } | Self::Change { change: Change::Set { value, .. }, .. } => value.len(),
+            _ => 0,
+        }
+    }
+}
+
 impl Reply {
     /// The length of the values in it, in bytes.
     pub(crate) fn value_bytes(&self) -> usize {

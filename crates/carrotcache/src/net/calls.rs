@@ -55,6 +55,8 @@ pub(super) struct State {
     /// Where the peer has nothing to do, so many requests are written before there are more: it works on those while
     /// others are made. Half of what was asked at a time of late: fewer cost a write for few, more keep it waiting.
     pub(super) early: usize,
+    /// Answers to what the peer asked that were put in since the task last took what waits.
+    pub(super) refusals: usize,
     /// The last request was the only one when it was put in.
     pub(super) was_alone: bool,
     pub(super) phase: Phase,

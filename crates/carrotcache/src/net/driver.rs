@@ -19,12 +19,15 @@ use crate::memory::Charge;
 use crate::message::Reply;
 use crate::net::calls::{Call, Caller, EARLY_MIN, Link, Phase, Timed, broken};
 use crate::net::client::in_whole_ms;
-use crate::net::frame::{Class, Frame, Kind, Malformed};
+use crate::net::frame::{Class, Frame, HEAD, Kind, Malformed};
 use crate::net::inbox::Inbox;
-use crate::net::outbox::Batch;
+use crate::net::outbox::{Batch, ROOM};
 use crate::net::words;
 use crate::peers::Sent;
 use crate::stats::Cut;
+
+/// Answers that may wait for a peer that asks where only we do: those of 256 KiB, as at the other side.
+const REFUSALS_MAX: usize = ROOM / HEAD;
 
 /// How much later than its deadline a request may be ended, for the sake of others.
 const TOGETHER: Duration = Duration::from_millis(1);
@@ -249,6 +252,7 @@ impl<'a> Driver<'a> {
         if state.is_writing {
             state.outbox.fill(&mut self.batch);
             state.unsent = 0;
+            state.refusals = 0;
             state.early = (state.calls.len() / 2).max(EARLY_MIN);
         }
         state.is_writing
@@ -378,11 +382,12 @@ fn said(link: &Link, frame: Frame<'_>) -> Result<Said, PeerError> {
 /// A peer that is asked may ask for a sign of life, and for nothing else.
 fn refuse(link: &Link, frame: Frame<'_>) -> Result<(), End> {
     let mut state = link.lock();
-    if !state.outbox.has_room() {
-        // It asks and asks, and takes no answer.
+    if state.refusals == REFUSALS_MAX {
+        // It asks and asks, and takes no answer. What we ask it says nothing of that.
         return Err(End::Cut(Cut::Stalled));
     }
     let kind = if frame.kind == Kind::PING { Kind::PONG } else { Kind::UNSUPPORTED };
+    state.refusals += 1;
     state.outbox.bare(frame.id, kind);
     link.see_it_written(state);
     Ok(())

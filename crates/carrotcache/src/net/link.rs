@@ -75,6 +75,7 @@ impl Link {
             unsent: 0,
             is_in_hand: false,
             early: EARLY_MIN,
+            refusals: 0,
             phase: Phase::Open,
         };
         let (state, wake, heard) = (Mutex::new(state), Notify::new(), AtomicU64::new(0));
@@ -132,8 +133,8 @@ impl Link {
         if !matches!(state.phase, Phase::Open) {
             return Err((Failure::Gone, caller));
         }
-        let value = if let Request::Set { value, .. } = what { value.len() } else { 0 };
-        if !state.outbox.has_room_for(value) || state.calls.len() >= self.limits.waiting_per_peer {
+        if !state.outbox.has_room_for(what.value_bytes()) || state.calls.len() >= self.limits.waiting_per_peer
+        {
             return Err((PeerError::Busy(state.calls.len()).into(), caller));
         }
         let id = state.next_id;

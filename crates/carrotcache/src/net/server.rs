@@ -12,7 +12,7 @@ use http::{Method, Request as HttpRequest, Response, request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use prost::Message;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::clock;
 use crate::dropped_ttl::DroppedTtl;
@@ -180,12 +180,8 @@ impl PeerPort {
 
     async fn many(&self, group: &[u8], body: Incoming) -> Reply {
         let Some(group) = self.group(group) else { return Reply::NoGroup };
-        let Ok(_place) = self.desk.in_flight.try_acquire() else {
-            return self.desk.busy(self.desk.limits.in_flight);
-        };
-        let mut held = self.desk.bodies.share();
-        let body = match self.whole(body, &mut held).await {
-            Ok(body) => body,
+        let (body, _held) = match self.take_in(body).await {
+            Ok(taken) => taken,
             Err(refused) => return refused,
         };
         if !wire::GetManyRequest::takes(length(&body)) {
@@ -241,12 +237,8 @@ impl PeerPort {
             return refused;
         }
         let Some(group) = self.group(group) else { return Reply::NoGroup };
-        let Ok(_place) = self.desk.in_flight.try_acquire() else {
-            return self.desk.busy(self.desk.limits.in_flight);
-        };
-        let mut held = self.desk.bodies.share();
-        let body = match self.whole(body, &mut held).await {
-            Ok(body) => body,
+        let (body, _held) = match self.take_in(body).await {
+            Ok(taken) => taken,
             Err(refused) => return refused,
         };
         let Some(change) = wire::ChangeRequest::decode(body).ok().and_then(wire::ChangeRequest::into_change)
@@ -306,15 +298,9 @@ impl PeerPort {
         group
     }
 
-    /// A set holds its place among the requests in flight from before its body is read, and its share of what bodies may
-    /// hold until it is done: bodies are memory.
     async fn set(&self, row: &Row, group: GroupName, key: Key, body: Incoming) -> Reply {
-        let Ok(_place) = self.desk.in_flight.try_acquire() else {
-            return self.desk.busy(self.desk.limits.in_flight);
-        };
-        let mut held = self.desk.bodies.share();
-        let body = match self.whole(body, &mut held).await {
-            Ok(body) => body,
+        let (body, _held) = match self.take_in(body).await {
+            Ok(taken) => taken,
             Err(refused) => return refused,
         };
         let set = if row.dialect == Dialect::Native { native_set(key, body) } else { family_set(body) };
@@ -332,12 +318,8 @@ impl PeerPort {
 
     /// Removes one key after the other: there is one way to remove a key. In one place among the requests in flight.
     async fn remove_keys(&self, group: GroupName, body: Incoming) -> Reply {
-        let Ok(_place) = self.desk.in_flight.try_acquire() else {
-            return self.desk.busy(self.desk.limits.in_flight);
-        };
-        let mut held = self.desk.bodies.share();
-        let body = match self.whole(body, &mut held).await {
-            Ok(body) => body,
+        let (body, _held) = match self.take_in(body).await {
+            Ok(taken) => taken,
             Err(refused) => return refused,
         };
         let keys = match RemoveKeysRequest::read(&body) {
@@ -358,6 +340,17 @@ impl PeerPort {
             tokio::task::consume_budget().await;
         }
         Reply::Done
+    }
+
+    /// The whole body, and what is held for it until its request is answered: a place among those in flight, from before
+    /// it is read, and its share of what bodies may hold.
+    async fn take_in(&self, body: Incoming) -> Result<(Bytes, (SemaphorePermit<'_>, Share<'_>)), Reply> {
+        let Ok(place) = self.desk.in_flight.try_acquire() else {
+            return Err(self.desk.busy(self.desk.limits.in_flight));
+        };
+        let mut share = self.desk.bodies.share();
+        let body = self.whole(body, &mut share).await?;
+        Ok((body, (place, share)))
     }
 
     /// The whole body in time, or why it is not taken.
