@@ -176,3 +176,31 @@ async fn as_much_as_may_wait_for_one_peer_may_be_asked_of_it_at_once() {
         assert!(matches!(told.await.unwrap(), Sent::Answered(Ok(Reply::NotFound))));
     }
 }
+
+#[tokio::test]
+async fn a_peer_that_pings_while_much_waits_for_it_is_answered() {
+    let peer = Played::start().await;
+    let (transport, stats) = transport(limits());
+    let (line, mut heard) = lined(&transport, &peer).await;
+    let (group, value) = (GroupName::new("g").unwrap(), Bytes::from(vec![7; 50_000]));
+    let set = |n: usize| {
+        let key = Key::new(format!("{n}").as_bytes());
+        Request::Set { group: group.clone(), key, value: value.clone(), ttl: None }
+    };
+    // Many times what waits in one batch and in the system between the two.
+    let mut asked: Vec<_> = (0..1000).map(|n| tell(&line, &set(n))).collect();
+    heard.say(7, Kind::PING, false, b"").await;
+    let mut is_ponged = false;
+    for _ in 0..=asked.len() {
+        let now = heard.hear().await.expect("all sets, and a pong");
+        match now.kind {
+            Kind::PONG => is_ponged = now.id == 7,
+            _ => heard.say(now.id, Kind::DONE, false, b"").await,
+        }
+    }
+    assert!(is_ponged);
+    for told in asked.drain(..) {
+        assert!(matches!(told.await.unwrap(), Sent::Answered(Ok(Reply::Done))));
+    }
+    assert_eq!(stats.cuts.snapshot().total(), 0);
+}
