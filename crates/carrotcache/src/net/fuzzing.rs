@@ -10,20 +10,24 @@ pub fn read_target(bytes: &[u8]) {
     for &own in Dialect::ALL {
         match route(bytes, own) {
             Route::Entry { row, group, key } => {
-                let written = target(row, &group, &key);
-                assert!(written.bytes().all(|byte| byte.is_ascii_graphic()), "{written:?}");
-                match route(written.as_bytes(), own) {
+                let mut written = Vec::new();
+                target(row, &group, &key, &mut written);
+                let shown = written.escape_ascii();
+                assert!(written.iter().all(u8::is_ascii_graphic), "{shown}");
+                match route(&written, own) {
                     Route::Entry { row: again, group: g, key: k } => {
-                        assert_eq!((again.dialect, g, k), (row.dialect, group, key), "{written}");
+                        assert_eq!((again.dialect, g, k), (row.dialect, group, key), "{shown}");
                     }
-                    other => panic!("{written} leads to {other:?}"),
+                    other => panic!("{shown} leads to {other:?}"),
                 }
             }
             Route::Held { group, key } => {
-                let written = held_target(&group, &key);
-                match route(written.as_bytes(), own) {
-                    Route::Held { group: g, key: k } => assert_eq!((g, k), (group, key), "{written}"),
-                    other => panic!("{written} leads to {other:?}"),
+                let mut written = Vec::new();
+                held_target(&group, &key, &mut written);
+                let shown = written.escape_ascii();
+                match route(&written, own) {
+                    Route::Held { group: g, key: k } => assert_eq!((g, k), (group, key), "{shown}"),
+                    other => panic!("{shown} leads to {other:?}"),
                 }
             }
             // No entry.
