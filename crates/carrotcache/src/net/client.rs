@@ -6,13 +6,14 @@
 
 mod call;
 mod exchange;
+mod lane;
 pub(super) mod pool;
 pub(super) mod response;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::HeaderValue;
 
@@ -22,10 +23,10 @@ use crate::limits::Limits;
 use crate::memory::Charge;
 use crate::message::{Change, Reply, Request};
 use crate::net::client::call::{Call, can_say};
-use crate::net::client::pool::Pool;
+use crate::net::client::pool::{Pool, Times};
 use crate::net::cluster_name;
 use crate::net::dialect::{Dialect, Row};
-use crate::peers::{BoxFuture, Customs, Transport};
+use crate::peers::{BoxFuture, Customs, Line, Transport};
 use crate::view::Member;
 
 /// Asks peers over HTTP/1.1, in one dialect.
@@ -70,7 +71,7 @@ impl HttpTransport {
         if let Some(pool) = pools.get(&member.authority) {
             return pool.clone();
         }
-        let pool = Pool::new(member.authority.clone(), self.limits.clone(), self.cluster.as_ref());
+        let pool = Pool::new(member.authority.clone(), self.row, self.limits.clone(), self.cluster.as_ref());
         let pool = Arc::new(pool);
         pools.insert(member.authority.clone(), pool.clone());
         pool
@@ -92,19 +93,27 @@ impl Transport for HttpTransport {
                 }
                 _ => Charge::default(),
             };
-            let Some(call) = Call::new(self.row, &what) else { return Ok(Reply::Unsupported) };
-            let allowed = deadline.saturating_duration_since(clock::now());
+            let Some(call) = Call::new(self.row, what) else { return Ok(Reply::Unsupported) };
+            let began = clock::now();
             let pool = self.pool(to);
             // A wait for a connection of ours says nothing of the peer, however long it was.
             let Ok(place) = clock::timeout_at(deadline, pool.place()).await else {
                 return Err(PeerError::Busy(self.limits.connections_per_peer));
             };
             let _place = place?;
-            match clock::timeout_at(deadline, pool.exchange(&call)).await {
+            match clock::timeout_at(deadline, pool.exchange(call, Times { began, deadline })).await {
                 Ok(result) => result,
-                Err(clock::Elapsed) => Err(PeerError::Timeout(in_whole_ms(allowed))),
+                Err(clock::Elapsed) => {
+                    Err(PeerError::Timeout(clock::in_whole_ms(deadline.saturating_duration_since(began))))
+                }
             }
         })
+    }
+
+    /// One stands while a connection is idle.
+    fn line(&self, to: &Member) -> Option<Arc<dyn Line>> {
+        let pool = self.lock().get(&to.authority)?.clone();
+        if pool.can_send() { Some(pool) } else { None }
     }
 
     fn customs(&self) -> Customs {
@@ -123,11 +132,6 @@ impl Transport for HttpTransport {
     fn retain(&self, members: &[Member]) {
         self.lock().retain(|authority, _| members.iter().any(|member| member.authority == *authority));
     }
-}
-
-/// A wait as people read it. What is left of a deadline when it is looked at is some microseconds under what was set.
-pub(super) fn in_whole_ms(wait: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::net::cluster_name::{self, CLUSTER, OTHER_CLUSTER};
 use crate::net::dialect::{Dialect, OUTCOME, Outcome, Row, Words};
 use crate::net::wire;
 use crate::net::wire::family::{self, CarrotResponse, GetResponse};
+use crate::net::wire::in_place;
 use crate::units::Key;
 
 /// Longest text that says why, in bytes. It goes into logs and error lines, where a page helps nobody.
@@ -215,7 +216,7 @@ fn decode_value(row: &Row, asked: Asked<'_>, head: Fields<'_>, body: Bytes) -> R
     check_type(row, head)?;
     let get_response = |body: Bytes| GetResponse::decode(body).map_err(malformed);
     let found = match row.dialect {
-        Dialect::Native => wire::Response::decode(body).map_err(malformed)?.into_found(&Arc::from("")),
+        Dialect::Native => decode_native(body)?,
         Dialect::Carrot => family::bare(CarrotResponse::decode(body).map_err(malformed)?.value, None),
         Dialect::Golang => get_response(body)?.into_found_without_end(),
         Dialect::Mailgun | Dialect::GroupcacheGo => get_response(body)?.into_found(asked.unix_nanos),
@@ -224,12 +225,21 @@ fn decode_value(row: &Row, asked: Asked<'_>, head: Fields<'_>, body: Bytes) -> R
     Ok(Reply::Found(found))
 }
 
+/// In place if it is as our own nodes write it.
+fn decode_native(body: Bytes) -> Result<Found, PeerError> {
+    let giver = Arc::default();
+    match in_place::found(&body, &giver, &mut |value| body.slice_ref(value)) {
+        Some(found) => Ok(found),
+        None => Ok(wire::Response::decode(body).map_err(malformed)?.into_found(&giver)),
+    }
+}
+
 /// One answer that is none, and the whole reply is none: what came before it may not be what was meant either.
 fn decode_many(row: &Row, asked: Asked<'_>, head: Fields<'_>, body: Bytes) -> Result<Reply, PeerError> {
     check_type(row, head)?;
     let answers = wire::Answers::read(body).map_err(|why| broken(&why))?;
     let replies =
-        answers.into_replies(&Arc::from("")).ok_or_else(|| broken("an answer that is no outcome"))?;
+        answers.into_replies(&Arc::default()).ok_or_else(|| broken("an answer that is no outcome"))?;
     for reply in &replies {
         if let Reply::Found(found) = reply {
             check_size(asked, found)?;

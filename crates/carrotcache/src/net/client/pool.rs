@@ -4,10 +4,10 @@
 //! and cannot say whether a reply had begun when a connection broke. Here the cap holds for callers too: past
 //! `Limits::waiting_per_peer` of them the peer counts as busy. Connections are handed out latest first, so that what a
 //! burst has opened may go idle and close, and those first that live on the caller's runtime. Only a connection that
-//! was used before, and broke without a byte of reply, is made good by a second try: the peer has closed it meanwhile,
+//! was used before, and broke without a byte of reply, is made good by another try: the peer has closed it meanwhile,
 //! and has most likely not seen the request. Twice done, what we send does no harm; of a change under a condition the
 //! second answer counts.
-//! Shared by all groups of a node. While connections are idle, one task waits to close those that stay so.
+//! Shared by all groups of a node. A connection is read, and closed in time, by its own task.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -15,52 +15,56 @@ use std::time::Instant;
 use http::HeaderValue;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::clock;
 use crate::error::PeerError;
 use crate::limits::Limits;
-use crate::message::Reply;
+use crate::message::{Reply, Request};
 use crate::net::client::call::Call;
-use crate::net::client::exchange::{Connection, Failure, broken};
+use crate::net::client::exchange::{Home, Reader, broken};
+use crate::net::client::lane::{Asked, Lane};
 use crate::net::cluster_name::CLUSTER;
+use crate::net::dialect::Row;
+use crate::peers::{Line, Sent, Then};
 
 /// The connections to one peer.
 pub(super) struct Pool {
     authority: Arc<str>,
+    row: &'static Row,
     limits: Arc<Limits>,
     /// What stands in the head of every request, from the target on; an error if the peer has no name that a head can say.
     said: Result<Box<[u8]>, PeerError>,
     /// One for each request in flight. As a connection is made only when none is idle, there are never more of them.
-    places: Semaphore,
+    places: Arc<Semaphore>,
     /// One for each caller that waits for a place.
     queue: Semaphore,
-    // std Mutex: held to push, pop or close.
-    idle: Mutex<Idle>,
+    /// Those that nobody uses, the one used last at the end.
+    // std Mutex: held to push or pop.
+    idle: Mutex<Vec<Arc<Lane>>>,
 }
 
-/// The connections that nobody uses.
-#[derive(Default)]
-struct Idle {
-    /// Those that were used last at the end.
-    kept: Vec<Kept>,
-    /// A task waits to close them.
-    is_watched: bool,
-}
-
-struct Kept {
-    connection: Box<Connection>,
-    since: Instant,
+/// When a request began, and when its reply has to be there.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) began: Instant,
+    pub(super) deadline: Instant,
 }
 
 impl Pool {
     /// A pool without connections; they are made when they are needed.
-    pub(super) fn new(authority: Arc<str>, limits: Arc<Limits>, cluster: Option<&HeaderValue>) -> Self {
+    pub(super) fn new(
+        authority: Arc<str>,
+        row: &'static Row,
+        limits: Arc<Limits>,
+        cluster: Option<&HeaderValue>,
+    ) -> Self {
         let most = Semaphore::MAX_PERMITS;
         Self {
             said: said(&authority, cluster),
             authority,
-            places: Semaphore::new(limits.connections_per_peer.min(most)),
+            row,
+            places: Arc::new(Semaphore::new(limits.connections_per_peer.min(most))),
             queue: Semaphore::new(limits.waiting_per_peer.min(most)),
             limits,
             idle: Mutex::default(),
@@ -68,89 +72,57 @@ impl Pool {
     }
 
     /// A place among the requests in flight.
-    pub(super) async fn place(&self) -> Result<SemaphorePermit<'_>, PeerError> {
-        if let Ok(place) = self.places.try_acquire() {
+    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, PeerError> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Ok(place);
         }
         let busy = |_| PeerError::Busy(self.limits.connections_per_peer);
         let _turn = self.queue.try_acquire().map_err(busy)?;
-        self.places.acquire().await.map_err(|_closed| broken("the pool is closed"))
+        self.places.clone().acquire_owned().await.map_err(|_closed| broken("the pool is closed"))
     }
 
-    /// Asks, by whoever has a place.
-    pub(super) async fn exchange(self: &Arc<Self>, call: &Call<'_>) -> Result<Reply, PeerError> {
-        if let Some(kept) = self.take() {
-            match self.exchange_on(kept, call).await {
-                Err(Failure::Unanswered) => {}
-                Err(Failure::Final(error)) => return Err(error),
-                Ok(reply) => return reply,
-            }
-        }
-        let fresh = Connection::new(dial(&self.authority, &self.limits).await?);
-        match self.exchange_on(fresh, call).await {
-            Ok(reply) => reply,
-            Err(Failure::Unanswered) => Err(broken("closed without a reply")),
-            Err(Failure::Final(error)) => Err(error),
-        }
-    }
-
-    /// One request and its reply. The connection goes back to the pool if it may be used again, and is closed if not, also
-    /// when the caller drops this future.
-    async fn exchange_on(
-        self: &Arc<Self>,
-        mut connection: Box<Connection>,
-        call: &Call<'_>,
-    ) -> Result<Result<Reply, PeerError>, Failure> {
+    /// Asks, by whoever has a place, and waits for the reply. To drop the future closes the connection.
+    pub(super) async fn exchange(self: &Arc<Self>, call: Call, times: Times) -> Result<Reply, PeerError> {
         let said = self.said.as_ref().map_err(PeerError::clone)?;
-        let (reply, is_free) = connection.exchange(call, said, &self.limits).await?;
-        if is_free {
-            self.keep(connection);
-        }
-        Ok(reply)
-    }
-
-    /// The idle connection used last, if any still stands; before those of other runtimes, one of the caller's.
-    fn take(&self) -> Option<Box<Connection>> {
-        let here = Handle::current().id();
-        loop {
-            let kept = {
-                let kept = &mut self.lock().kept;
-                let nearest = kept.iter().rposition(|kept| kept.connection.is_at(here));
-                kept.remove(nearest.or(kept.len().checked_sub(1))?)
-            };
-            if let Some(connection) = kept.connection.ready_here(here) {
-                return Some(connection);
+        // Those that were closed while they were idle are passed over. Behind one that breaks as it is used, the others may
+        // be no better.
+        while let Some(lane) = self.take() {
+            match ask_on(&lane, call.clone(), said, times).await {
+                Some(Sent::Answered(reply)) => return reply,
+                Some(Sent::Unseen) => break,
+                None => {}
             }
         }
-    }
-
-    fn keep(self: &Arc<Self>, connection: Box<Connection>) {
-        let since = clock::now();
-        let mut idle = self.lock();
-        idle.kept.push(Kept { connection, since });
-        if !std::mem::replace(&mut idle.is_watched, true) {
-            drop(idle);
-            let first = clock::after(since, self.limits.idle_timeout);
-            tokio::spawn(Watch(Arc::downgrade(self)).close_overdue(first));
+        let lane = self.connect().await?;
+        match ask_on(&lane, call, said, times).await {
+            Some(Sent::Answered(reply)) => reply,
+            Some(Sent::Unseen) | None => Err(broken("closed without a reply")),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn connect(self: &Arc<Self>) -> Result<Arc<Lane>, PeerError> {
+        let reader = Reader::new(dial(&self.authority, &self.limits).await?, self.limits.clone());
+        let lane = reader.lane().clone();
+        tokio::spawn(reader.attend(Shelf(Arc::downgrade(self))));
+        Ok(lane)
     }
 
-    /// Closes what has been idle for too long, and says when to look again; `None`: there is nothing left, and nobody
-    /// watches any more.
-    fn close_overdue(&self, now: Instant) -> Option<Instant> {
-        let end = |kept: &Kept| clock::after(kept.since, self.limits.idle_timeout);
+    /// The idle connection used last; before those of other runtimes, one of the caller's.
+    fn take(&self) -> Option<Arc<Lane>> {
+        let here = Handle::try_current().ok().map(|here| here.id());
         let mut idle = self.lock();
-        let overdue = idle.kept.iter().take_while(|kept| end(kept) <= now).count();
-        let closed: Vec<Kept> = idle.kept.drain(..overdue).collect();
-        let next = idle.kept.first().map(end);
-        idle.is_watched = next.is_some();
-        drop(idle);
-        drop(closed);
-        next
+        let near = here.and_then(|here| idle.iter().rposition(|lane| lane.is_at(here)));
+        let taken = near.or(idle.len().checked_sub(1))?;
+        Some(idle.remove(taken))
+    }
+
+    /// Whether there is a connection on which a request can be sent at once, and a place for it.
+    pub(super) fn can_send(&self) -> bool {
+        self.places.available_permits() > 0 && !self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Lane>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The places that are free, those of callers that wait too.
@@ -159,35 +131,79 @@ impl Pool {
         (self.places.available_permits(), self.queue.available_permits())
     }
 
-    /// How many connections are idle, and whether somebody waits to close them.
+    /// How many connections are idle.
     #[cfg(test)]
-    pub(super) fn idle(&self) -> (usize, bool) {
-        let idle = self.lock();
-        (idle.kept.len(), idle.is_watched)
+    pub(super) fn idle(&self) -> usize {
+        self.lock().len()
     }
 }
 
-/// Whoever waits to close idle connections, for as long as there are any. If its runtime stops before, it takes them all
-/// with it: nobody would close them.
-struct Watch(Weak<Pool>);
-
-impl Watch {
-    async fn close_overdue(mut self, first: Instant) {
-        let mut next = Some(first);
-        while let Some(then) = next {
-            clock::sleep_until(then).await;
-            next = self.0.upgrade().and_then(|pool| pool.close_overdue(clock::now()));
-        }
-        self.0 = Weak::new();
-    }
-}
-
-impl Drop for Watch {
+impl Drop for Pool {
     fn drop(&mut self) {
-        if let Some(pool) = self.0.upgrade() {
-            let idle = std::mem::take(&mut *pool.lock());
-            drop(idle);
+        for lane in self.lock().drain(..) {
+            lane.close_if_idle();
         }
+    }
+}
+
+impl Line for Pool {
+    fn send(&self, what: &Request, now: Instant, deadline: Instant, then: Then) {
+        let Some(call) = Call::new(self.row, what.clone()) else {
+            return then(Sent::Answered(Ok(Reply::Unsupported)));
+        };
+        let (Ok(said), Ok(place)) = (&self.said, self.places.clone().try_acquire_owned()) else {
+            return then(Sent::Unseen);
+        };
+        let mut asked = Asked { call, began: now, deadline, then, place: Some(place) };
+        while let Some(lane) = self.take() {
+            match lane.send(asked, said) {
+                Ok(_) => return,
+                Err(back) => asked = back,
+            }
+        }
+        let Asked { then, place, .. } = asked;
+        drop(place);
+        then(Sent::Unseen);
+    }
+}
+
+/// Where connections stand between two requests, for as long as there is the pool.
+struct Shelf(Weak<Pool>);
+
+impl Home for Shelf {
+    fn keep(&self, lane: &Arc<Lane>) -> bool {
+        let Some(pool) = self.0.upgrade() else { return false };
+        pool.lock().push(lane.clone());
+        true
+    }
+
+    fn forget(&self, lane: &Arc<Lane>) {
+        if let Some(pool) = self.0.upgrade() {
+            pool.lock().retain(|kept| !Arc::ptr_eq(kept, lane));
+        }
+    }
+}
+
+/// Asks on this connection, and waits; `None`: it was closed before.
+async fn ask_on(lane: &Lane, call: Call, said: &[u8], times: Times) -> Option<Sent> {
+    let (reply, replied) = oneshot::channel();
+    let then: Then = Box::new(|sent| drop(reply.send(sent)));
+    let Times { began, deadline } = times;
+    let turn = lane.send(Asked { call, began, deadline, then, place: None }, said).ok()?;
+    let _waiting = Waiting { lane, turn };
+    let stopped = |_| Sent::Answered(Err(broken("the runtime of the connection has stopped")));
+    Some(replied.await.unwrap_or_else(stopped))
+}
+
+/// Somebody waits for the reply of this turn. When he goes away before it is there, the connection is closed.
+struct Waiting<'a> {
+    lane: &'a Lane,
+    turn: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.lane.hang_up(self.turn);
     }
 }
 

@@ -534,13 +534,6 @@ mod pool {
         assert!(is_good(&transport.ask(&peer.member, get(b"Tom"), soon()).await));
     }
 
-    #[test]
-    fn a_wait_is_told_in_whole_milliseconds() {
-        for (nanos, told) in [(999_985_178, "1s"), (50_000_000, "50ms"), (1, "1ms"), (0, "0ns")] {
-            assert_eq!(format!("{:?}", in_whole_ms(Duration::from_nanos(nanos))), told);
-        }
-    }
-
     #[tokio::test]
     async fn a_request_may_take_longer_than_a_connection_may_be_idle() {
         let mut slow = Peer::play(vec![vec![Hear, Hold]]).await;
