@@ -59,8 +59,8 @@ pub(crate) enum Wait<T> {
 }
 
 impl<T: Clone> Wait<T> {
-    /// What the flight lands with. Dropping the future abandons the wait, not the flight.
-    pub(crate) async fn flown(self) -> Flown<T> {
+    /// What the flight lands with. Dropping the future abandons nothing: the wait can be gone on with, until it has ended.
+    pub(crate) async fn flown(&mut self) -> Flown<T> {
         match self {
             Self::Led(waiter) => Flown::Led(waiter.await),
             Self::Shared(waiter) => Flown::Shared(waiter.await),
@@ -397,6 +397,11 @@ impl<T> Takeoff<T> {
     /// For the store's question whether the value may still be kept.
     pub(crate) fn keep(&self) -> Keep<T> {
         Keep(Arc::clone(&self.flight))
+    }
+
+    /// Whether what this flight brings may still be stored: as its `Keep` says.
+    pub(crate) fn may_keep(&self) -> bool {
+        !self.flight.is_detached()
     }
 
     /// Ends the flight: the key is free, and all who wait get the outcome.

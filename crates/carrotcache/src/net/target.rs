@@ -122,16 +122,31 @@ fn under(base: &str, group: &[u8], key: &[u8], into: &mut Vec<u8>) {
 fn escape(half: &[u8], into: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let is_step = matches!(half, b"." | b"..");
-    for &byte in half {
-        let is_plain =
-            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') || (byte == b'.' && !is_step);
-        if is_plain {
-            into.push(byte);
+    let is_plain = |byte: &u8| PLAIN[usize::from(*byte)] && !(is_step && *byte == b'.');
+    let mut rest = half;
+    while let Some((&byte, behind)) = rest.split_first() {
+        let plain = rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
+        if plain > 0 {
+            into.extend_from_slice(&rest[..plain]);
+            rest = &rest[plain..];
         } else {
             into.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            rest = behind;
         }
     }
 }
+
+/// The bytes that are written as they are.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        plain[byte] =
+            matches!(byte as u8, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'.');
+        byte += 1;
+    }
+    plain
+};
 
 /// Decodes percent escapes, once. `None`: a `%` without two hex digits.
 fn unescape(half: &[u8], plus: u8) -> Option<Vec<u8>> {

@@ -105,7 +105,7 @@ impl Call {
                 group_target(self.row, group.as_str().as_bytes(), out);
             }
             Request::Change { group, key, .. } => {
-                change_target(group.as_str().as_bytes(), key.as_bytes(), out)
+                change_target(group.as_str().as_bytes(), key.as_bytes(), out);
             }
             Request::Held { group, key } => held_target(group.as_str().as_bytes(), key.as_bytes(), out),
             Request::Id if self.row.dialect == Dialect::Native => out.extend_from_slice(b"/_carrot/id"),

@@ -102,7 +102,8 @@ impl Reader {
     pub(super) async fn attend(mut self, home: impl Home) {
         let (lane, look) = (self.lane().clone(), self.line.rings);
         let ending = Ending { lane: lane.clone(), home };
-        poll_fn(|cx| Poll::Ready(lane.attended_by(cx.waker(), look))).await;
+        let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        lane.attended_by(task, look);
         let mut is_used = false;
         loop {
             self.read.clear();
@@ -112,7 +113,7 @@ impl Reader {
             let Some(Asked { call, began, deadline, then, place }) = lane.begun() else { return };
             let replied = match first {
                 // It was closed meanwhile, and the peer has most likely not seen the request.
-                Err(End::Peer(_)) if is_used => return then(Sent::Unseen),
+                Err(End::Peer(_)) if is_used => return then(Sent::Unseen, clock::now()),
                 Err(end) => Err(end.failure("closed without a reply", deadline - began)),
                 Ok(()) => self.reply(&call, deadline - began).await,
             };
@@ -121,9 +122,10 @@ impl Reader {
                 Err(None) => return,
                 Err(Some(error)) => (Err(error), false),
             };
-            let is_kept = lane.finished(is_whole) && ending.home.keep(&lane);
+            let now = clock::now();
+            let is_kept = lane.finished(is_whole, now) && ending.home.keep(&lane);
             drop(place);
-            then(Sent::Answered(reply));
+            then(Sent::Answered(reply), now);
             if !is_kept {
                 return;
             }

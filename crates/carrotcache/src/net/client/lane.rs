@@ -108,6 +108,7 @@ impl Lane {
 
     /// Writes a request, by whoever took the connection, and gives the number of its turn. Gives it back if the connection
     /// is closed, or the peer has said something unasked. What nobody has noticed yet comes out when the reply is read.
+    #[expect(clippy::result_large_err, reason = "what comes back is what was given")]
     pub(super) fn send(&self, asked: Asked, said: &[u8]) -> Result<u64, Asked> {
         let mut slot = self.lock();
         // No call of the system in most cases: the runtime knows that nothing has come.
@@ -170,9 +171,9 @@ impl Lane {
 /// For its task.
 impl Lane {
     /// Whom to wake. The same for as long as the task lives.
-    pub(super) fn attended_by(&self, task: &Waker, look: Instant) {
+    pub(super) fn attended_by(&self, task: Waker, look: Instant) {
         let mut slot = self.lock();
-        slot.task = Some(task.clone());
+        slot.task = Some(task);
         slot.look = look.min(slot.deadline.unwrap_or(look));
         self.is_told.store(true, Release);
     }
@@ -217,13 +218,13 @@ impl Lane {
         slot.asked.take()
     }
 
-    /// The reply was read. Whether another request may follow: all of this one was sent, and the caller has none against it.
-    pub(super) fn finished(&self, is_whole: bool) -> bool {
+    /// The reply was read at that time. Whether another request may follow: all of this one was sent, and it was not given up.
+    pub(super) fn finished(&self, is_whole: bool, at: Instant) -> bool {
         let mut slot = self.lock();
         let is_free = is_whole && slot.sent == slot.out.len() && !slot.is_over;
         slot.is_over |= !is_free;
         slot.deadline = None;
-        slot.since = clock::now();
+        slot.since = at;
         if slot.out.capacity() > KEPT {
             slot.out = Vec::new();
         }

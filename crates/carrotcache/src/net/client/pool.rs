@@ -149,10 +149,10 @@ impl Drop for Pool {
 impl Line for Pool {
     fn send(&self, what: &Request, now: Instant, deadline: Instant, then: Then) {
         let Some(call) = Call::new(self.row, what.clone()) else {
-            return then(Sent::Answered(Ok(Reply::Unsupported)));
+            return then(Sent::Answered(Ok(Reply::Unsupported)), now);
         };
         let (Ok(said), Ok(place)) = (&self.said, self.places.clone().try_acquire_owned()) else {
-            return then(Sent::Unseen);
+            return then(Sent::Unseen, now);
         };
         let mut asked = Asked { call, began: now, deadline, then, place: Some(place) };
         while let Some(lane) = self.take() {
@@ -163,7 +163,7 @@ impl Line for Pool {
         }
         let Asked { then, place, .. } = asked;
         drop(place);
-        then(Sent::Unseen);
+        then(Sent::Unseen, now);
     }
 }
 
@@ -187,7 +187,7 @@ impl Home for Shelf {
 /// Asks on this connection, and waits; `None`: it was closed before.
 async fn ask_on(lane: &Lane, call: Call, said: &[u8], times: Times) -> Option<Sent> {
     let (reply, replied) = oneshot::channel();
-    let then: Then = Box::new(|sent| drop(reply.send(sent)));
+    let then: Then = Box::new(|sent, _| drop(reply.send(sent)));
     let Times { began, deadline } = times;
     let turn = lane.send(Asked { call, began, deadline, then, place: None }, said).ok()?;
     let _waiting = Waiting { lane, turn };

@@ -54,7 +54,7 @@ fn chunks_are_put_together_whatever_is_said_beside_them() {
     ] {
         assert_eq!(read(&chunked(body)), Ok((200, b"value".to_vec(), vec![])), "{body:?}");
     }
-    let long = "v".repeat(0xAbC);
+    let long = "v".repeat(0xABC);
     assert_eq!(
         read(&chunked(&format!("aBc\r\n{long}\r\n0\r\n\r\nx"))),
         Ok((200, long.into(), b"x".to_vec()))
