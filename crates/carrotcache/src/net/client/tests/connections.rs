@@ -1,10 +1,14 @@
 //! What becomes of a connection: whose it is, what goes over it both ways at once, and when it is closed.
 
+use std::future::Future;
+use std::task::Poll;
+
 use prost::Message;
 use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 use crate::net::wire;
+use crate::peers::Sent;
 
 fn head(fields: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\n{fields}\r\n\r\n")
@@ -110,4 +114,82 @@ fn a_connection_serves_the_callers_of_all_runtimes_and_those_that_stay_when_its_
     asked_on(&second);
     asked_on(&second);
     assert_eq!(transport.pool(&member).idle(), 1);
+}
+
+/// How a request on the line ended.
+async fn sent(line: &dyn Line, deadline: Instant) -> Sent {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let then = Box::new(|sent, _| drop(tell.send(sent)));
+    line.send(&get(b"Tom"), clock::now(), deadline, then);
+    told.await.unwrap()
+}
+
+/// A transport whose first get was answered, so that a connection is idle.
+async fn warm(scripts: Vec<Vec<Step>>) -> (Peer, HttpTransport, Arc<dyn Line>) {
+    let peer = Peer::play(scripts).await;
+    let transport = HttpTransport::new(Dialect::Native, limits());
+    assert!(transport.line(&peer.member).is_none(), "nothing is connected");
+    assert!(is_good(&transport.ask(&peer.member, get(b"Tom"), soon()).await));
+    let line = transport.line(&peer.member).unwrap();
+    (peer, transport, line)
+}
+
+#[tokio::test]
+async fn a_line_stands_while_a_connection_is_idle_and_carries_one_request_at_a_time() {
+    let (peer, transport, line) = warm(vec![vec![Hear, good(), Hear, Step::Await, good(), Hold]]).await;
+    let mut first = Box::pin(sent(&*line, soon()));
+    assert!(std::future::poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx).is_pending())).await);
+    assert!(transport.line(&peer.member).is_none(), "its connection is in use");
+    assert!(matches!(sent(&*line, soon()).await, Sent::Unseen));
+    peer.go_on.add_permits(1);
+    assert!(matches!(first.await, Sent::Answered(reply) if is_good(&reply)));
+    assert!(transport.line(&peer.member).is_some());
+    assert_eq!(transport.pool(&peer.member).free().0, limits().connections_per_peer);
+}
+
+#[tokio::test]
+async fn a_request_on_a_line_ends_at_its_deadline_and_its_connection_with_it() {
+    let head = head("content-length: 5");
+    for silent in [vec![Hear, good(), Hear, Hold], vec![Hear, good(), Hear, say(head), Hold]] {
+        let (mut peer, transport, line) = warm(vec![silent, vec![Hear, good(), Hold]]).await;
+        let late = sent(&*line, within(Duration::from_millis(30))).await;
+        assert!(matches!(late, Sent::Answered(Err(PeerError::Timeout(_)))));
+        assert_eq!(peer.ended.recv().await, Some(0));
+        assert!(is_good(&transport.ask(&peer.member, get(b"Tom"), soon()).await));
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_the_peer_closes_as_it_is_used_has_carried_nothing() {
+    let (peer, transport, line) = warm(vec![vec![Hear, good(), Hear], vec![Hear, good(), Hold]]).await;
+    assert!(matches!(sent(&*line, soon()).await, Sent::Unseen));
+    assert!(transport.line(&peer.member).is_none());
+    assert!(is_good(&transport.ask(&peer.member, get(b"Tom"), soon()).await));
+}
+
+#[tokio::test]
+async fn a_connection_on_which_the_peer_speaks_unasked_is_closed_at_once() {
+    let unasked = "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let script = vec![Hear, good(), Step::Await, say(unasked), Hold];
+    let (mut peer, transport, _) = warm(vec![script, vec![Hear, good(), Hold]]).await;
+    peer.go_on.add_permits(1);
+    assert_eq!(peer.ended.recv().await, Some(0));
+    assert!(transport.line(&peer.member).is_none());
+    assert!(is_good(&transport.ask(&peer.member, get(b"Tom"), soon()).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_on_a_line_that_loses_its_runtime_are_told_so() {
+    let peer = Peer::play(vec![vec![Hear, good(), Hear, Hold]]).await;
+    let transport = HttpTransport::new(Dialect::Native, limits());
+    let connects = runtime();
+    let asks = || connects.block_on(transport.ask(&peer.member, get(b"Tom"), soon()));
+    assert!(is_good(&std::thread::scope(|threads| threads.spawn(asks).join().unwrap())));
+    let line = transport.line(&peer.member).unwrap();
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    let then = Box::new(move |_: Sent, _| drop(tell));
+    line.send(&get(b"Tom"), clock::now(), soon(), then);
+    connects.shutdown_background();
+    assert!(told.await.is_err());
+    assert!(transport.line(&peer.member).is_none());
 }
