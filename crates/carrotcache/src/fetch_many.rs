@@ -438,6 +438,10 @@ fn batches<T>(all: Vec<T>, length: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     // The smallest room that a body of ours may find, whatever its reader's limit on values.
     let room = usize::try_from(Limits::KEYS_BODY.as_u64()).unwrap_or(usize::MAX) - 16;
     let (mut parts, mut taken): (Vec<Vec<T>>, usize) = (Vec::new(), 0);
+    if all.iter().map(|one| length(one) + PER_KEY).sum::<usize>() <= room {
+        parts.extend((!all.is_empty()).then_some(all));
+        return parts;
+    }
     for one in all {
         taken += length(&one) + PER_KEY;
         match parts.last_mut() {

@@ -125,7 +125,7 @@ impl<T: Clone> Flights<T> {
     /// Whoever leads several flights may land them by one errand. He waits for none of them there: two who lead what
     /// the other joins would wait for each other.
     pub(crate) fn claim_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Claims<T> {
-        let mut led = Vec::new();
+        let mut led = Vec::with_capacity(keys.len());
         let claim = |key: &K| match self.claim(key.as_ref()) {
             Claim::Lead(takeoff, waiter) => {
                 led.push(takeoff);

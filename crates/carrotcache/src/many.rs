@@ -21,8 +21,8 @@ pub(crate) type Flight = Takeoff<Landed>;
 
 /// What a first look into memory gave, for keys in the order asked.
 struct Seen<T> {
-    /// `None`: it is missing.
-    told: Vec<Option<Result<T, GetError>>>,
+    /// Of a key that is missing, an error that is to be replaced.
+    told: Vec<Result<T, GetError>>,
     /// Which of those that are missing have to be loaded here.
     local: Vec<usize>,
     /// Which of those another node owns.
@@ -73,7 +73,10 @@ impl Group {
         if ask.cached_only {
             let answers = self.ask_memory_many(&those(&remote), ask.deadline).await;
             for (at, answer) in remote.into_iter().zip(answers) {
-                told[at] = Some(answer.map(&landed));
+                told[at] = answer.map(&landed);
+            }
+            for at in local {
+                told[at] = Err(GetError::NotCached { key: Key::new(keys[at].as_ref()) });
             }
         } else {
             // Both kinds are in the air before the first is waited for.
@@ -81,16 +84,14 @@ impl Group {
             let loads = self.loading_many(&those(&local), Purpose::Answer).await;
             let waits = remote.into_iter().zip(fetches).chain(local.into_iter().zip(loads));
             let mut tell = |at: usize, landing: Landed| {
-                told[at] = Some(landing.map(|answer| {
+                told[at] = landing.map(|answer| {
                     self.shared.stats.stale.add(u64::from(answer.stale));
                     landed(answer)
-                }));
+                });
             };
             self.land_by(self.patience(ask.deadline), waits, keys, &mut tell).await;
         }
-        // What is not told yet was asked of memory alone.
-        let not_cached = |at: usize| Err(GetError::NotCached { key: Key::new(keys[at].as_ref()) });
-        told.into_iter().enumerate().map(|(at, told)| told.unwrap_or_else(|| not_cached(at))).collect()
+        told
     }
 
     /// Tells how each wait ends, at the place that is beside it: when it does, or after `limit`.
@@ -125,18 +126,22 @@ impl Group {
         let (mut local, mut remote) = (Vec::new(), Vec::new());
         let see = |(at, (is_local, entry)): (usize, (bool, Option<Entry>))| {
             if let Err(bad) = self.checked(keys[at].as_ref()) {
-                return Some(Err(bad.into()));
+                return Err(bad.into());
             }
             gets += 1;
             match entry {
                 Some(entry) => {
                     self.count_hit(&entry);
-                    return Some(Ok(remembered(entry)));
+                    return Ok(remembered(entry));
                 }
                 None if is_local => local.push(at),
-                None => remote.push(at),
+                None => {
+                    // Where one is missing, so are most.
+                    remote.reserve(if remote.is_empty() { keys.len() - at } else { 1 });
+                    remote.push(at);
+                }
             }
-            None
+            Err(GetError::Leaving)
         };
         let told = self.held_of(keys).enumerate().map(see).collect();
         self.shared.stats.gets.add(gets);
