@@ -98,10 +98,15 @@ impl Reader {
         &self.line.lane
     }
 
-    /// Reads replies until the connection ends. It goes home after each, for the next request.
-    pub(super) async fn attend(mut self, home: impl Home) {
+    /// Reads replies until the connection ends. It goes home after each, for the next request. To drop the future closes it,
+    /// also before it has begun.
+    pub(super) fn attend<H: Home + Send>(self, home: H) -> impl Future<Output = ()> + Send {
+        let ending = Ending { lane: self.lane().clone(), home };
+        self.run(ending)
+    }
+
+    async fn run<H: Home>(mut self, ending: Ending<H>) {
         let (lane, look) = (self.lane().clone(), self.line.rings);
-        let ending = Ending { lane: lane.clone(), home };
         let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         lane.attended_by(task, look);
         let mut is_used = false;
