@@ -179,24 +179,25 @@ impl Reader {
             return Err(Some(broken("a reply that ends when the connection does, and may have been cut")));
         }
         let limit = if carries_value { call.value_limit(&self.limits) } else { TEXT_LIMIT };
-        let over = || Some(broken("a reply over the limit"));
         let charge = if carries_value { self.limits.memory.charge() } else { Charge::default() };
         let charged = |bytes: usize| charge.grow(bytes as u64).map_err(|full| call.full(full));
         let (mut body, mut at, mut taken) = (head.body, head.end, Vec::new());
         loop {
             let mut bytes = &self.read[at..];
             loop {
-                let room = limit - taken.len();
-                if carries_value && body.run().is_some_and(|run| run > room as u64) {
-                    return Err(over());
-                }
                 let piece = body.take(&mut bytes).map_err(PeerError::from)?;
+                let room = limit - taken.len();
+                // Of a value it counts what is to come, so that all of a run has room when it is read.
+                let run = body.run().filter(|_| carries_value).unwrap_or(0);
+                if run.saturating_add(piece.len() as u64) > room as u64 {
+                    if carries_value {
+                        return Err(Some(broken("a reply over the limit")));
+                    }
+                    taken.extend_from_slice(&piece[..room]);
+                    return Ok((taken.into(), None));
+                }
                 if piece.is_empty() {
                     break;
-                }
-                if piece.len() > room {
-                    taken.extend_from_slice(&piece[..room]);
-                    return if carries_value { Err(over()) } else { Ok((taken.into(), None)) };
                 }
                 charged(piece.len())?;
                 if taken.is_empty() {

@@ -154,7 +154,7 @@ impl Head {
             }
         }
         head.body = Body(framed.stage(status, connection.is_old)?);
-        head.is_last = connection.is_last() || head.body.0 == Stage::ToTheEnd;
+        head.is_last = connection.is_last() || head.body.0 == Stage::ToTheEnd || framed.denies(status);
         Ok(Some(head))
     }
 
@@ -201,16 +201,24 @@ impl Framed {
         if self.is_chunked && (self.length.is_some() || is_old) {
             return Err(Other("chunks where there are none"));
         }
-        let is_bare =
-            status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         Ok(match self.length {
-            _ if is_bare => Stage::Over,
+            _ if is_bare(status) => Stage::Over,
             Some(0) => Stage::Over,
             Some(length) => Stage::Whole(length),
             None if self.is_chunked => Stage::Size { aside: 0 },
             None => Stage::ToTheEnd,
         })
     }
+
+    /// Whether it tells of a body that such a status denies. It may come all the same, and would be taken for the next response.
+    fn denies(&self, status: StatusCode) -> bool {
+        is_bare(status) && (self.is_chunked || self.length.is_some_and(|length| length > 0))
+    }
+}
+
+/// Whether there is no body, whatever the head says.
+fn is_bare(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// What a head says of the connection.

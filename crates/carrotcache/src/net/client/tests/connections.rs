@@ -70,6 +70,31 @@ async fn a_large_value_that_is_cut_is_none() {
 }
 
 #[tokio::test]
+async fn a_chunk_over_the_limit_is_refused_also_where_nothing_of_it_has_come_with_its_size() {
+    let limits = Limits { value: ByteSize::kib(1), ..limits() };
+    // More than a value and what may stand beside it, and less than is read at once.
+    let size = say(head("transfer-encoding: chunked") + "12000\r\n");
+    let peer = Peer::play(vec![vec![Hear, size, Hold], vec![Hear, good(), Hold]]).await;
+    let transport = HttpTransport::new(Dialect::Native, limits);
+    let reply = transport.ask(&peer.member, get(b"Tom"), soon()).await;
+    assert!(matches!(&reply, Err(PeerError::Broken(why)) if why.contains("over the limit")), "{reply:?}");
+    assert!(is_good(&transport.ask(&peer.member, get(b"Tom"), soon()).await));
+}
+
+#[tokio::test]
+async fn a_body_where_none_may_be_is_never_taken_for_the_next_reply() {
+    for fields in ["content-length: 18", "transfer-encoding: chunked"] {
+        let none = say(format!("HTTP/1.1 204 No Content\r\n{fields}\r\n\r\n"));
+        let wrong = say(head("content-length: 3") + "\x0a\x01x");
+        let peer = Peer::play(vec![vec![Hear, none, Hear, wrong, Hold], vec![Hear, good(), Hold]]).await;
+        let transport = HttpTransport::new(Dialect::Native, limits());
+        assert!(transport.ask(&peer.member, get(b"Tom"), soon()).await.is_err());
+        let reply = transport.ask(&peer.member, get(b"Tom"), soon()).await;
+        assert!(is_good(&reply), "{reply:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_that_ends_with_its_connection_is_taken_and_the_connection_not_used_again() {
     let refusal = "HTTP/1.0 500 Oh\r\ncontent-type: text/plain\r\n\r\nit failed";
     let peer = Peer::play(vec![vec![Hear, say(refusal)], vec![Hear, good(), Hold]]).await;
