@@ -250,7 +250,7 @@ struct Table<T> {
     seed: u64,
     /// Live `Waiter`s. Invariant: `<= limit`.
     waiters: AtomicUsize,
-    /// Live `Takeoff`s. Invariant: `<= limit`: when all callers left, their flights are still up.
+    /// Flights that have not landed. Invariant: `<= limit`: when all callers left, their flights are still up.
     flights: AtomicUsize,
     limit: usize,
     abandoned: Box<dyn Fn(&Key) -> T + Send + Sync>,
@@ -308,8 +308,12 @@ impl<'a, T> Room<'a, T> {
     /// A flight that is not in the table yet, or `None` when as many as the limit are up. Before its waiter.
     fn takeoff(&mut self, key: &[u8], hash: u64) -> Option<Takeoff<T>> {
         if self.flights == 0 {
-            // Whoever leads one most likely leads the others too.
-            self.flights = count_up(&self.table.flights, self.table.limit, self.waiters);
+            // Whoever leads one most likely leads the others too. Where more would be up than there are who wait, since
+            // some have left, others might find no room for what he does not lead.
+            let table = self.table;
+            let up = table.flights.load(Ordering::Relaxed).saturating_add(self.waiters);
+            let wanted = if up <= table.waiters.load(Ordering::Relaxed) { self.waiters } else { 1 };
+            self.flights = count_up(&table.flights, table.limit, wanted);
         }
         self.flights = self.flights.checked_sub(1)?;
         let (table, key) = (Arc::clone(self.table), Key::new(key));
@@ -451,7 +455,10 @@ impl<T> Takeoff<T> {
 
     fn set_down(&mut self, outcome: T) {
         self.landed = true;
-        self.flight.table.forget(&self.flight);
+        let table = &self.flight.table;
+        table.forget(&self.flight);
+        // Before anybody is told: who asks on at once finds its room.
+        table.flights.fetch_sub(1, Ordering::Relaxed);
         self.flight.publish(outcome);
     }
 
@@ -471,11 +478,16 @@ impl<T> Takeoff<T> {
 
 impl<T> Drop for Takeoff<T> {
     fn drop(&mut self) {
-        if !self.landed && !self.flight.table.faults.has(Fault::GuardNotDropped) {
-            let outcome = (self.flight.table.abandoned)(&self.flight.key);
-            self.set_down(outcome);
+        if self.landed {
+            return;
         }
-        self.flight.table.flights.fetch_sub(1, Ordering::Relaxed);
+        let table = &self.flight.table;
+        if table.faults.has(Fault::GuardNotDropped) {
+            table.flights.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let outcome = (table.abandoned)(&self.flight.key);
+        self.set_down(outcome);
     }
 }
 

@@ -211,6 +211,48 @@ fn flights_whose_callers_all_left_are_limited_too() {
     let _room = lead(&flights, "Sam");
 }
 
+/// Claims a key as it is woken.
+struct Eager(Flights<u32>);
+
+impl Wake for Eager {
+    fn wake(self: Arc<Self>) {
+        lead(&self.0, "next");
+    }
+}
+
+#[test]
+fn whoever_is_told_of_a_landing_finds_its_room_free() {
+    let flights = Flights::<u32>::new(2, Faults::none(), |_| 404);
+    let _deserted = lead(&flights, "Jack").0;
+    let (takeoff, mut waiter) = lead(&flights, "Tom");
+    let same = Flights { table: Arc::clone(&flights.table) };
+    let eager = Waker::from(Arc::new(Eager(same)));
+    assert!(Pin::new(&mut waiter).poll(&mut Context::from_waker(&eager)).is_pending());
+    takeoff.land(1);
+    assert_eq!((outcome(waiter), flights.len()), (Some(1), 1));
+}
+
+/// A key that is looked at while others are being claimed; another is claimed then.
+struct Amid<'a>(&'a str, &'a Flights<u32>);
+
+impl AsRef<[u8]> for Amid<'_> {
+    fn as_ref(&self) -> &[u8] {
+        if self.0 == "Jack" {
+            lead(self.1, "amid");
+        }
+        self.0.as_bytes()
+    }
+}
+
+#[test]
+fn a_claim_of_many_that_begins_few_leaves_their_room_to_others_meanwhile() {
+    let flights = Flights::<u32>::new(4, Faults::none(), |_| 404);
+    let _deserted = ["Tom", "Jack"].map(|key| lead(&flights, key).0);
+    let Claims { led, waits } = flights.claim_many(&["Sam", "Tom", "Jack"].map(|key| Amid(key, &flights)));
+    assert_eq!((kinds(&waits).as_str(), led.len()), ("led shared shared", 1));
+    assert_eq!((flights.len(), flights.waiters()), (3, 3));
+}
+
 #[test]
 fn each_waiter_is_woken_by_the_waker_it_last_gave_and_only_once() {
     let flights = table();
