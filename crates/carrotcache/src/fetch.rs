@@ -50,7 +50,10 @@ impl OnLine {
         let Self { group, owner, takeoff, trial, began, deadline } = self;
         let mut answer = match sent {
             Sent::Answered(answer) => answer,
-            Sent::Unseen => return group.spawn()(takeoff.errand(|key, keep| group.clone().fetch(key, keep))),
+            Sent::Unseen => {
+                trial.unseen();
+                return group.spawn()(takeoff.errand(|key, keep| group.clone().fetch(key, keep)));
+            }
         };
         let now = group.moment_at(at);
         group.shared.around.peers.ended(&owner, trial, &answer, now);
@@ -81,8 +84,8 @@ impl Group {
             takeoff.land(Ok(self.remembered(entry)));
             return None;
         }
-        let Some((line, trial)) = shared.around.peers.line(owner, began) else { return Some(takeoff) };
         let what = self.get_of(key, false);
+        let Some((line, trial)) = shared.around.peers.line(owner, &what, began) else { return Some(takeoff) };
         let deadline = clock::after(began.instant, shared.settings.fetch_deadline());
         let group = self.clone();
         let on_line = OnLine { group, owner: owner.clone(), takeoff, trial, began, deadline };

@@ -79,6 +79,7 @@ impl ManyOnLine {
     fn ends(self, sent: Sent, at: Instant) {
         let Self { group, owner, flights, trial, began } = self;
         let Sent::Answered(answer) = sent else {
+            trial.unseen();
             return group.spawn()(Box::pin(group.clone().fetch_together(owner, flights)));
         };
         let now = group.moment_at(at);
@@ -147,8 +148,8 @@ impl Group {
             return Some(flights);
         }
         let began = self.moment();
-        let Some((line, trial)) = shared.around.peers.line(owner, began) else { return Some(flights) };
         let what = self.what(flights.iter().map(|flight| flight.key().clone()).collect(), false, false);
+        let Some((line, trial)) = shared.around.peers.line(owner, &what, began) else { return Some(flights) };
         let deadline = clock::after(began.instant, shared.settings.fetch_deadline());
         let on_line = ManyOnLine { group: self.clone(), owner: owner.clone(), flights, trial, began };
         line.send(&what, began.instant, deadline, Box::new(|sent, at| on_line.ends(sent, at)));

@@ -130,7 +130,7 @@ struct Known {
     is_probed: bool,
     /// It did not say that it lives when it was asked, and has given no reply since.
     is_silent: bool,
-    /// Requests that were let through.
+    /// Requests that were let through, and are over.
     requests: u64,
     /// Of those that ended by themselves.
     seconds: Histogram,
@@ -156,7 +156,7 @@ pub struct PeerRequests {
     pub state: PeerState,
     /// Failures in a row, up to now.
     pub failures: u32,
-    /// Requests that were sent to it; those it was spared while it rested are not among them.
+    /// Requests that were sent to it and are over; those it was spared while it rested are not among them.
     pub requests: u64,
     /// How long they took, however they ended, save those whose caller went away.
     pub seconds: HistogramSnapshot,
@@ -230,10 +230,10 @@ impl Peers {
         answer
     }
 
-    /// A line to ask `to` on, unless there is none, or the peer rests. How asking ends is to be told to
-    /// [`ended`](Self::ended), or says nothing of the peer.
-    pub(crate) fn line(&self, to: &Member, at: Moment) -> Option<(Arc<dyn Line>, Trial)> {
-        let line = self.transport.line(to)?;
+    /// A line to ask `to` this on, unless there is none, or there are no words for it, or the peer rests. How asking ends
+    /// is to be told to [`ended`](Self::ended) or [`Trial::unseen`], or says nothing of the peer.
+    pub(crate) fn line(&self, to: &Member, what: &Request, at: Moment) -> Option<(Arc<dyn Line>, Trial)> {
+        let line = self.transport.line(to).filter(|_| self.can_say(what))?;
         match self.health.admit(to, at) {
             Leave::Granted(trial) => Some((line, trial)),
             // Whoever asks without a line hears why not.
@@ -338,7 +338,6 @@ impl Health {
             let failures = peer.breaker.failures();
             return Leave::AfterASign(PeerError::Resting { failures, wait: PROBE });
         }
-        peer.requests += 1;
         drop(peer);
         Leave::Granted(Trial { health: self.clone(), peer: known, began: at.instant, is_over: false })
     }
@@ -412,11 +411,18 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
+    /// The request was not sent, or not seen: it says nothing of the peer, and does not count.
+    pub(crate) fn unseen(mut self) {
+        self.is_over = true;
+        lock(&self.peer).breaker.on_silence(self.health.clock.elapsed());
+    }
+
     /// Whatever a peer replies, it is alive.
     fn ends(mut self, answer: &Result<Reply, PeerError>, at: Moment) {
         self.is_over = true;
         let now = at.elapsed;
         let mut peer = lock(&self.peer);
+        peer.requests += 1;
         peer.seconds.observe(at.instant.saturating_duration_since(self.began));
         match answer {
             Ok(_) => peer.replied(),
@@ -439,7 +445,9 @@ impl Drop for Trial {
         if self.is_over {
             return;
         }
-        lock(&self.peer).breaker.on_silence(self.health.clock.elapsed());
+        let mut peer = lock(&self.peer);
+        peer.requests += 1;
+        peer.breaker.on_silence(self.health.clock.elapsed());
     }
 }
 

@@ -20,7 +20,7 @@ use crate::fault::Faults;
 use crate::hot::Hot;
 use crate::limits::Limits;
 use crate::loader::Loaded;
-use crate::peers::{BoxFuture, Customs, Peers, Transport};
+use crate::peers::{BoxFuture, Customs, Line, Peers, Sent, Then, Transport};
 use crate::placement::PlacementKind;
 use crate::runtimes::Runtimes;
 use crate::stats::NodeStats;
@@ -151,8 +151,23 @@ impl Transport for Wires {
         self.customs.lock().unwrap().unwrap_or(Customs::NATIVE)
     }
 
+    /// One stands where only gets are carried, and is gone whenever it is used.
+    fn line(&self, _: &Member) -> Option<Arc<dyn Line>> {
+        self.gets_alone.load(Ordering::Relaxed).then(|| Arc::new(Gone) as Arc<dyn Line>)
+    }
+
     fn can_say(&self, what: &Request) -> bool {
         !self.gets_alone.load(Ordering::Relaxed) || matches!(what, Request::Get { cached_only: false, .. })
+    }
+}
+
+struct Gone;
+
+impl Line for Gone {
+    fn send(&self, what: &Request, now: Instant, _: Instant, then: Then) {
+        // As a line does that has no words for it.
+        let is_get = matches!(what, Request::Get { .. });
+        then(if is_get { Sent::Unseen } else { Sent::Answered(Ok(Reply::Unsupported)) }, now);
     }
 }
 

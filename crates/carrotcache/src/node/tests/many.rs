@@ -180,6 +180,8 @@ async fn a_peer_without_the_question_is_asked_for_one_key_after_the_other_a_few_
         assert_eq!(values(&groups[0].get_many(&theirs).await), values_of(&theirs));
         assert_eq!((town.gets_of("b"), origin.calls(), origin.most()), (100, 100, 16));
         assert_eq!(batches_of(&town, "b").len(), usize::from(older));
+        let asked = groups[0].shared.around.peers.asked(&member("b"));
+        assert_eq!(asked.requests, 100 + u64::from(older), "what there are no words for is not asked");
         assert_eq!(groups[0].stats().fetches.total(), 100);
     }
 }
