@@ -11,6 +11,8 @@ use anyhow::Context;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
+use crate::awake;
+
 /// For threads that are in the midst of a read when all is done.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
@@ -25,8 +27,12 @@ where
     let own = runtime()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let others: Vec<Core> = (1..cores).map(Core::start).collect::<anyhow::Result<_>>()?;
-    let handles =
+    let handles: Vec<Handle> =
         std::iter::once(own.handle()).chain(others.iter().map(|core| &core.handle)).cloned().collect();
+    // Where there is but one, whoever asks has need of it.
+    if cores > 1 {
+        handles.iter().for_each(|core| drop(core.spawn(awake::keep())));
+    }
     let ended = own.block_on(work(handles));
     // All at once, and then each waited for.
     let threads: Vec<_> = others.into_iter().map(Core::stop).collect();
@@ -39,7 +45,9 @@ where
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build().context("a runtime")
+    let mut builder = Builder::new_current_thread();
+    awake::watch(&mut builder);
+    builder.enable_all().build().context("a runtime")
 }
 
 /// A runtime that is dropped waits for them without end, also where a file system hangs.

@@ -11,6 +11,7 @@ mod admin;
 mod amount;
 mod ask;
 mod auth;
+mod awake;
 mod bench;
 mod check;
 mod cli;

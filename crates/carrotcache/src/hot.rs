@@ -82,8 +82,8 @@ impl fmt::Display for Hot {
 
 /// How often keys were asked for lately.
 pub(crate) struct HotKeys {
-    /// Small sets, each searched from its front; a key's hash says which one is its own.
-    sets: Box<[[Tracked; WAYS]]>,
+    /// A key's hash says which one is its own.
+    sets: Box<[Set]>,
     seed: u64,
 }
 
@@ -91,32 +91,36 @@ pub(crate) struct HotKeys {
 const WAYS: usize = 8;
 
 impl HotKeys {
-    /// A table of at most `capacity` keys, or 8 if that is less, at 24 bytes each.
+    /// A table of at most `capacity` keys, or 8 if that is less, at 17 bytes each.
     ///
     /// `seed` should be random: with a known one a stranger could choose keys that crowd out a certain other.
     pub(crate) fn new(capacity: usize, seed: u64) -> Self {
         let sets = (capacity / WAYS).max(1);
-        Self { sets: vec![[Tracked::default(); WAYS]; sets].into_boxed_slice(), seed }
+        Self { sets: vec![Set::default(); sets].into_boxed_slice(), seed }
     }
 
     /// Counts one get of the key, and gives its rate: gets in the last minute, this one included.
     pub(crate) fn record(&mut self, key: &[u8], now: Duration) -> f64 {
         let (hash, now) = (self.hash(key), Minute::of(now));
         let set = &mut self.sets[set_of(hash, self.sets.len())];
-        let way = position(set, hash).unwrap_or_else(|| {
-            let coldest = coldest(set, now);
-            set[coldest] = Tracked { hash, ..Tracked::default() };
+        set.turn_to(now.number);
+        let way = set.way_of(hash).unwrap_or_else(|| {
+            let coldest = set.coldest(now);
+            (set.hashes[coldest], set.current[coldest], set.previous[coldest]) = (hash, 0, 0);
             coldest
         });
-        set[way].count(now);
-        set[way].rate(now)
+        set.current[way] = set.current[way].saturating_add(1);
+        set.rate(way, now)
     }
 
     /// The key's gets in the last minute; 0 if it is not counted.
     pub(crate) fn rate(&self, key: &[u8], now: Duration) -> f64 {
-        let hash = self.hash(key);
+        let (hash, now) = (self.hash(key), Minute::of(now));
         let set = &self.sets[set_of(hash, self.sets.len())];
-        position(set, hash).map_or(0.0, |way| set[way].rate(Minute::of(now)))
+        let Some(way) = set.way_of(hash) else { return 0.0 };
+        let mut set = *set;
+        set.turn_to(now.number);
+        set.rate(way, now)
     }
 
     /// Never 0, which marks an unused place.
@@ -128,19 +132,6 @@ impl HotKeys {
 fn set_of(hash: u64, sets: usize) -> usize {
     // Multiply and shift in place of a division; the result is below `sets`, so it fits.
     ((u128::from(hash) * sets as u128) >> 64) as usize
-}
-
-fn position(set: &[Tracked; WAYS], hash: u64) -> Option<usize> {
-    set.iter().position(|tracked| tracked.hash == hash)
-}
-
-/// The place a newcomer takes: the one with the lowest rate, the first of equals.
-///
-/// Always the first, so that a flood of keys that come once washes through one place of the set, while the keys
-/// in the others, though asked for no more often as yet, have a minute to show a second get.
-fn coldest(set: &[Tracked; WAYS], now: Minute) -> usize {
-    let rates = set.map(|tracked| tracked.rate(now));
-    (1..WAYS).fold(0, |coldest, way| if rates[way] < rates[coldest] { way } else { coldest })
 }
 
 /// A moment, as minutes of the clock count it.
@@ -160,44 +151,46 @@ impl Minute {
     }
 }
 
-/// One key's gets in this minute of the clock and in the one before.
+/// Some keys' gets in this minute of the clock and in the one before.
 ///
 /// The last 60 seconds are taken as this minute and as much of the one before as is still among them, as if its
 /// gets had come evenly. Two numbers a key in place of a time for each get; a rate that is steady is met exactly.
 #[derive(Clone, Copy, Default)]
-struct Tracked {
-    /// Of the key, which itself is not kept: keys may be long. Two keys of one hash are counted as one, which
+struct Set {
+    /// Of the keys, which themselves are not kept: keys may be long. Two keys of one hash are counted as one, which
     /// happens to one pair in 2⁶⁴ and costs a needless mirror.
-    hash: u64,
+    hashes: [u64; WAYS],
     /// Which minute since the start `current` counts.
     minute: u64,
-    current: u32,
-    previous: u32,
+    current: [u32; WAYS],
+    previous: [u32; WAYS],
 }
 
-impl Tracked {
-    fn count(&mut self, now: Minute) {
-        let (current, previous) = self.at(now.number);
-        *self = Self {
-            hash: self.hash,
-            minute: self.minute.max(now.number),
-            current: current.saturating_add(1),
-            previous,
-        };
+impl Set {
+    fn way_of(&self, hash: u64) -> Option<usize> {
+        self.hashes.iter().position(|other| *other == hash)
     }
 
-    fn rate(&self, now: Minute) -> f64 {
-        let (current, previous) = self.at(now.number);
-        f64::from(current) + f64::from(previous) * now.before
-    }
-
-    /// What `current` and `previous` are in that minute. A time before the last one counted is taken for it.
-    fn at(&self, minute: u64) -> (u32, u32) {
-        match minute.saturating_sub(self.minute) {
-            0 => (self.current, self.previous),
-            1 => (0, self.current),
-            _ => (0, 0),
+    /// Counts that minute from now on. A time before the last one counted is taken for it.
+    fn turn_to(&mut self, minute: u64) {
+        let passed = minute.saturating_sub(self.minute);
+        if passed > 0 {
+            self.previous = if passed == 1 { self.current } else { [0; WAYS] };
+            (self.current, self.minute) = ([0; WAYS], minute);
         }
+    }
+
+    fn rate(&self, way: usize, now: Minute) -> f64 {
+        f64::from(self.current[way]) + f64::from(self.previous[way]) * now.before
+    }
+
+    /// The place a newcomer takes: the one with the lowest rate, the first of equals.
+    ///
+    /// Always the first, so that a flood of keys that come once washes through one place of the set, while the keys
+    /// in the others, though asked for no more often as yet, have a minute to show a second get.
+    fn coldest(&self, now: Minute) -> usize {
+        let rates: [f64; WAYS] = std::array::from_fn(|way| self.rate(way, now));
+        (1..WAYS).fold(0, |coldest, way| if rates[way] < rates[coldest] { way } else { coldest })
     }
 }
 
@@ -260,7 +253,7 @@ mod tests {
             keys.record(&n.to_le_bytes(), Duration::from_micros(n * 100));
         }
         assert_eq!(std::mem::size_of_val(&*keys.sets), room);
-        assert_eq!(room, 1024 * 24);
+        assert_eq!(room, 1024 * 17);
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub struct Command {
     pub run: Run,
 }
 
+/// What is told of a key's value; `None`: there is none.
+pub type Told = fn(Option<Value>) -> Reply;
+
 /// Who runs a command.
 #[derive(Clone, Copy)]
 pub enum Run {
@@ -30,9 +33,9 @@ pub enum Run {
     Here(fn(&mut Session, &Front, Words<'_>) -> Reply),
     /// At once, of the table itself.
     Table(fn(&'static [Command], Words<'_>) -> Reply),
-    /// The value of one key, from wherever it comes, and what is told of it; `None`: there is none. Such commands wait
-    /// beside each other.
-    Read(fn(Option<Value>) -> Reply),
+    /// The value of one key, from wherever it comes, and what is told of it. Such commands have their name and the key for
+    /// words, and wait beside each other.
+    Read(Told),
     /// In its turn, once all before it is answered.
     Later(fn(Arc<Front>, Request) -> BoxFuture<'static, Reply>),
     /// Begins to queue.

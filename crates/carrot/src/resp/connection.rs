@@ -1,7 +1,7 @@
 //! One client: reads all there is, runs all of it, writes once.
 //!
-//! Requests run in their order, and what is here is answered at once, without a task. Reads that have to wait go on
-//! beside each other, some at a time; whatever else comes waits until all before it is answered, so that a client sees
+//! Requests run in their order, and what is here is answered at once, without a task. Reads that follow one upon the other
+//! are looked up together; those that have to wait go on beside each other, some at a time; whatever else comes waits until all before it is answered, so that a client sees
 //! what it has written itself. Owned by the connection's task. Deadlines run while the client is the one to act.
 
 use std::future::poll_fn;
@@ -18,8 +18,11 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
 use tokio::time::{Sleep, sleep_until};
 
+use crate::awake;
+use crate::resp::ahead::Ahead;
 use crate::resp::clients::Seat;
-use crate::resp::dispatch::{Step, dispatch, is_read, run};
+use crate::resp::command::Told;
+use crate::resp::dispatch::{Step, dispatch, read, run};
 use crate::resp::end::End;
 use crate::resp::front::Front;
 use crate::resp::outgo::Outgo;
@@ -49,6 +52,8 @@ struct Connection<'c> {
     /// Of long requests in it.
     held: Share<'c>,
     charged: usize,
+    /// Reads that were read and not looked up.
+    ahead: Ahead<'c>,
     out: Outgo<'c>,
     opened: Instant,
     /// Something has come.
@@ -79,6 +84,7 @@ pub async fn serve(
         start: 0,
         held: front.intake.share(),
         charged: 0,
+        ahead: Ahead::default(),
         out: Outgo::new(writer.as_ref(), front),
         opened: now,
         has_spoken: false,
@@ -87,31 +93,31 @@ pub async fn serve(
         in_a_row: 0,
     };
     let client = connection.session.client().clone();
-    let (mut stopped, mut killed) = (pin!(stopped), pin!(client.killed()));
-    let mut alarm = pin!(sleep_until(connection.deadline().into()));
-    loop {
-        let ended = tokio::select! {
-            biased;
-            ended = connection.read(stopped.as_mut(), alarm.as_mut()) => ended,
-            () = killed.as_mut() => Err(End::Gone),
-        };
-        if let Err(end) = ended {
-            return end;
-        }
-        let ended = tokio::select! {
-            biased;
-            ended = connection.answer() => ended,
-            // Whatever it waits for, a load or its client.
-            () = killed.as_mut() => Err(End::Gone),
-        };
-        front.counts.errors.fetch_add(connection.out.take_errors(), Relaxed);
-        if let Err(end) = ended {
-            return end;
-        }
+    let mut stopped = pin!(stopped);
+    tokio::select! {
+        biased;
+        end = connection.go_on(stopped.as_mut()) => end,
+        // Whatever it waits for: its client, or a load.
+        () = client.killed() => End::Gone,
     }
 }
 
 impl Connection<'_> {
+    /// Reads and answers, over and over.
+    async fn go_on(&mut self, mut stopped: Pin<&mut impl Future<Output = ()>>) -> End {
+        let mut alarm = pin!(sleep_until(self.deadline().into()));
+        loop {
+            if let Err(end) = self.read(stopped.as_mut(), alarm.as_mut()).await {
+                return end;
+            }
+            let ended = self.answer().await;
+            self.front.counts.errors.fetch_add(self.out.take_errors(), Relaxed);
+            if let Err(end) = ended {
+                return end;
+            }
+        }
+    }
+
     /// Waits for more bytes.
     async fn read(
         &mut self,
@@ -143,6 +149,7 @@ impl Connection<'_> {
                 return Err(End::Gone);
             }
             self.has_spoken = true;
+            awake::heard();
             let may_have_left_some = self.input.len() == self.input.capacity();
             self.in_a_row = if may_have_left_some { self.in_a_row + 1 } else { 0 };
             if self.in_a_row == IN_A_ROW {
@@ -213,11 +220,22 @@ impl Connection<'_> {
 
     async fn run_all(&mut self, commands: &mut u64) -> Result<(), End> {
         while !self.session.is_ending {
+            if self.ahead.is_full() {
+                self.look_ahead().await?;
+            }
             let bounds = Bounds { bulk: self.front.allowed.bulk, is_stranger: !self.session.is_known };
-            match self.parser.read(&self.input[self.start..], bounds) {
+            let read = self.parser.read(&self.input[self.start..], bounds);
+            if let Ok(Some(length)) = read {
+                *commands += 1;
+                self.begun = None;
+                if self.is_put_ahead(length) {
+                    self.start += length;
+                    continue;
+                }
+            }
+            self.look_ahead().await?;
+            match read {
                 Ok(Some(length)) => {
-                    *commands += 1;
-                    self.begun = None;
                     self.one(length).await?;
                     self.start += length;
                 }
@@ -236,6 +254,26 @@ impl Connection<'_> {
         Ok(())
     }
 
+    /// Whether the request of that length is a read that is looked up with those around it.
+    fn is_put_ahead(&mut self, length: usize) -> bool {
+        let words = self.parser.words(&self.input[self.start..self.start + length]);
+        !self.parser.is_typed()
+            && read(&self.session, words)
+                .is_some_and(|told| self.ahead.put(&self.front.keyspace, self.start, words, told))
+    }
+
+    /// Answers the reads that were put ahead.
+    async fn look_ahead(&mut self) -> Result<(), End> {
+        let Self { front, session, input, ahead, out, .. } = self;
+        for looked in ahead.look(input) {
+            match looked {
+                Ok(reply) => out.put(reply, session).await?,
+                Err((request, told)) => wait(session, front, out, request, told).await?,
+            }
+        }
+        Ok(())
+    }
+
     /// Runs the request of that length.
     async fn one(&mut self, length: usize) -> Result<(), End> {
         let Self { front, session, parser, input, start, out, .. } = self;
@@ -243,15 +281,12 @@ impl Connection<'_> {
         if words.len() == 0 {
             return Ok(());
         }
-        if out.waits() && !is_read(session, words) {
+        if out.waits() && read(session, words).is_none() {
             out.settle(session).await?;
         }
         match dispatch(session, front, words) {
             Step::Reply(reply) => out.put(reply, session).await,
-            Step::Read(request, told) => {
-                let errand = Errand::begin(waited((*front).clone(), request.bytes(1), told));
-                out.put_errand(errand, request, session).await
-            }
+            Step::Read(request, told) => wait(session, front, out, request, told).await,
             Step::Later(work) => {
                 let began = Instant::now();
                 let reply = later(work, out).await?;
@@ -262,6 +297,18 @@ impl Connection<'_> {
             Step::HangUp => Err(End::Refused),
         }
     }
+}
+
+/// Has a read waited for, beside others.
+async fn wait(
+    session: &Session,
+    front: &Arc<Front>,
+    out: &mut Outgo<'_>,
+    request: Request,
+    told: Told,
+) -> Result<(), End> {
+    let errand = Errand::begin(waited(front.clone(), request.bytes(1), told));
+    out.put_errand(errand, request, session).await
 }
 
 /// What work comes to. If it is not done at once, what was answered before is sent first.

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use carrotcache::{BoxFuture, Refusal, Value};
+use carrotcache::{BoxFuture, Refusal};
 
-use crate::resp::command::{Command, Run};
+use crate::resp::command::{Command, Run, Told};
 use crate::resp::commands::TABLE;
 use crate::resp::describe::find;
 use crate::resp::front::Front;
@@ -21,7 +21,7 @@ pub enum Step {
     /// Its reply is there.
     Reply(Reply),
     /// A value is read that is not here; other reads may go on meanwhile.
-    Read(Request, fn(Option<Value>) -> Reply),
+    Read(Request, Told),
     /// To be waited for, once all before it is answered.
     Later(BoxFuture<'static, Reply>),
     /// What was queued, to be run in order.
@@ -30,10 +30,13 @@ pub enum Step {
     HangUp,
 }
 
-/// Whether a request is a read, which may be begun while others wait.
-pub fn is_read(session: &Session, words: Words<'_>) -> bool {
-    let read = |command: &Command| matches!(command.run, Run::Read(_));
-    session.queue.is_none() && find(TABLE, words.get(0)).is_some_and(read)
+/// What is told of the value if a request is a read that may run: such may begin while others wait.
+pub fn read(session: &Session, words: Words<'_>) -> Option<Told> {
+    let command = find(TABLE, words.get(0)).filter(|command| command.takes(words.len()))?;
+    match command.run {
+        Run::Read(told) if session.is_known && session.queue.is_none() => Some(told),
+        _ => None,
+    }
 }
 
 /// What is to be done about a request that a client has sent.

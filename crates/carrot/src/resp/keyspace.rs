@@ -2,8 +2,6 @@
 //!
 //! What stands before it and is no group's name goes, whole, to the default group, if there is one.
 
-use std::collections::HashMap;
-
 use carrotcache::{Group, GroupName};
 
 use crate::resp::refused;
@@ -11,9 +9,8 @@ use crate::resp::reply::Reply;
 
 /// The groups of a node by the names in keys.
 pub struct Keyspace {
-    /// By name.
+    /// In the order of their names.
     groups: Vec<Group>,
-    by_name: HashMap<Vec<u8>, usize>,
     default: Option<usize>,
 }
 
@@ -21,10 +18,8 @@ impl Keyspace {
     /// Of these groups. `default` is one of them.
     pub fn new(mut groups: Vec<Group>, default: Option<&GroupName>) -> Self {
         groups.sort_by(|a, b| a.name().cmp(b.name()));
-        let by_name: HashMap<Vec<u8>, usize> =
-            groups.iter().enumerate().map(|(at, group)| (group.name().as_str().into(), at)).collect();
-        let default = default.and_then(|name| by_name.get(name.as_str().as_bytes()).copied());
-        Self { groups, by_name, default }
+        let default = default.and_then(|name| named(&groups, name.as_str().as_bytes()));
+        Self { groups, default }
     }
 
     /// The group of a key, and the key in it.
@@ -34,7 +29,7 @@ impl Keyspace {
     pub fn find<'k>(&self, key: &'k [u8]) -> Result<(&Group, &'k [u8]), Reply> {
         let colon = key.iter().position(|byte| *byte == b':');
         let name = &key[..colon.unwrap_or(key.len())];
-        let named = colon.and_then(|colon| Some((*self.by_name.get(name)?, &key[colon + 1..])));
+        let named = colon.and_then(|colon| Some((named(&self.groups, name)?, &key[colon + 1..])));
         match named.or_else(|| self.default.map(|at| (at, key))) {
             Some((at, key)) => Ok((&self.groups[at], key)),
             None => Err(refused::no_group(name)),
@@ -45,6 +40,11 @@ impl Keyspace {
     pub fn groups(&self) -> &[Group] {
         &self.groups
     }
+}
+
+/// Where a group of that name is: there are few, and to hash a name takes longer than to look through them.
+fn named(groups: &[Group], name: &[u8]) -> Option<usize> {
+    groups.binary_search_by(|group| group.name().as_str().as_bytes().cmp(name)).ok()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! port                                  the listener, and how it ends
-//! connection  outgo  end                one client: reads all there is, runs all of it, writes once
+//! connection  ahead  outgo  end         one client: reads all there is, runs all of it, writes once
 //! dispatch                              one request: may it run, is it queued, who runs it
 //! commands                              the table: name, arity, who runs it
 //! reads writes residents walk           GET and its kin · SET, DEL · what memory holds · SCAN
@@ -16,6 +16,7 @@
 //! request  reply  refused  clients  slowlog  glob  integer  window
 //! ```
 
+mod ahead;
 mod client;
 mod clients;
 mod command;
@@ -37,6 +38,8 @@ mod info;
 mod integer;
 mod keyspace;
 mod outgo;
+#[cfg(test)]
+mod pipelines;
 pub mod port;
 mod reads;
 mod refused;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrotcache::{BoxFuture, Group, GroupName, Limits, Value};
+use carrotcache::{BoxFuture, Group, GroupName, KeyError, Limits, Value};
 
+use crate::resp::command::Told;
 use crate::resp::front::Front;
 use crate::resp::integer::integer;
 use crate::resp::keyspace::Keyspace;
@@ -28,12 +29,17 @@ pub fn strlen(value: Option<Value>) -> Reply {
 }
 
 /// The value of a key if it is here, else nothing: what can be said without waiting.
-pub fn at_once(keyspace: &Keyspace, key: &[u8], told: fn(Option<Value>) -> Reply) -> Option<Reply> {
+pub fn at_once(keyspace: &Keyspace, key: &[u8], told: Told) -> Option<Reply> {
     let (group, key) = match keyspace.find(key) {
         Ok(found) => found,
         Err(refusal) => return Some(refusal),
     };
-    match group.hit(key) {
+    here(group.hit(key), told)
+}
+
+/// What is told of what memory has said of a key; nothing if it has said that the value is not here.
+pub fn here(found: Result<Option<Value>, KeyError>, told: Told) -> Option<Reply> {
+    match found {
         Ok(Some(value)) => Some(told(Some(value))),
         Ok(None) => None,
         Err(error) => Some(refused::key(error)),
@@ -41,7 +47,7 @@ pub fn at_once(keyspace: &Keyspace, key: &[u8], told: fn(Option<Value>) -> Reply
 }
 
 /// The value of a key, waited for.
-pub async fn waited(front: Arc<Front>, key: Bytes, told: fn(Option<Value>) -> Reply) -> Reply {
+pub async fn waited(front: Arc<Front>, key: Bytes, told: Told) -> Reply {
     value(&front.keyspace, &key).await.map_or_else(|refusal| refusal, told)
 }
 

@@ -74,6 +74,16 @@ pub struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
+    /// Those that lie there in the bytes.
+    pub fn of(bytes: &'a [u8], ranges: &'a [Range<usize>]) -> Self {
+        Self { bytes, ranges }
+    }
+
+    /// Where they lie in their bytes.
+    pub fn ranges(self) -> &'a [Range<usize>] {
+        self.ranges
+    }
+
     /// How many there are, the command's name among them.
     pub fn len(&self) -> usize {
         self.ranges.len()
@@ -221,6 +231,11 @@ impl Parser {
                 }
             }
         }
+    }
+
+    /// Whether the request that was read last was typed, so that its words are not in the bytes it was read from.
+    pub fn is_typed(&self) -> bool {
+        self.typed.is_some()
     }
 
     /// The words of the request that was read last, in the bytes it was read from.

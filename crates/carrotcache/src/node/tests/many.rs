@@ -354,3 +354,23 @@ proptest! {
         })?;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn hits_are_those_of_each_key_alone_and_counted_as_they_are() {
+    let town = Town::of(&["a", "b", "c"]);
+    let groups = town.open(&Settings::default(), &Origin::prompt());
+    let keys: Vec<_> = (0..100).map(|n| format!("key {}", n % 90)).chain([String::new()]).collect();
+    assert!(groups[0].hits(&keys).iter().take(100).all(|found| *found == Ok(None)));
+    groups[0].get_many(&keys[..50]).await;
+    let gets = || (0..3).map(|node| town.nodes[node].stats().groups[0].gets).collect::<Vec<_>>();
+    for (node, group) in groups.iter().enumerate() {
+        let before = gets();
+        let alone: Vec<_> = keys.iter().map(|key| group.hit(key)).collect();
+        let between = gets();
+        assert_eq!(group.hits(&keys), alone);
+        assert_eq!(alone.last(), Some(&Err(KeyError::Empty)));
+        let found = alone.iter().filter(|found| matches!(found, Ok(Some(_)))).count() as u64;
+        assert!(found > 5, "each owns about a third");
+        assert_eq!((between[node] - before[node], gets()[node] - between[node]), (found, found));
+    }
+}

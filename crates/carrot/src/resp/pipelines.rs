@@ -1,0 +1,113 @@
+//! Tests of pipelines: whatever stands in them, and however they are cut, each request is answered in its place.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::time::Duration;
+
+use carrotcache::net::listen::{Listener, Serving};
+use carrotcache::{ByteSize, Cluster, GroupName, Key, Limits};
+
+use crate::auth::Gate;
+use crate::resp::front::{Front, FrontPlan};
+use crate::resp::port;
+
+/// Two groups, whose values are their keys, but that of `no…` there is none.
+async fn serve() -> Serving {
+    let cluster = Cluster::bind((Ipv4Addr::LOCALHOST, 0).into()).start().await.unwrap();
+    let open = |name| {
+        let group = cluster.group(name).capacity(ByteSize::mib(8));
+        let load = |key: Key| async move {
+            Ok::<_, std::io::Error>((!key.as_bytes().starts_with(b"no")).then(|| key.as_bytes().to_vec()))
+        };
+        group.open(load).unwrap()
+    };
+    let groups = vec![open("a"), open("b")];
+    let front = Front::new(FrontPlan {
+        cluster,
+        groups,
+        default_group: Some(GroupName::new("b").unwrap()),
+        gate: Gate::new(None),
+        limits: Limits::default(),
+    });
+    let listener =
+        Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), (&Limits::default()).into()).await.unwrap();
+    port::open(listener, front)
+}
+
+/// All that comes for the bytes, sent in pieces of that length.
+async fn told(serving: &Serving, bytes: String, piece: usize) -> String {
+    let address = serving.address();
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        for piece in bytes.as_bytes().chunks(piece) {
+            stream.write_all(piece).unwrap();
+        }
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut told = Vec::new();
+        stream.read_to_end(&mut told).unwrap();
+        String::from_utf8(told).unwrap()
+    });
+    asked.await.unwrap()
+}
+
+fn request(words: &str) -> String {
+    let words: Vec<&str> = words.split(' ').collect();
+    let strings = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    format!("*{}\r\n{}", words.len(), strings.collect::<String>())
+}
+
+fn string(text: &str) -> String {
+    format!("${}\r\n{text}\r\n", text.len())
+}
+
+/// Requests and their replies: more reads than are looked up together, of two groups, some twice and some of nothing; and
+/// between reads what is none.
+fn conversation(nil: &str) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for at in 0..80 {
+        let is_none = at % 7 == 3;
+        let key = format!("{}{}", if is_none { "no" } else { "k" }, at * at % 31);
+        let asked = request(&format!("{} {}:{key}", ["GET", "get"][at % 2], ["a", "b"][at / 5 % 2]));
+        all.push((asked, if is_none { nil.to_owned() } else { string(&key) }));
+    }
+    let wrong = "-ERR wrong number of arguments for 'get' command\r\n".to_owned();
+    let too_long = "-ERR key of 5000 bytes is over the limit of 4096\r\n".to_owned();
+    all.extend([
+        (request("SET a:changed 1"), "+OK\r\n".to_owned()),
+        (request("GET a:changed"), string("1")),
+        (request("SET a:changed 22"), "+OK\r\n".to_owned()),
+        (request("STRLEN a:changed"), ":2\r\n".to_owned()),
+        (request("GET a:changed"), string("22")),
+        (request("GET k"), string("k")),
+        (request("GET"), wrong),
+        (request("GET a:k1"), string("k1")),
+        ("GET a:k2\r\n".to_owned(), string("k2")),
+        ("\r\n*0\r\n".to_owned(), String::new()),
+        ("get \"a:k\\x33\"\r\n".to_owned(), string("k3")),
+        (request("MULTI"), "+OK\r\n".to_owned()),
+        (request("GET a:k1"), "+QUEUED\r\n".to_owned()),
+        (request("EXEC"), format!("*1\r\n{}", string("k1"))),
+        (request(&format!("GET a:{}", "k".repeat(5000))), too_long),
+        (request("GET a:no"), nil.to_owned()),
+    ]);
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_is_answered_in_its_place_whatever_stands_around_it_and_however_it_is_cut() {
+    let serving = serve().await;
+    for piece in [usize::MAX, 1, 7, 1000] {
+        let (two, three) = (conversation("$-1\r\n"), conversation("_\r\n"));
+        let asked = |all: &[(String, String)]| all.iter().map(|(asked, _)| &**asked).collect::<String>();
+        let replies = |all: &[(String, String)]| all.iter().map(|(_, reply)| &**reply).collect::<String>();
+        // Nothing is answered behind QUIT; what was asked before a change of the protocol is told in the old one.
+        let (hello, end) = (request("HELLO 3"), request("QUIT") + &request("GET a:k1"));
+        let told = told(&serving, asked(&two) + &hello + &asked(&three) + &end, piece).await;
+        let (before, after) = told.split_once("%7\r\n").unwrap();
+        assert_eq!(before, replies(&two), "{piece}");
+        let (_, after) = after.split_once("$7\r\nmodules\r\n*0\r\n").unwrap();
+        assert_eq!(after, replies(&three) + "+OK\r\n", "{piece}");
+    }
+}
