@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use carrotcache::net::intake::{Intake, Share};
+use carrotcache::net::quick::{Plain, Quick, Replies};
 use carrotcache::{
     Answer, Ask, ByteSize, Cluster, Group, Histogram, HistogramSnapshot, Loaded, Source, Value,
 };
-use http::header::{AGE, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{AGE, ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
@@ -28,6 +29,7 @@ use crate::target::{Bad, Target};
 use crate::whereabouts;
 
 const JSON: &str = "application/json";
+const BYTES: &str = "application/octet-stream";
 
 /// For a client to send the body of a PUT.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -69,6 +71,27 @@ enum Voice {
     V1,
     /// Errors as a line of text, as the first carrotCache answered.
     Api,
+}
+
+/// Gets of what memory holds are answered where they are read; see [`DataFront::respond`] for all else.
+impl Quick for DataFront {
+    fn answer(&self, request: &Plain<'_>, replies: &mut Replies) -> bool {
+        let take = || {
+            if !self.gate.knows(request.header(AUTHORIZATION.as_str())) {
+                return None;
+            }
+            let (group, key) = match Target::parse(request.path().as_bytes(), request.query()).ok()? {
+                Target::Entry { group, key, ttl: None, .. } | Target::Api { group, key } => (group, key),
+                _ => return None,
+            };
+            let served = self.groups.get(&*group)?;
+            Some((served, served.group.answer_at_once(&key)?))
+        };
+        let Some((served, answer)) = take() else { return false };
+        put_found(answer, replies);
+        served.hit_seconds.observe(request.arrived().elapsed());
+        true
+    }
 }
 
 impl DataFront {
@@ -308,12 +331,22 @@ fn found(answer: Answer<Value>) -> Response<Full<Bytes>> {
         .or_else(|_| HeaderValue::try_from([cache, "; source=", source].concat()));
     let mut response = Response::new(Full::new(answer.value.into()));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(BYTES));
     headers.insert(AGE, answer.age.as_secs().into());
     if let Ok(told) = told {
         headers.insert(X_CACHE, told);
     }
     response
+}
+
+/// The same response, written at once.
+fn put_found(answer: Answer<Value>, replies: &mut Replies) {
+    let (cache, source) = words(&answer);
+    let told = [cache, "; source=", source, "; node=", &answer.node];
+    let is_fit = answer.node.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+    let told = if is_fit { &told[..] } else { &told[..3] };
+    let head = replies.found(BYTES).number("age", answer.age.as_secs()).header("x-cache", told);
+    head.value(answer.value);
 }
 
 fn empty(status: StatusCode) -> Response<Full<Bytes>> {

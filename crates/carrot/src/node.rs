@@ -221,7 +221,7 @@ impl RunningNode {
 }
 
 fn serve_data(listener: Listener, front: Arc<DataFront>) -> Serving {
-    listener.serve_each(move || {
+    listener.serve_each_quickly(front.clone(), move || {
         let (front, tries) = (front.clone(), Arc::<Tries>::default());
         move |request| {
             let (front, tries) = (front.clone(), tries.clone());

@@ -1,12 +1,12 @@
-//! A TCP stream that says when bytes have come in, and hears the other side out before it closes.
+//! A TCP stream that says when bytes have come in.
 //!
-//! hyper tells neither side what it has read: the listener must know when a request began, to give it a deadline, and
-//! the client whether a reply began, to know whether the request may be sent again. Adds a call to each read, no copy.
+//! hyper does not tell what it has read: the client must know whether a reply began, to know whether the request may be
+//! sent again. Adds a call to each read, no copy.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -15,43 +15,17 @@ use tokio::net::TcpStream;
 pub(super) trait Hear: Send + Sync + 'static {
     /// Bytes have come in; never called for the end of the stream.
     fn heard(&self);
-
-    /// We have said our last word. Whether what still comes is read and dropped, until the other side ends: to close
-    /// on bytes that nobody has read is a reset, and takes our last word away from a side that is still sending.
-    /// Asked anew each time there is something to read.
-    fn hears_out(&self) -> bool {
-        false
-    }
 }
 
 /// The stream, and who is told.
 pub(super) struct Tap<H> {
     stream: TcpStream,
     hear: Arc<H>,
-    /// Our side is closed.
-    is_shut: bool,
 }
 
 impl<H: Hear> Tap<H> {
     pub(super) fn new(stream: TcpStream, hear: Arc<H>) -> Self {
-        Self { stream, hear, is_shut: false }
-    }
-
-    /// The stream alone.
-    pub(super) fn into_stream(self) -> TcpStream {
-        self.stream
-    }
-
-    /// Reads and drops until the other side ends, in whatever way.
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut room = [0; 4096];
-        loop {
-            let mut rest = ReadBuf::new(&mut room);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut rest));
-            if read.is_err() || rest.filled().is_empty() {
-                return Poll::Ready(());
-            }
-        }
+        Self { stream, hear }
     }
 }
 
@@ -80,11 +54,7 @@ impl<H: Hear> AsyncWrite for Tap<H> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.is_shut {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.is_shut = true;
-        }
-        if self.hear.hears_out() { self.poll_rest(cx).map(Ok) } else { Poll::Ready(Ok(())) }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
