@@ -62,7 +62,12 @@ pub(crate) struct Moment {
 
 impl Moment {
     pub(crate) fn now(clock: &Clock) -> Self {
-        Self { instant: now(), elapsed: clock.elapsed() }
+        Self::at(now(), clock)
+    }
+
+    /// This moment, whose instant has been read.
+    pub(crate) fn at(instant: Instant, clock: &Clock) -> Self {
+        Self { instant, elapsed: clock.elapsed() }
     }
 }
 

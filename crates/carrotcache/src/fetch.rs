@@ -46,16 +46,16 @@ struct OnLine {
 
 impl OnLine {
     /// Runs in the line's task: what takes longer than a value takes to be kept gets a task of its own.
-    fn ends(self, sent: Sent) {
+    fn ends(self, sent: Sent, at: Instant) {
         let Self { group, owner, takeoff, trial, began, deadline } = self;
         let mut answer = match sent {
             Sent::Answered(answer) => answer,
             Sent::Unseen => return group.spawn()(takeoff.errand(|key, keep| group.clone().fetch(key, keep))),
         };
-        let now = group.moment();
+        let now = group.moment_at(at);
         group.shared.around.peers.ended(&owner, trial, &answer, now);
         group.note(&mut answer, began, now);
-        match group.fetched(&owner, takeoff.key(), &takeoff.keep(), answer, now) {
+        match group.fetched(&owner, takeoff.key(), || takeoff.may_keep(), answer, now) {
             Fetched::Landed(landed) => takeoff.land(landed),
             Fetched::Unreachable => {
                 let group = &group;
@@ -86,7 +86,7 @@ impl Group {
         let deadline = clock::after(began.instant, shared.settings.fetch_deadline());
         let group = self.clone();
         let on_line = OnLine { group, owner: owner.clone(), takeoff, trial, began, deadline };
-        line.send(&what, began.instant, deadline, Box::new(|sent| on_line.ends(sent)));
+        line.send(&what, began.instant, deadline, Box::new(|sent, at| on_line.ends(sent, at)));
         None
     }
 
@@ -138,7 +138,7 @@ impl Group {
     async fn ask_for(&self, member: &Member, key: &Key, keep: &Keep<Landed>, asked: Asked) -> Fetched {
         let Asked { stand_in, deadline } = asked;
         let answer = self.ask(member, self.get_of(key, stand_in), deadline).await;
-        self.fetched(member, key, keep, answer, self.moment())
+        self.fetched(member, key, || keep.holds(), answer, self.moment())
     }
 
     fn get_of(&self, key: &Key, stand_in: bool) -> Request {
@@ -150,12 +150,12 @@ impl Group {
         &self,
         member: &Member,
         key: &Key,
-        keep: &Keep<Landed>,
+        may_keep: impl FnOnce() -> bool,
         answer: Result<Reply, PeerError>,
         now: Moment,
     ) -> Fetched {
         match answer {
-            Ok(Reply::Found(found)) => Fetched::Landed(self.arrived(member, key, keep, found, now)),
+            Ok(Reply::Found(found)) => Fetched::Landed(self.arrived(member, key, may_keep, found, now)),
             // It is starting, or older than this group.
             Ok(Reply::NoGroup) => Fetched::Unreachable,
             // The owner tried; a second load by every asking node would be the herd we exist to stop.
@@ -200,7 +200,7 @@ impl Group {
         &self,
         from: &Member,
         key: &Key,
-        keep: &Keep<Landed>,
+        may_keep: impl FnOnce() -> bool,
         found: Found,
         now: Moment,
     ) -> Landed {
@@ -211,7 +211,7 @@ impl Group {
         }
         let Answer { value, age, ttl, .. } = answer;
         let arrival = Arrival { value: value.into(), age, ttl, region: Region::Mirrors };
-        let (value, kept) = shared.store.keep(key.as_bytes(), arrival, || keep.holds());
+        let (value, kept) = shared.store.keep(key.as_bytes(), arrival, may_keep);
         shared.stats.mirrors.add(u64::from(kept));
         Ok(Answer { value, ..answer })
     }

@@ -19,10 +19,11 @@ use crate::limits::Limits;
 use crate::many::{Flight, land_all};
 use crate::message::{Reply, Request};
 use crate::peers::{Sent, Trial};
+use crate::placement::GroupHash;
 use crate::stats::FetchOutcome;
 use crate::sync::{Mutex, lock};
 use crate::units::Key;
-use crate::view::{Member, Owner};
+use crate::view::{Member, Owner, View};
 
 /// What a key takes of a request beside its own bytes, at most.
 const PER_KEY: usize = 4;
@@ -34,19 +35,31 @@ const LANES: usize = 16;
 /// As many flights as this land in the task of a line, some tens of microseconds.
 const ON_LINE: usize = 256;
 
-/// Who is asked for a key.
-enum Whom {
+/// Who is asked for a key, of one view.
+#[derive(Clone, Copy)]
+enum Whom<'a> {
     /// Nobody: it is loaded here.
     Here(Purpose),
-    There(Member),
+    There(&'a Member),
 }
 
-impl Whom {
-    /// Whether both are the same, of one view: there a member is in one place alone.
-    fn is(&self, other: &Self) -> bool {
+impl<'a> Whom<'a> {
+    fn owner(view: &'a View, group: GroupHash, key: &Key) -> Self {
+        match view.owner(group, key.as_bytes()) {
+            Owner::Local => Self::Here(Purpose::Answer),
+            Owner::Remote(member) => Self::There(member),
+        }
+    }
+
+    fn is_here(self) -> bool {
+        matches!(self, Self::Here(_))
+    }
+
+    /// Whether both are the same: in a view a member is in one place alone.
+    fn is(self, other: Self) -> bool {
         match (self, other) {
             (Self::Here(purpose), Self::Here(other)) => purpose == other,
-            (Self::There(member), Self::There(other)) => Arc::ptr_eq(&member.name, &other.name),
+            (Self::There(member), Self::There(other)) => std::ptr::eq(member, other),
             _ => false,
         }
     }
@@ -63,12 +76,12 @@ struct ManyOnLine {
 
 impl ManyOnLine {
     /// Runs in the line's task: what has to be asked again gets a task of its own.
-    fn ends(self, sent: Sent) {
+    fn ends(self, sent: Sent, at: Instant) {
         let Self { group, owner, flights, trial, began } = self;
         let Sent::Answered(answer) = sent else {
             return group.spawn()(Box::pin(group.clone().fetch_together(owner, flights)));
         };
-        let now = group.moment();
+        let now = group.moment_at(at);
         group.shared.around.peers.ended(&owner, trial, &answer, now);
         let answer = group.noted_many(answer, flights.len(), began, now);
         let Rest { left, lost } = group.settle(&owner, flights, answer, now);
@@ -94,12 +107,11 @@ impl Group {
     /// The errands of these flights, one for each owner that has to be asked by one.
     pub(crate) fn fetch_errands(&self, flights: Vec<Flight>) -> Vec<Errand> {
         let shared = &*self.shared;
-        // Flights may have landed between our look and our take-off.
-        let flights = self.look_again_many(flights);
         let view = shared.around.views.current();
-        let owner = |flight: &Flight| match view.owner(shared.seed, flight.key().as_bytes()) {
-            Owner::Local => Whom::Here(Purpose::Answer),
-            Owner::Remote(member) => Whom::There(member.clone()),
+        let owner = |flight: Flight| {
+            let whom = Whom::owner(&view, shared.seed, flight.key());
+            // It may have landed between our look and our take-off.
+            Some((whom, self.look_again_for(flight, whom.is_here())?))
         };
         let mut errands: Vec<Errand> = Vec::new();
         for (whom, flights) in by(owner, flights) {
@@ -139,7 +151,7 @@ impl Group {
         let what = self.what(flights.iter().map(|flight| flight.key().clone()).collect(), false, false);
         let deadline = clock::after(began.instant, shared.settings.fetch_deadline());
         let on_line = ManyOnLine { group: self.clone(), owner: owner.clone(), flights, trial, began };
-        line.send(&what, began.instant, deadline, Box::new(|sent| on_line.ends(sent)));
+        line.send(&what, began.instant, deadline, Box::new(|sent, at| on_line.ends(sent, at)));
         None
     }
 
@@ -160,33 +172,34 @@ impl Group {
         let shared = &*self.shared;
         shared.stats.stand_ins.add(lost.len() as u64);
         let view = shared.around.views.current();
-        let stand_in = |flight: &Flight| match view.place(shared.seed, flight.key().as_bytes()).stand_in() {
-            Some(Owner::Local) => Whom::Here(Purpose::StandIn),
-            Some(Owner::Remote(member)) => Whom::There(member.clone()),
-            None => Whom::Here(Purpose::Answer),
+        let stand_in = |flight: Flight| {
+            let whom = match view.place(shared.seed, flight.key().as_bytes()).stand_in() {
+                Some(Owner::Local) => Whom::Here(Purpose::StandIn),
+                Some(Owner::Remote(member)) => Whom::There(member),
+                None => Whom::Here(Purpose::Answer),
+            };
+            Some((whom, flight))
         };
         for (whom, flights) in by(stand_in, lost) {
             let group = self.clone();
-            self.spawn()(Box::pin(async move { group.ask_stand_in(whom, flights).await }));
+            self.spawn()(match whom {
+                Whom::Here(purpose) => Box::pin(async move { group.load_for(flights, purpose).await }),
+                Whom::There(member) => Box::pin(group.ask_stand_in(member.clone(), flights)),
+            });
         }
     }
 
     /// The errand when the owner cannot be reached: the stand-in, then loads here that are not kept.
-    async fn ask_stand_in(&self, whom: Whom, flights: Vec<Flight>) {
-        match whom {
-            Whom::Here(purpose) => self.load_for(flights, purpose).await,
-            Whom::There(member) => {
-                let lost = self.ask_for_many(&member, flights, true).await;
-                self.load_for(lost, Purpose::Answer).await;
-            }
-        }
+    async fn ask_stand_in(self, member: Member, flights: Vec<Flight>) {
+        let lost = self.ask_for_many(&member, flights, true).await;
+        self.load_for(lost, Purpose::Answer).await;
     }
 
     /// Lands fetches with what loads on this node land with.
     async fn load_for(&self, flights: Vec<Flight>, purpose: Purpose) {
         let keys: Vec<Key> = flights.iter().map(|flight| flight.key().clone()).collect();
         let waits = self.loading_many(&keys, purpose).await;
-        for (flight, wait) in flights.into_iter().zip(waits) {
+        for (flight, mut wait) in flights.into_iter().zip(waits) {
             // Each waits by itself: whoever joined one of these fetches wants that key, and not the slowest of them.
             let group = self.clone();
             self.spawn()(Box::pin(async move {
@@ -231,7 +244,7 @@ impl Group {
                         // It is starting, or older than this group.
                         Reply::NoGroup => rest.lost.push(flight),
                         Reply::Found(found) => {
-                            let landed = self.arrived(member, flight.key(), &flight.keep(), found, now);
+                            let landed = self.arrived(member, flight.key(), || flight.may_keep(), found, now);
                             flight.land(landed);
                         }
                         refusal => {
@@ -344,10 +357,7 @@ impl Group {
     pub(crate) async fn ask_memory_many(&self, keys: &[&[u8]], within: Option<Duration>) -> Vec<Landed> {
         let shared = &*self.shared;
         let view = shared.around.views.current();
-        let owner = |(_, key): &(usize, Key)| match view.owner(shared.seed, key.as_bytes()) {
-            Owner::Local => Whom::Here(Purpose::Answer),
-            Owner::Remote(member) => Whom::There(member.clone()),
-        };
+        let owner = |(at, key): (usize, Key)| Some((Whom::owner(&view, shared.seed, &key), (at, key)));
         let mut answers: Vec<Landed> =
             keys.iter().map(|key| Err(GetError::NotCached { key: Key::new(key) })).collect();
         let keys: Vec<_> = keys.iter().map(|key| Key::new(key)).enumerate().collect();
@@ -405,15 +415,20 @@ impl Group {
     }
 }
 
-/// Parts `all` by whom each asks.
-fn by<T>(whom: impl Fn(&T) -> Whom, all: Vec<T>) -> Vec<(Whom, Vec<T>)> {
-    let mut parts: Vec<(Whom, Vec<T>)> = Vec::new();
-    for one in all {
-        let whom = whom(&one);
-        match parts.iter_mut().find(|(other, _)| whom.is(other)) {
+/// Parts `all` by whom each asks; those that ask nobody are left out.
+fn by<'a, T>(whom: impl Fn(T) -> Option<(Whom<'a>, T)>, all: Vec<T>) -> Vec<(Whom<'a>, Vec<T>)> {
+    let mut parts: Vec<(Whom<'a>, Vec<T>)> = Vec::new();
+    let mut left = all.len();
+    for (whom, one) in all.into_iter().filter_map(whom) {
+        match parts.iter_mut().find(|(other, _)| whom.is(*other)) {
             Some((_, part)) => part.push(one),
-            None => parts.push((whom, vec![one])),
+            None => {
+                let mut part = Vec::with_capacity(left);
+                part.push(one);
+                parts.push((whom, part));
+            }
         }
+        left -= 1;
     }
     parts
 }
@@ -423,6 +438,10 @@ fn batches<T>(all: Vec<T>, length: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     // The smallest room that a body of ours may find, whatever its reader's limit on values.
     let room = usize::try_from(Limits::KEYS_BODY.as_u64()).unwrap_or(usize::MAX) - 16;
     let (mut parts, mut taken): (Vec<Vec<T>>, usize) = (Vec::new(), 0);
+    if all.iter().map(|one| length(one) + PER_KEY).sum::<usize>() <= room {
+        parts.extend((!all.is_empty()).then_some(all));
+        return parts;
+    }
     for one in all {
         taken += length(&one) + PER_KEY;
         match parts.last_mut() {

@@ -59,8 +59,8 @@ pub(crate) enum Wait<T> {
 }
 
 impl<T: Clone> Wait<T> {
-    /// What the flight lands with. Dropping the future abandons the wait, not the flight.
-    pub(crate) async fn flown(self) -> Flown<T> {
+    /// What the flight lands with. Dropping the future abandons nothing: the wait can be gone on with, until it has ended.
+    pub(crate) async fn flown(&mut self) -> Flown<T> {
         match self {
             Self::Led(waiter) => Flown::Led(waiter.await),
             Self::Shared(waiter) => Flown::Shared(waiter.await),
@@ -125,7 +125,7 @@ impl<T: Clone> Flights<T> {
     /// Whoever leads several flights may land them by one errand. He waits for none of them there: two who lead what
     /// the other joins would wait for each other.
     pub(crate) fn claim_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Claims<T> {
-        let mut led = Vec::new();
+        let mut led = Vec::with_capacity(keys.len());
         let claim = |key: &K| match self.claim(key.as_ref()) {
             Claim::Lead(takeoff, waiter) => {
                 led.push(takeoff);
@@ -397,6 +397,11 @@ impl<T> Takeoff<T> {
     /// For the store's question whether the value may still be kept.
     pub(crate) fn keep(&self) -> Keep<T> {
         Keep(Arc::clone(&self.flight))
+    }
+
+    /// Whether what this flight brings may still be stored: as its `Keep` says.
+    pub(crate) fn may_keep(&self) -> bool {
+        !self.flight.is_detached()
     }
 
     /// Ends the flight: the key is free, and all who wait get the outcome.

@@ -7,7 +7,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -320,14 +320,14 @@ impl Group {
             return Ok(self.remembered(entry));
         }
         let loaded = self.shared.origin.load(&key).await?;
-        Ok(self.fill(key.as_bytes(), &keep, purpose, loaded))
+        Ok(self.fill(key.as_bytes(), || keep.holds(), purpose, loaded))
     }
 
     /// Keeps a loaded value where this node owns the key or stands in for its owner.
     pub(crate) fn fill(
         &self,
         key: &[u8],
-        keep: &Keep<Landed>,
+        may_keep: impl Fn() -> bool,
         purpose: Purpose,
         loaded: Loaded<Bytes>,
     ) -> Answer {
@@ -344,7 +344,7 @@ impl Group {
                 let arrival = Arrival { value: loaded.value, age: Duration::ZERO, ttl, region };
                 // Asked once more under the entry's lock, since `disown` may have passed here in between.
                 let owned = region == Region::Owned;
-                shared.store.keep(key, arrival, || keep.holds() && (!owned || self.is_local(key))).0
+                shared.store.keep(key, arrival, || may_keep() && (!owned || self.is_local(key))).0
             }
             None => Value::from(loaded.value),
         };
@@ -441,6 +441,11 @@ impl Group {
 
     pub(crate) fn moment(&self) -> Moment {
         Moment::now(&self.shared.around.clock)
+    }
+
+    /// The moment of an instant that was read a little while ago.
+    pub(crate) fn moment_at(&self, instant: Instant) -> Moment {
+        Moment::at(instant, &self.shared.around.clock)
     }
 
     pub(crate) fn now(&self) -> Duration {

@@ -101,7 +101,7 @@ impl HotKeys {
 
     /// Counts one get of the key, and gives its rate: gets in the last minute, this one included.
     pub(crate) fn record(&mut self, key: &[u8], now: Duration) -> f64 {
-        let hash = self.hash(key);
+        let (hash, now) = (self.hash(key), Minute::of(now));
         let set = &mut self.sets[set_of(hash, self.sets.len())];
         let way = position(set, hash).unwrap_or_else(|| {
             let coldest = coldest(set, now);
@@ -116,7 +116,7 @@ impl HotKeys {
     pub(crate) fn rate(&self, key: &[u8], now: Duration) -> f64 {
         let hash = self.hash(key);
         let set = &self.sets[set_of(hash, self.sets.len())];
-        position(set, hash).map_or(0.0, |way| set[way].rate(now))
+        position(set, hash).map_or(0.0, |way| set[way].rate(Minute::of(now)))
     }
 
     /// Never 0, which marks an unused place.
@@ -138,17 +138,27 @@ fn position(set: &[Tracked; WAYS], hash: u64) -> Option<usize> {
 ///
 /// Always the first, so that a flood of keys that come once washes through one place of the set, while the keys
 /// in the others, though asked for no more often as yet, have a minute to show a second get.
-fn coldest(set: &[Tracked; WAYS], now: Duration) -> usize {
-    let mut coldest = 0;
-    for way in 1..WAYS {
-        if set[way].rate(now) < set[coldest].rate(now) {
-            coldest = way;
-        }
-    }
-    coldest
+fn coldest(set: &[Tracked; WAYS], now: Minute) -> usize {
+    let rates = set.map(|tracked| tracked.rate(now));
+    (1..WAYS).fold(0, |coldest, way| if rates[way] < rates[coldest] { way } else { coldest })
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
+/// A moment, as minutes of the clock count it.
+#[derive(Clone, Copy)]
+struct Minute {
+    /// Since the start.
+    number: u64,
+    /// How much of the minute before is still among the last 60 seconds, from 0 to 1.
+    before: f64,
+}
+
+impl Minute {
+    fn of(now: Duration) -> Self {
+        let (seconds, nanos) = (now.as_secs(), f64::from(now.subsec_nanos()));
+        let passed = (seconds % 60) as f64 + nanos / 1e9;
+        Self { number: seconds / 60, before: 1.0 - passed / 60.0 }
+    }
+}
 
 /// One key's gets in this minute of the clock and in the one before.
 ///
@@ -166,20 +176,19 @@ struct Tracked {
 }
 
 impl Tracked {
-    fn count(&mut self, now: Duration) {
-        let (current, previous) = self.at(minute_of(now));
+    fn count(&mut self, now: Minute) {
+        let (current, previous) = self.at(now.number);
         *self = Self {
             hash: self.hash,
-            minute: self.minute.max(minute_of(now)),
+            minute: self.minute.max(now.number),
             current: current.saturating_add(1),
             previous,
         };
     }
 
-    fn rate(&self, now: Duration) -> f64 {
-        let (current, previous) = self.at(minute_of(now));
-        let passed = now.as_secs_f64() % MINUTE.as_secs_f64() / MINUTE.as_secs_f64();
-        f64::from(current) + f64::from(previous) * (1.0 - passed)
+    fn rate(&self, now: Minute) -> f64 {
+        let (current, previous) = self.at(now.number);
+        f64::from(current) + f64::from(previous) * now.before
     }
 
     /// What `current` and `previous` are in that minute. A time before the last one counted is taken for it.
@@ -190,10 +199,6 @@ impl Tracked {
             _ => (0, 0),
         }
     }
-}
-
-fn minute_of(now: Duration) -> u64 {
-    now.as_secs() / MINUTE.as_secs()
 }
 
 #[cfg(test)]
@@ -353,8 +358,9 @@ mod tests {
                 now += Duration::from_millis(pause_ms.into());
                 seen.push((key, now));
                 let rate = keys.record(&[key], now);
-                let since = |from: u64| seen.iter().filter(|(k, t)| *k == key && minute_of(*t) >= from).count();
-                let this = minute_of(now);
+                let minute = |at: &Duration| at.as_secs() / 60;
+                let since = |from: u64| seen.iter().filter(|(k, t)| *k == key && minute(t) >= from).count();
+                let this = minute(&now);
                 prop_assert!(rate >= since(this) as f64);
                 prop_assert!(rate <= since(this.saturating_sub(1)) as f64);
             }

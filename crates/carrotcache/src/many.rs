@@ -5,10 +5,11 @@
 //! one owner ask it together (`fetch_many.rs`), those of this node's own keys ask the origin together, if the loader
 //! can. No errand waits for a flight of its own table: two that lead what the other wants would wait for each other.
 
+use std::time::Duration;
+
 use crate::answer::{Answer, Ask};
 use crate::clock::{self, Elapsed};
 use crate::error::GetError;
-use crate::fault::Fault;
 use crate::flight::{Errand, Takeoff, Wait};
 use crate::group::{Group, Landed, Purpose};
 use crate::store::Entry;
@@ -18,13 +19,14 @@ use crate::value::Value;
 /// A flight that this caller leads.
 pub(crate) type Flight = Takeoff<Landed>;
 
-/// What a first look into memory says of a key.
-enum Seen<T> {
-    Told(Result<T, GetError>),
-    /// It has to be loaded here.
-    Local,
-    /// Another node owns it.
-    Remote,
+/// What a first look into memory gave, for keys in the order asked.
+struct Seen<T> {
+    /// Of a key that is missing, an error that is to be replaced.
+    told: Vec<Result<T, GetError>>,
+    /// Which of those that are missing have to be loaded here.
+    local: Vec<usize>,
+    /// Which of those another node owns.
+    remote: Vec<usize>,
 }
 
 impl Group {
@@ -66,78 +68,84 @@ impl Group {
         if let Err(error) = self.check_count(keys.len()) {
             return keys.iter().map(|_| Err(error.into())).collect();
         }
-        let seen = self.look(keys, remembered);
-        let missing = |local: bool| -> Vec<&[u8]> {
-            let is_missing = |seen: &Seen<T>| match seen {
-                Seen::Told(_) => false,
-                Seen::Local => local,
-                Seen::Remote => !local,
-            };
-            let pairs = keys.iter().zip(&seen).filter(|(_, seen)| is_missing(seen));
-            pairs.map(|(key, _)| key.as_ref()).collect()
-        };
-        let (local, remote) = (missing(true), missing(false));
+        let Seen { mut told, local, remote } = self.look(keys, remembered);
+        let those = |at: &[usize]| -> Vec<&[u8]> { at.iter().map(|at| keys[*at].as_ref()).collect() };
         if ask.cached_only {
-            let mut remote = self.ask_memory_many(&remote, ask.deadline).await.into_iter();
-            let answer = |(key, seen): (&K, Seen<T>)| {
-                let not_cached = || GetError::NotCached { key: Key::new(key.as_ref()) };
-                match seen {
-                    Seen::Told(told) => told,
-                    Seen::Local => Err(not_cached()),
-                    Seen::Remote => remote.next().unwrap_or_else(|| Err(not_cached())).map(&landed),
-                }
+            let answers = self.ask_memory_many(&those(&remote), ask.deadline).await;
+            for (at, answer) in remote.into_iter().zip(answers) {
+                told[at] = answer.map(&landed);
+            }
+            for at in local {
+                told[at] = Err(GetError::NotCached { key: Key::new(keys[at].as_ref()) });
+            }
+        } else {
+            // Both kinds are in the air before the first is waited for.
+            let fetches = self.fetching_many(&those(&remote)).await;
+            let loads = self.loading_many(&those(&local), Purpose::Answer).await;
+            let waits = remote.into_iter().zip(fetches).chain(local.into_iter().zip(loads));
+            let mut tell = |at: usize, landing: Landed| {
+                told[at] = landing.map(|answer| {
+                    self.shared.stats.stale.add(u64::from(answer.stale));
+                    landed(answer)
+                });
             };
-            return keys.iter().zip(seen).map(answer).collect();
+            self.land_by(self.patience(ask.deadline), waits, keys, &mut tell).await;
         }
-        let limit = self.patience(ask.deadline);
+        told
+    }
+
+    /// Tells how each wait ends, at the place that is beside it: when it does, or after `limit`.
+    async fn land_by<K: AsRef<[u8]>>(
+        &self,
+        limit: Duration,
+        mut waits: impl Iterator<Item = (usize, Wait<Landed>)>,
+        keys: &[K],
+        tell: &mut impl FnMut(usize, Landed),
+    ) {
         let deadline = clock::after(clock::now(), limit);
-        // Both kinds are in the air before the first is waited for.
-        let mut remote = self.fetching_many(&remote).await.into_iter();
-        let mut local = self.loading_many(&local, Purpose::Answer).await.into_iter();
-        let mut answers = Vec::with_capacity(keys.len());
-        for (key, seen) in keys.iter().zip(seen) {
-            let wait = match seen {
-                Seen::Told(told) => {
-                    answers.push(told);
-                    continue;
-                }
-                Seen::Local => local.next(),
-                Seen::Remote => remote.next(),
-            };
-            // Each by itself, so that those that have landed by the deadline are told though another has not.
-            let flown = clock::timeout_at(deadline, wait.unwrap_or(Wait::Busy).flown()).await;
-            let told = match flown {
-                Ok(flown) => self.landing(flown),
-                Err(Elapsed) => Err(self.gave_up(key.as_ref(), limit)),
-            };
-            answers.push(told.map(|answer| {
-                self.shared.stats.stale.add(u64::from(answer.stale));
-                landed(answer)
-            }));
+        let mut next = waits.next();
+        let patient = async {
+            while let Some((at, wait)) = &mut next {
+                tell(*at, self.landing(wait.flown().await));
+                next = waits.next();
+            }
+        };
+        if clock::timeout_at(deadline, patient).await == Err(Elapsed) {
+            // Each by itself, so that those that have landed are told though another has not.
+            for (at, mut wait) in next.into_iter().chain(waits) {
+                let flown = clock::timeout_at(deadline, wait.flown()).await;
+                let late = |Elapsed| Err(self.gave_up(keys[at].as_ref(), limit));
+                tell(at, flown.map_or_else(late, |flown| self.landing(flown)));
+            }
         }
-        answers
     }
 
     /// The first look into memory, counted.
-    fn look<K: AsRef<[u8]>, T>(&self, keys: &[K], remembered: impl Fn(Entry) -> T) -> Vec<Seen<T>> {
+    fn look<K: AsRef<[u8]>, T>(&self, keys: &[K], remembered: impl Fn(Entry) -> T) -> Seen<T> {
         let mut gets = 0;
-        let see = |(key, (local, entry)): (&K, (bool, Option<Entry>))| {
-            if let Err(bad) = self.checked(key.as_ref()) {
-                return Seen::Told(Err(bad.into()));
+        let (mut local, mut remote) = (Vec::new(), Vec::new());
+        let see = |(at, (is_local, entry)): (usize, (bool, Option<Entry>))| {
+            if let Err(bad) = self.checked(keys[at].as_ref()) {
+                return Err(bad.into());
             }
             gets += 1;
             match entry {
                 Some(entry) => {
                     self.count_hit(&entry);
-                    Seen::Told(Ok(remembered(entry)))
+                    return Ok(remembered(entry));
                 }
-                None if local => Seen::Local,
-                None => Seen::Remote,
+                None if is_local => local.push(at),
+                None => {
+                    // Where one is missing, so are most.
+                    remote.reserve(if remote.is_empty() { keys.len() - at } else { 1 });
+                    remote.push(at);
+                }
             }
+            Err(GetError::Leaving)
         };
-        let seen = keys.iter().zip(self.held_of(keys)).map(see).collect();
+        let told = self.held_of(keys).enumerate().map(see).collect();
         self.shared.stats.gets.add(gets);
-        seen
+        Seen { told, local, remote }
     }
 
     /// Whether each key is this node's own, and what may be served of it. Nothing is counted.
@@ -148,8 +156,7 @@ impl Group {
         let view = self.shared.around.views.current();
         let is_local = |key: &K| view.is_local(self.shared.seed, key.as_ref());
         let local: Vec<bool> = keys.iter().map(is_local).collect();
-        let held = self.shared.store.lookup_many(&local, keys);
-        local.into_iter().zip(held)
+        self.shared.store.lookup_many(local, keys)
     }
 
     /// Joins the fetch of each key, or begins it: one errand for each owner.
@@ -195,10 +202,8 @@ impl Group {
             return;
         };
         for (flight, loaded) in flights.into_iter().zip(loaded) {
-            let landed = loaded.map(|loaded| {
-                let keep = flight.keep();
-                self.fill(flight.key().as_bytes(), &keep, purpose, loaded)
-            });
+            let landed = loaded
+                .map(|loaded| self.fill(flight.key().as_bytes(), || flight.may_keep(), purpose, loaded));
             flight.land(landed);
             // To keep thousands of values takes its time, and others share this thread.
             tokio::task::consume_budget().await;
@@ -207,20 +212,20 @@ impl Group {
 
     /// Lands those flights whose values have come into memory since their callers looked; gives the others.
     pub(crate) fn look_again_many(&self, flights: Vec<Flight>) -> Vec<Flight> {
-        if self.shared.around.faults.has(Fault::NoSecondLookup) {
-            return flights;
-        }
-        let land = |flight: Flight| {
-            let key = flight.key();
-            match self.shared.store.look_again(self.is_local(key.as_bytes()), key.as_bytes()) {
-                Some(entry) => {
-                    flight.land(Ok(self.remembered(entry)));
-                    None
-                }
-                None => Some(flight),
-            }
-        };
-        flights.into_iter().filter_map(land).collect()
+        flights
+            .into_iter()
+            .filter_map(|flight| {
+                let is_local = self.is_local(flight.key().as_bytes());
+                self.look_again_for(flight, is_local)
+            })
+            .collect()
+    }
+
+    /// Lands the flight if its value has come into memory since its caller looked; gives it back otherwise.
+    pub(crate) fn look_again_for(&self, flight: Flight, is_local: bool) -> Option<Flight> {
+        let Some(entry) = self.look_again(is_local, flight.key()) else { return Some(flight) };
+        flight.land(Ok(self.remembered(entry)));
+        None
     }
 }
 

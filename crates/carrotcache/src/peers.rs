@@ -88,8 +88,8 @@ pub(crate) trait Line: Send + Sync {
     fn send(&self, what: &Request, now: Instant, deadline: Instant, then: Then);
 }
 
-/// Who is told how a request ended.
-pub(crate) type Then = Box<dyn FnOnce(Sent) + Send>;
+/// Who is told how a request ended, and when: an instant read once for all that came together.
+pub(crate) type Then = Box<dyn FnOnce(Sent, Instant) + Send>;
 
 /// How a request on a line ended.
 pub(crate) enum Sent {

@@ -121,7 +121,7 @@ impl Group {
         }
         let purpose = if stand_in { Purpose::StandIn } else { Purpose::Answer };
         let waits = self.loading_many(&missing, purpose).await;
-        for (answer, wait) in answers.iter_mut().filter(|answer| answer.is_none()).zip(waits) {
+        for (answer, mut wait) in answers.iter_mut().filter(|answer| answer.is_none()).zip(waits) {
             let landed = self.landing(wait.flown().await);
             let has_room = landed.as_ref().map_or(true, |answer| room.takes(&answer.value));
             *answer = has_room.then_some(landed);

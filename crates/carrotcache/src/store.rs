@@ -118,9 +118,13 @@ impl Store {
     }
 
     /// As `lookup` for each key, beside which stands whether it is local; in one pass, whose memory accesses overlap.
-    pub(crate) fn lookup_many<K: AsRef<[u8]>>(&self, local: &[bool], keys: &[K]) -> Vec<Option<Entry>> {
+    pub(crate) fn lookup_many<K: AsRef<[u8]>>(
+        &self,
+        local: Vec<bool>,
+        keys: &[K],
+    ) -> impl Iterator<Item = (bool, Option<Entry>)> + use<K> {
         let found = self.cache.get_many(keys).into_iter();
-        found.zip(local).map(|(hit, local)| entry(*local, hit?)).collect()
+        local.into_iter().zip(found).map(|(local, hit)| (local, hit.and_then(|hit| entry(local, hit))))
     }
 
     /// What `lookup` would find, for somebody who only wants to know: nothing is counted, moved or dropped.

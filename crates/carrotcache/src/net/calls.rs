@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{Notify, oneshot};
 
+use crate::clock;
 use crate::error::PeerError;
 use crate::limits::Limits;
 use crate::message::Reply;
@@ -120,11 +121,11 @@ pub(super) struct Timed {
 }
 
 impl Caller {
-    pub(super) fn told(self, reply: Result<Reply, PeerError>) {
+    pub(super) fn told(self, reply: Result<Reply, PeerError>, at: Instant) {
         match self {
             // He may have gone meanwhile.
             Self::Waits(caller) => drop(caller.send(reply)),
-            Self::Then(timed) => (timed.then)(Sent::Answered(reply)),
+            Self::Then(timed) => (timed.then)(Sent::Answered(reply), at),
         }
     }
 }
@@ -168,13 +169,13 @@ impl Link {
         let calls = std::mem::take(&mut state.calls);
         state.outbox = Outbox::new(&self.limits.memory, 0);
         drop(state);
-        let heard = self.heard.load(Relaxed);
+        let (heard, now) = (self.heard.load(Relaxed), clock::now());
         for caller in calls.into_values().filter_map(|call| call.caller) {
             match caller {
                 // He is woken by this, and asks what happened.
                 Caller::Waits(caller) => drop(caller),
-                Caller::Then(timed) if timed.heard == heard => (timed.then)(Sent::Unseen),
-                Caller::Then(timed) => (timed.then)(Sent::Answered(Err(why.clone()))),
+                Caller::Then(timed) if timed.heard == heard => (timed.then)(Sent::Unseen, now),
+                Caller::Then(timed) => (timed.then)(Sent::Answered(Err(why.clone())), now),
             }
         }
         true

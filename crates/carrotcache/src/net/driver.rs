@@ -29,6 +29,9 @@ use crate::stats::Cut;
 /// Answers that may wait for a peer that asks where only we do: those of 256 KiB, as at the other side.
 const REFUSALS_MAX: usize = ROOM / HEAD;
 
+/// Answers for which there is room between two reads.
+const WHOLE_KEPT: usize = 512;
+
 /// How much later than its deadline a request may be ended, for the sake of others.
 const TOGETHER: Duration = Duration::from_millis(1);
 
@@ -91,7 +94,7 @@ struct Driver<'a> {
     parts: HashMap<u64, Part>,
     /// Answers that came with one read.
     whole: Vec<Whole>,
-    /// Since when nothing has come.
+    /// When something came last.
     quiet: Instant,
     /// Since when the peer has taken nothing of what there is for it.
     stalled: Option<Instant>,
@@ -114,6 +117,14 @@ struct Whole {
     id: u64,
     kind: Kind,
     said: Result<Said, PeerError>,
+    /// What it answers, once that is known.
+    call: Option<Call>,
+}
+
+impl Whole {
+    fn new(id: u64, kind: Kind, said: Result<Said, PeerError>) -> Self {
+        Self { id, kind, said, call: None }
+    }
 }
 
 /// What an answer says.
@@ -186,7 +197,7 @@ impl<'a> Driver<'a> {
                 }
                 Class::Answer => {
                     let said = said(link, frame);
-                    self.whole.push(Whole { id: frame.id, kind: frame.kind, said });
+                    self.whole.push(Whole::new(frame.id, frame.kind, said));
                 }
                 Class::Notice if frame.kind == Kind::DRAIN => link.drain(),
                 Class::Notice => {}
@@ -200,28 +211,29 @@ impl<'a> Driver<'a> {
         if self.whole.is_empty() {
             return Ok(());
         }
-        let mut calls = Vec::with_capacity(self.whole.len());
         let mut state = self.link.lock();
-        for whole in self.whole.drain(..) {
-            let Some(call) = state.calls.remove(&whole.id) else {
-                // Nothing of it is believed: those whose answers came with it are told so with all others.
-                state.calls.extend(calls.into_iter().map(|(call, whole): (Call, Whole)| (whole.id, call)));
-                return Err(End::Cut(Cut::Unasked));
-            };
-            calls.push((call, whole));
+        for whole in &mut self.whole {
+            whole.call = state.calls.remove(&whole.id);
+        }
+        if self.whole.iter().any(|whole| whole.call.is_none()) {
+            // Nothing of it is believed: those whose answers came with it are told so with all others.
+            let asked = self.whole.drain(..).filter_map(|whole| Some((whole.id, whole.call?)));
+            state.calls.extend(asked);
+            return Err(End::Cut(Cut::Unasked));
         }
         drop(state);
-        for (Call { kind, caller, .. }, whole) in calls {
-            let Some(caller) = caller else { continue };
-            let reply = whole.said.and_then(|said| {
+        for Whole { kind: told, said, call, .. } in self.whole.drain(..) {
+            let Some(Call { kind, caller: Some(caller), .. }) = call else { continue };
+            let reply = said.and_then(|said| {
                 match said {
-                    Said::Reply(reply) => words::fitting(kind, whole.kind, reply),
-                    Said::Body(body) => words::answer(kind, whole.kind, body, &self.link.peer),
+                    Said::Reply(reply) => words::fitting(kind, told, reply),
+                    Said::Body(body) => words::answer(kind, told, body, &self.link.peer),
                 }
                 .map_err(PeerError::Broken)
             });
-            caller.told(reply);
+            caller.told(reply, self.quiet);
         }
+        self.whole.shrink_to(WHOLE_KEPT);
         Ok(())
     }
 
@@ -274,7 +286,7 @@ impl<'a> Driver<'a> {
         self.link.see_it_written(state);
         for caller in late {
             if let Caller::Then(Timed { then, allowed, .. }) = caller {
-                then(Sent::Answered(Err(PeerError::Timeout(in_whole_ms(allowed)))));
+                then(Sent::Answered(Err(PeerError::Timeout(in_whole_ms(allowed)))), now);
             }
         }
     }
@@ -319,7 +331,7 @@ fn part(link: &Link, parts: &mut HashMap<u64, Part>, frame: Frame<'_>) -> Result
     let Frame { id, kind, more, body } = frame;
     if kind == Kind::CANCELLED && !more {
         parts.remove(&id);
-        return Ok(Some(Whole { id, kind, said: Ok(Said::Body(Bytes::new())) }));
+        return Ok(Some(Whole::new(id, kind, Ok(Said::Body(Bytes::new())))));
     }
     let part = match parts.entry(id) {
         Entry::Occupied(part) if part.get().kind == kind => part.into_mut(),
@@ -336,7 +348,7 @@ fn part(link: &Link, parts: &mut HashMap<u64, Part>, frame: Frame<'_>) -> Result
     let whole = (!more).then(|| parts.remove(&id)).flatten();
     Ok(whole.map(|Part { body, charge, refused, .. }| {
         let said = refused.map_or_else(|| Ok(Said::Body(charge.around(body.freeze()))), Err);
-        Whole { id, kind, said }
+        Whole::new(id, kind, said)
     }))
 }
 

@@ -184,8 +184,8 @@ impl Line for Link {
         let timed = Timed { then, deadline, allowed, heard: self.heard.load(Relaxed) };
         match self.put(what, (now, deadline), Caller::Then(timed)) {
             Ok(_) => {}
-            Err((Failure::Other(error), caller)) => caller.told(Err(error)),
-            Err((_, Caller::Then(timed))) => (timed.then)(Sent::Unseen),
+            Err((Failure::Other(error), caller)) => caller.told(Err(error), now),
+            Err((_, Caller::Then(timed))) => (timed.then)(Sent::Unseen, now),
             Err((_, Caller::Waits(_))) => {}
         }
     }

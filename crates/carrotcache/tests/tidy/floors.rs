@@ -55,6 +55,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "stats",
                 "sync",
                 "units",
+                "units::key",
                 "value",
                 "view",
             ],

@@ -132,6 +132,10 @@ pub(in crate::net) fn many(
             return None;
         }
         let (1, Field::Bytes(answer)) = next(&mut body)? else { return None };
+        if replies.is_empty() {
+            // Most are as long as the first.
+            replies.reserve((1 + body.len() / (answer.len() + 2)).min(Limits::KEYS_MAX));
+        }
         let mut rest = answer;
         replies.push(match next(&mut rest) {
             Some((1, Field::Bytes(response))) if rest.is_empty() => {

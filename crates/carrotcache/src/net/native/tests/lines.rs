@@ -25,7 +25,7 @@ fn tell(line: &Arc<dyn Line>, what: &Request) -> oneshot::Receiver<Sent> {
 fn tell_within(line: &Arc<dyn Line>, what: &Request, within: Duration) -> oneshot::Receiver<Sent> {
     let (tell, told) = oneshot::channel();
     let now = clock::now();
-    line.send(what, now, now + within, Box::new(|sent| drop(tell.send(sent))));
+    line.send(what, now, now + within, Box::new(|sent, _| drop(tell.send(sent))));
     told
 }
 
