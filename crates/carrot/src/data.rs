@@ -81,9 +81,9 @@ impl Quick for DataFront {
             if !self.gate.knows(request.header(AUTHORIZATION.as_str())) {
                 return None;
             }
-            let (group, key) = match Target::parse(request.path().as_bytes(), request.query()).ok()? {
-                Target::Entry { group, key, ttl: None, .. } | Target::Api { group, key } => (group, key),
-                _ => return None,
+            let target = Target::parse(request.path().as_bytes(), request.query()).ok()?;
+            let (Target::Entry { group, key, ttl: None, .. } | Target::Api { group, key }) = target else {
+                return None;
             };
             let served = self.groups.get(&*group)?;
             Some((served, served.group.answer_at_once(&key)?))
