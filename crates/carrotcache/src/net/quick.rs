@@ -9,7 +9,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWrite;
 
@@ -194,7 +194,7 @@ impl Date {
         let unix = Duration::from_nanos(clock::unix_nanos().try_into().unwrap_or(0));
         let left = Duration::from_secs(1) - Duration::from_nanos(unix.subsec_nanos().into());
         let mut text = [b' '; 29];
-        let written = httpdate::fmt_http_date(UNIX_EPOCH + unix);
+        let written = httpdate::fmt_http_date(clock::since_1970(unix));
         text[..written.len()].copy_from_slice(written.as_bytes());
         Self { text, until: clock::after(now, left) }
     }

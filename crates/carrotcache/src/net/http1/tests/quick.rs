@@ -2,6 +2,8 @@
 
 use std::sync::atomic::AtomicUsize;
 
+use http_body_util::Collected;
+
 use super::*;
 use crate::net::quick::{COPIED, Plain, Quick};
 use crate::net::raw::Seen;
@@ -41,7 +43,7 @@ async fn serve(limits: ListenLimits) -> (Serving, Arc<Front>, Arc<Notify>) {
             match head.uri.path() {
                 "/wait" => go.notified().await,
                 "/unread" => drop(body),
-                _ => said.extend(body.collect().await.map(|body| body.to_bytes()).unwrap_or_default()),
+                _ => said.extend(body.collect().await.map(Collected::to_bytes).unwrap_or_default()),
             }
             Response::new(Full::new(Bytes::from(said)))
         }

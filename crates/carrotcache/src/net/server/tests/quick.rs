@@ -62,11 +62,11 @@ fn lines(seen: &Seen) -> Vec<&str> {
 }
 
 /// A value and its gets a second, from a body of any row: what is told of these keys is short, but for the value.
-fn value(row: Dialect, body: Vec<u8>) -> (Found, f64) {
+fn value(row: Dialect, body: &[u8]) -> (Found, f64) {
     let found = match row {
-        Dialect::Native => wire::Response::decode(&*body).unwrap().into_found(&Arc::from("")),
-        Dialect::Carrot => family::bare(family::CarrotResponse::decode(&*body).unwrap().value, None),
-        _ => family::GetResponse::decode(&*body).unwrap().into_found_without_end(),
+        Dialect::Native => wire::Response::decode(body).unwrap().into_found(&Arc::from("")),
+        Dialect::Carrot => family::bare(family::CarrotResponse::decode(body).unwrap().value, None),
+        _ => family::GetResponse::decode(body).unwrap().into_found_without_end(),
     };
     let minute_qps = found.minute_qps.unwrap_or(-1.0);
     (Found { minute_qps: None, ..found }, minute_qps)
@@ -96,7 +96,7 @@ async fn a_hit_is_answered_at_once_with_what_hyper_would_have_answered() {
                 let one = quick.ask(&request).await.unwrap();
                 let other = slow.ask(by_hyper(&request)).await.unwrap();
                 assert_eq!(lines(&one), lines(&other), "{row} {key}");
-                let ((one, told), (other, asked)) = (value(row, one.body), value(row, other.body));
+                let ((one, told), (other, asked)) = (value(row, &one.body), value(row, &other.body));
                 assert_eq!(format!("{one:?}"), format!("{other:?}"), "{row} {key}");
                 let expected = if row == Dialect::Carrot { (-1.0, -1.0) } else { (at_once, ASKED) };
                 assert_eq!((told, asked), expected, "{row} {key}");
