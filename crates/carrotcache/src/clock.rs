@@ -119,3 +119,21 @@ pub(crate) fn after(from: Instant, span: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
     from + span.min(CENTURY)
 }
+
+/// A wait as people read it. What is left of a deadline when it is looked at is some microseconds under what was set.
+#[cfg(feature = "http")]
+pub(crate) fn in_whole_ms(wait: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+}
+
+#[cfg(all(test, feature = "http"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_whole_milliseconds() {
+        for (nanos, told) in [(999_985_178, "1s"), (50_000_000, "50ms"), (1, "1ms"), (0, "0ns")] {
+            assert_eq!(format!("{:?}", in_whole_ms(Duration::from_nanos(nanos))), told);
+        }
+    }
+}

@@ -108,14 +108,20 @@ impl<T: Clone> Flights<T> {
 
     /// Joins the key's flight, or begins one. One short lock, one allocation or two.
     pub(crate) fn claim(&self, key: &[u8]) -> Claim<T> {
-        let Some(place) = Place::take(&self.table) else { return Claim::Busy };
+        self.claim_in(&mut Room::take(&self.table, 1), key)
+    }
+
+    fn claim_in(&self, room: &mut Room<'_, T>, key: &[u8]) -> Claim<T> {
+        if room.waiters == 0 {
+            return Claim::Busy;
+        }
         let hash = self.table.hash(key);
         let mut shard = lock(self.table.shard(hash));
         if let Some(flight) = shard.find(hash, |flight| flight.key.as_bytes() == key) {
-            return Claim::Join(Waiter::new(Arc::clone(flight), place));
+            return Claim::Join(room.waiter(flight));
         }
-        let Some(takeoff) = Takeoff::new(&self.table, key, hash) else { return Claim::Busy };
-        let waiter = Waiter::new(Arc::clone(&takeoff.flight), place);
+        let Some(takeoff) = room.takeoff(key, hash) else { return Claim::Busy };
+        let waiter = room.waiter(&takeoff.flight);
         shard.insert_unique(hash, Arc::clone(&takeoff.flight), |flight| flight.hash);
         Claim::Lead(takeoff, waiter)
     }
@@ -126,7 +132,8 @@ impl<T: Clone> Flights<T> {
     /// the other joins would wait for each other.
     pub(crate) fn claim_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Claims<T> {
         let mut led = Vec::with_capacity(keys.len());
-        let claim = |key: &K| match self.claim(key.as_ref()) {
+        let mut room = Room::take(&self.table, keys.len());
+        let claim = |key: &K| match self.claim_in(&mut room, key.as_ref()) {
             Claim::Lead(takeoff, waiter) => {
                 led.push(takeoff);
                 Wait::Led(waiter)
@@ -269,14 +276,62 @@ impl<T> Table<T> {
     }
 }
 
-/// Counts one up, unless `limit` is reached.
-fn count_up(count: &AtomicUsize, limit: usize) -> bool {
+/// Counts up by as many of `wanted` as `limit` allows, and gives how many those are.
+fn count_up(count: &AtomicUsize, limit: usize, wanted: usize) -> usize {
     // Relaxed: the number guards nothing but itself.
-    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1)).is_ok()
+    let counted = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+        Some(n + wanted.min(limit.saturating_sub(n)))
+    });
+    wanted.min(limit.saturating_sub(counted.unwrap_or(limit)))
+}
+
+/// Room under the limit for waiters and flights that are about to be, counted at once for all of them. What is left of
+/// it is given back.
+struct Room<'a, T> {
+    table: &'a Arc<Table<T>>,
+    waiters: usize,
+    flights: usize,
+}
+
+impl<'a, T> Room<'a, T> {
+    /// Room for so many, or for fewer where the limit is near.
+    fn take(table: &'a Arc<Table<T>>, wanted: usize) -> Self {
+        Self { table, waiters: count_up(&table.waiters, table.limit, wanted), flights: 0 }
+    }
+
+    /// One more who waits: there is room.
+    fn waiter(&mut self, flight: &Arc<Flight<T>>) -> Waiter<T> {
+        self.waiters -= 1;
+        Waiter { flight: Arc::clone(flight), at: None }
+    }
+
+    /// A flight that is not in the table yet, or `None` when as many as the limit are up. Before its waiter.
+    fn takeoff(&mut self, key: &[u8], hash: u64) -> Option<Takeoff<T>> {
+        if self.flights == 0 {
+            // Whoever leads one most likely leads the others too.
+            self.flights = count_up(&self.table.flights, self.table.limit, self.waiters);
+        }
+        self.flights = self.flights.checked_sub(1)?;
+        let (table, key) = (Arc::clone(self.table), Key::new(key));
+        let (detached, state) = (AtomicBool::new(false), Mutex::new(State::Up(Wakers::default())));
+        Some(Takeoff { flight: Arc::new(Flight { table, key, hash, detached, state }), landed: false })
+    }
+}
+
+impl<T> Drop for Room<'_, T> {
+    fn drop(&mut self) {
+        for (count, left) in [(&self.table.waiters, self.waiters), (&self.table.flights, self.flights)] {
+            if left > 0 {
+                count.fetch_sub(left, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 /// One errand, as its leader, its waiters and the table share it.
 struct Flight<T> {
+    /// Where it is counted, and listed until it lands or is detached.
+    table: Arc<Table<T>>,
     key: Key,
     hash: u64,
     /// Raised once and never lowered.
@@ -369,26 +424,11 @@ impl Wakers {
 /// The right and the duty to land one flight. Lives in the errand's task; when it is dropped without landing, the
 /// flight lands with what `abandoned` says, so a panic frees the key like any other end.
 pub(crate) struct Takeoff<T> {
-    table: Arc<Table<T>>,
     flight: Arc<Flight<T>>,
     landed: bool,
 }
 
 impl<T> Takeoff<T> {
-    /// A flight that is not in the table yet, or `None` when as many as the limit are up.
-    fn new(table: &Arc<Table<T>>, key: &[u8], hash: u64) -> Option<Self> {
-        count_up(&table.flights, table.limit).then(|| Self {
-            table: Arc::clone(table),
-            flight: Arc::new(Flight {
-                key: Key::new(key),
-                hash,
-                detached: AtomicBool::new(false),
-                state: Mutex::new(State::Up(Wakers::default())),
-            }),
-            landed: false,
-        })
-    }
-
     /// The key this flight is for.
     pub(crate) fn key(&self) -> &Key {
         &self.flight.key
@@ -411,7 +451,7 @@ impl<T> Takeoff<T> {
 
     fn set_down(&mut self, outcome: T) {
         self.landed = true;
-        self.table.forget(&self.flight);
+        self.flight.table.forget(&self.flight);
         self.flight.publish(outcome);
     }
 
@@ -431,11 +471,11 @@ impl<T> Takeoff<T> {
 
 impl<T> Drop for Takeoff<T> {
     fn drop(&mut self) {
-        if !self.landed && !self.table.faults.has(Fault::GuardNotDropped) {
-            let outcome = (self.table.abandoned)(&self.flight.key);
+        if !self.landed && !self.flight.table.faults.has(Fault::GuardNotDropped) {
+            let outcome = (self.flight.table.abandoned)(&self.flight.key);
             self.set_down(outcome);
         }
-        self.table.flights.fetch_sub(1, Ordering::Relaxed);
+        self.flight.table.flights.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -460,14 +500,6 @@ pub(crate) struct Waiter<T> {
     flight: Arc<Flight<T>>,
     /// Where this waiter's waker stands, once it was polled.
     at: Option<usize>,
-    // Held for its Drop alone.
-    _place: Place<T>,
-}
-
-impl<T> Waiter<T> {
-    fn new(flight: Arc<Flight<T>>, place: Place<T>) -> Self {
-        Self { flight, at: None, _place: place }
-    }
 }
 
 impl<T: Clone> Future for Waiter<T> {
@@ -494,6 +526,7 @@ impl<T: Clone> Future for Waiter<T> {
 
 impl<T> Drop for Waiter<T> {
     fn drop(&mut self) {
+        self.flight.table.waiters.fetch_sub(1, Ordering::Relaxed);
         let Some(at) = self.at else { return };
         let mut state = lock(&self.flight.state);
         let spent = match &mut *state {
@@ -502,21 +535,6 @@ impl<T> Drop for Waiter<T> {
         };
         drop(state);
         drop(spent);
-    }
-}
-
-/// One waiter's share of the limit, given back when it is dropped.
-struct Place<T>(Arc<Table<T>>);
-
-impl<T> Place<T> {
-    fn take(table: &Arc<Table<T>>) -> Option<Self> {
-        count_up(&table.waiters, table.limit).then(|| Self(Arc::clone(table)))
-    }
-}
-
-impl<T> Drop for Place<T> {
-    fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

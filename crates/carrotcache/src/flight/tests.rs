@@ -138,7 +138,7 @@ fn keys_whose_hashes_are_equal_are_still_two_flights() {
     let (_takeoff, _waiter) = lead(&flights, "Tom");
     // A second flight in the same bucket under the very same hash, as a collision would put it there.
     let hash = flights.table.hash(b"Tom");
-    let other = Takeoff::new(&flights.table, b"Jack", hash).unwrap();
+    let other = Room::take(&flights.table, 1).takeoff(b"Jack", hash).unwrap();
     lock(flights.table.shard(hash)).insert_unique(hash, Arc::clone(&other.flight), |flight| flight.hash);
     other.land(589);
     assert_eq!(outcome(join(&flights, "Tom")), None, "Jack's landing is not Tom's");

@@ -12,7 +12,6 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
 use crate::error::PeerError;
-use crate::net::dialect::OUTCOME;
 use crate::stats::{NodeStats, Refusal};
 use crate::sync::{Mutex, lock};
 
@@ -49,10 +48,10 @@ pub(super) fn shown(said: &[u8]) -> Arc<str> {
     said[..said.len().min(LONGEST)].escape_ascii().to_string().into()
 }
 
-/// Whether a peer's answer over HTTP says that it is of another cluster.
-pub(super) fn refusal(head: &HeaderMap) -> Option<PeerError> {
-    let is_it = head.get(OUTCOME).is_some_and(|outcome| outcome == OTHER_CLUSTER);
-    is_it.then(|| PeerError::OtherCluster(shown(head.get(CLUSTER).map_or(b"", HeaderValue::as_bytes))))
+/// Whether a peer's answer over HTTP says that it is of another cluster, by what it names as the outcome, and its name.
+pub(super) fn refusal(outcome: Option<&[u8]>, cluster: Option<&[u8]>) -> Option<PeerError> {
+    let is_it = outcome == Some(OTHER_CLUSTER.as_bytes());
+    is_it.then(|| PeerError::OtherCluster(shown(cluster.unwrap_or_default())))
 }
 
 /// Who may ask on a port.

@@ -18,7 +18,6 @@ use crate::error::PeerError;
 use crate::memory::Charge;
 use crate::message::Reply;
 use crate::net::calls::{Call, Caller, EARLY_MIN, Link, Phase, Timed, broken};
-use crate::net::client::in_whole_ms;
 use crate::net::frame::{Class, Frame, HEAD, Kind, Malformed};
 use crate::net::inbox::Inbox;
 use crate::net::outbox::{Batch, ROOM};
@@ -286,7 +285,7 @@ impl<'a> Driver<'a> {
         self.link.see_it_written(state);
         for caller in late {
             if let Caller::Then(Timed { then, allowed, .. }) = caller {
-                then(Sent::Answered(Err(PeerError::Timeout(in_whole_ms(allowed)))), now);
+                then(Sent::Answered(Err(PeerError::Timeout(clock::in_whole_ms(allowed)))), now);
             }
         }
     }

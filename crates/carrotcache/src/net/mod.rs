@@ -29,7 +29,6 @@ mod reply;
 mod seldom;
 pub(crate) mod server;
 pub(crate) mod session;
-mod tap;
 mod target;
 mod turn;
 pub(crate) mod upgrade;

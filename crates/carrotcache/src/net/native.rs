@@ -19,7 +19,8 @@ use crate::clock;
 use crate::error::PeerError;
 use crate::limits::Limits;
 use crate::message::{Reply, Request};
-use crate::net::client::{HttpTransport, dial, in_whole_ms};
+use crate::net::client::HttpTransport;
+use crate::net::client::pool::dial;
 use crate::net::dialect::Dialect;
 use crate::net::link::{Failure, Link};
 use crate::net::upgrade::{self, HEAD_MAX, Hello};
@@ -80,7 +81,7 @@ impl NativeTransport {
 
     async fn asked(&self, to: &Member, what: Request, deadline: Instant) -> Result<Reply, PeerError> {
         let allowed = deadline.saturating_duration_since(clock::now());
-        let late = || PeerError::Timeout(in_whole_ms(allowed));
+        let late = || PeerError::Timeout(clock::in_whole_ms(allowed));
         let peer = self.peer(to);
         for _ in 0..TRIES {
             let found = clock::timeout_at(deadline, peer.find()).await.map_err(|clock::Elapsed| late())?;
@@ -117,6 +118,7 @@ impl Transport for NativeTransport {
         let way = held(&peers.get(&to.authority)?.way);
         match &*way {
             Way::Frames(link) => Some(link.clone()),
+            Way::Http(until) if clock::now() < *until => self.http.line(to),
             _ => None,
         }
     }

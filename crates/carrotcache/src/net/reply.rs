@@ -4,13 +4,13 @@
 //! The family's rows have only statuses, and in the newer ones the beginning of a text; what they cannot say is read as
 //! a failed load. Whatever is no reply of
 //! the row (a redirect, a page of HTML, half a message) is `PeerError::Broken`.
-//! Pure: bodies come in whole and go out whole, `client.rs` and `server.rs` move them.
+//! Pure: bodies come in whole and go out whole, `client/` and `server.rs` move them.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS};
-use http::{Response, StatusCode, response};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::{Response, StatusCode};
 use prost::Message;
 
 use crate::error::PeerError;
@@ -20,6 +20,7 @@ use crate::net::dialect::{Dialect, OUTCOME, Outcome, Row, Words};
 use crate::net::quick::Replies;
 use crate::net::wire;
 use crate::net::wire::family::{self, CarrotResponse, GetResponse};
+use crate::net::wire::in_place;
 use crate::units::Key;
 
 /// Longest text that says why, in bytes. It goes into logs and error lines, where a page helps nobody.
@@ -73,6 +74,19 @@ pub(super) struct Asked<'a> {
     pub(super) value_limit: u64,
     /// By the wall clock.
     pub(super) unix_nanos: i64,
+}
+
+/// What of a response's head says what it means. Of fields that stand there twice the first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'a> {
+    pub(super) status: StatusCode,
+    /// Empty where there is none.
+    pub(super) content_type: &'a [u8],
+    /// There is a content encoding.
+    pub(super) is_encoded: bool,
+    pub(super) location: Option<&'a [u8]>,
+    pub(super) outcome: Option<&'a [u8]>,
+    pub(super) cluster: Option<&'a [u8]>,
 }
 
 /// The response that says `reply` in the words of `row`.
@@ -216,13 +230,8 @@ fn cut(text: &str) -> &str {
 }
 
 /// What a peer's response means.
-pub(super) fn decode(
-    row: &Row,
-    asked: Asked<'_>,
-    head: &response::Parts,
-    body: Bytes,
-) -> Result<Reply, PeerError> {
-    if head.headers.contains_key(CONTENT_ENCODING) {
+pub(super) fn decode(row: &Row, asked: Asked<'_>, head: Fields<'_>, body: Bytes) -> Result<Reply, PeerError> {
+    if head.is_encoded {
         return Err(broken("a reply with a content encoding that was not asked for"));
     }
     match (head.status.as_u16(), asked.verb) {
@@ -233,21 +242,19 @@ pub(super) fn decode(
         (200, Verb::Id) => decode_id(head, &body),
         (200, Verb::Members) => decode_members(row, head, body),
         (200, Verb::Held) => decode_held(row, head, body),
-        (300..=399, _) => Err(broken(&format!("redirect to {:?}", head.headers.get(LOCATION)))),
+        (300..=399, _) => {
+            let to = head.location.unwrap_or_default();
+            Err(broken(&format!("redirect to {:?}", to.escape_ascii().to_string())))
+        }
         _ => decode_refusal(row, asked, head, &body),
     }
 }
 
-fn decode_value(
-    row: &Row,
-    asked: Asked<'_>,
-    head: &response::Parts,
-    body: Bytes,
-) -> Result<Reply, PeerError> {
+fn decode_value(row: &Row, asked: Asked<'_>, head: Fields<'_>, body: Bytes) -> Result<Reply, PeerError> {
     check_type(row, head)?;
     let get_response = |body: Bytes| GetResponse::decode(body).map_err(malformed);
     let found = match row.dialect {
-        Dialect::Native => wire::Response::decode(body).map_err(malformed)?.into_found(&Arc::from("")),
+        Dialect::Native => decode_native(body)?,
         Dialect::Carrot => family::bare(CarrotResponse::decode(body).map_err(malformed)?.value, None),
         Dialect::Golang => get_response(body)?.into_found_without_end(),
         Dialect::Mailgun | Dialect::GroupcacheGo => get_response(body)?.into_found(asked.unix_nanos),
@@ -256,12 +263,21 @@ fn decode_value(
     Ok(Reply::Found(found))
 }
 
+/// In place if it is as our own nodes write it.
+fn decode_native(body: Bytes) -> Result<Found, PeerError> {
+    let giver = Arc::default();
+    match in_place::found(&body, &giver, &mut |value| body.slice_ref(value)) {
+        Some(found) => Ok(found),
+        None => Ok(wire::Response::decode(body).map_err(malformed)?.into_found(&giver)),
+    }
+}
+
 /// One answer that is none, and the whole reply is none: what came before it may not be what was meant either.
-fn decode_many(row: &Row, asked: Asked<'_>, head: &response::Parts, body: Bytes) -> Result<Reply, PeerError> {
+fn decode_many(row: &Row, asked: Asked<'_>, head: Fields<'_>, body: Bytes) -> Result<Reply, PeerError> {
     check_type(row, head)?;
     let answers = wire::Answers::read(body).map_err(|why| broken(&why))?;
     let replies =
-        answers.into_replies(&Arc::from("")).ok_or_else(|| broken("an answer that is no outcome"))?;
+        answers.into_replies(&Arc::default()).ok_or_else(|| broken("an answer that is no outcome"))?;
     for reply in &replies {
         if let Reply::Found(found) = reply {
             check_size(asked, found)?;
@@ -287,8 +303,8 @@ fn decode_done(body: &[u8]) -> Result<Reply, PeerError> {
 
 /// An empty body is a valid empty value, and so is many a short page by chance: a web server that happens to stand
 /// where a peer should must not be believed. Forks of the family differ in what they call a value, but not in text.
-fn check_type(row: &Row, head: &response::Parts) -> Result<(), PeerError> {
-    let found = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+fn check_type(row: &Row, head: Fields<'_>) -> Result<(), PeerError> {
+    let found = head.content_type;
     let fits = match row.dialect {
         Dialect::Native => found == row.content_type.as_bytes(),
         Dialect::Carrot | Dialect::Golang | Dialect::Mailgun | Dialect::GroupcacheGo => {
@@ -298,9 +314,9 @@ fn check_type(row: &Row, head: &response::Parts) -> Result<(), PeerError> {
     if fits { Ok(()) } else { Err(broken(&format!("content type {:?}", found.escape_ascii().to_string()))) }
 }
 
-fn decode_id(head: &response::Parts, body: &[u8]) -> Result<Reply, PeerError> {
+fn decode_id(head: Fields<'_>, body: &[u8]) -> Result<Reply, PeerError> {
     let id = body.trim_ascii_end();
-    let is_text = head.headers.get(CONTENT_TYPE) == Some(&TEXT);
+    let is_text = head.content_type == TEXT.as_bytes();
     match std::str::from_utf8(id) {
         Ok(id)
             if is_text && (1..=ID_LIMIT).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) =>
@@ -311,37 +327,34 @@ fn decode_id(head: &response::Parts, body: &[u8]) -> Result<Reply, PeerError> {
     }
 }
 
-fn decode_members(row: &Row, head: &response::Parts, body: Bytes) -> Result<Reply, PeerError> {
+fn decode_members(row: &Row, head: Fields<'_>, body: Bytes) -> Result<Reply, PeerError> {
     check_type(row, head)?;
     let names = wire::Members::decode(body).map_err(malformed)?.names;
     Ok(Reply::Members(names.into_iter().map(Arc::from).collect()))
 }
 
-fn decode_held(row: &Row, head: &response::Parts, body: Bytes) -> Result<Reply, PeerError> {
+fn decode_held(row: &Row, head: Fields<'_>, body: Bytes) -> Result<Reply, PeerError> {
     check_type(row, head)?;
     Ok(Reply::Held(wire::Held::decode(body).map_err(malformed)?.into_holding()))
 }
 
-fn decode_changed(row: &Row, head: &response::Parts, body: Bytes) -> Result<Reply, PeerError> {
+fn decode_changed(row: &Row, head: Fields<'_>, body: Bytes) -> Result<Reply, PeerError> {
     check_type(row, head)?;
     Ok(Reply::Changed(wire::Changed::decode(body).map_err(malformed)?.changed))
 }
 
-fn decode_refusal(
-    row: &Row,
-    asked: Asked<'_>,
-    head: &response::Parts,
-    body: &[u8],
-) -> Result<Reply, PeerError> {
-    if let Some(error) = cluster_name::refusal(&head.headers).filter(|_| row.words == Words::Header) {
+fn decode_refusal(row: &Row, asked: Asked<'_>, head: Fields<'_>, body: &[u8]) -> Result<Reply, PeerError> {
+    if let Some(error) =
+        cluster_name::refusal(head.outcome, head.cluster).filter(|_| row.words == Words::Header)
+    {
         return Err(error);
     }
     let bare = || broken(&format!("status {}", head.status));
     let lossy = String::from_utf8_lossy(body);
     let text = lossy.trim();
     let status = (row.outcome)(head.status.as_u16());
-    let (outcome, text) = match (row.words, head.headers.get(OUTCOME)) {
-        (Words::Header, Some(name)) => (Outcome::named(name.as_bytes()), text),
+    let (outcome, text) = match (row.words, head.outcome) {
+        (Words::Header, Some(name)) => (Outcome::named(name), text),
         (Words::Header | Words::Status, _) => (status, text),
         (Words::Text, _) if status == Some(Outcome::NotFound) && !speaks_of_a_key(head, text) => (None, text),
         (Words::Text, _) => by_text(status, asked.group, text),
@@ -351,9 +364,8 @@ fn decode_refusal(
 
 /// Whether a 404 is a pool's answer. It says for certain that there is no value, so it is not believed of a server that
 /// happens to stand where a pool should, as Go's own ServeMux while no pool is there: nobody has looked for the key.
-fn speaks_of_a_key(head: &response::Parts, text: &str) -> bool {
-    let content_type = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    content_type.starts_with(b"text/plain") && text != NO_PAGE
+fn speaks_of_a_key(head: Fields<'_>, text: &str) -> bool {
+    head.content_type.starts_with(b"text/plain") && text != NO_PAGE
 }
 
 /// What a status means together with its text, and what of the text is left to say.

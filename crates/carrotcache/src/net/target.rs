@@ -88,56 +88,67 @@ fn entry<'a>(row: &'static Row, rest: &'a [u8]) -> Route<'a> {
     }
 }
 
-/// The target under which a peer of this row knows the key. Never longer than the base path and three bytes for each
-/// of the group's and the key's.
-pub(super) fn target(row: &Row, group: &[u8], key: &[u8]) -> String {
-    under(row.base, group, key)
+/// Appends the target under which a peer of this row knows the key. Never longer than the base path and three bytes for
+/// each of the group's and the key's.
+pub(super) fn target(row: &Row, group: &[u8], key: &[u8], into: &mut Vec<u8>) {
+    under(row.base, group, key, into);
 }
 
-/// The target under which a native peer says what it holds of the key.
-pub(super) fn held_target(group: &[u8], key: &[u8]) -> String {
-    under(HELD, group, key)
+/// Appends the target under which a native peer says what it holds of the key.
+pub(super) fn held_target(group: &[u8], key: &[u8], into: &mut Vec<u8>) {
+    under(HELD, group, key, into);
 }
 
-/// The target under which a native peer is told to change what it holds of the key.
-pub(super) fn change_target(group: &[u8], key: &[u8]) -> String {
-    under(CHANGE, group, key)
+/// Appends the target under which a native peer is told to change what it holds of the key.
+pub(super) fn change_target(group: &[u8], key: &[u8], into: &mut Vec<u8>) {
+    under(CHANGE, group, key, into);
 }
 
-/// The target under which a peer of this row is asked for many keys of the group.
-pub(super) fn group_target(row: &Row, group: &[u8]) -> String {
-    let mut target = row.base.to_owned();
-    escape(group, &mut target);
-    target
+/// Appends the target under which a peer of this row is asked for many keys of the group.
+pub(super) fn group_target(row: &Row, group: &[u8], into: &mut Vec<u8>) {
+    into.extend_from_slice(row.base.as_bytes());
+    escape(group, into);
 }
 
-fn under(base: &str, group: &[u8], key: &[u8]) -> String {
-    let mut target = String::with_capacity(base.len() + group.len() + key.len() + 1);
-    target.push_str(base);
-    escape(group, &mut target);
-    target.push('/');
-    escape(key, &mut target);
-    target
+fn under(base: &str, group: &[u8], key: &[u8], into: &mut Vec<u8>) {
+    into.reserve(base.len() + group.len() + key.len() + 1);
+    into.extend_from_slice(base.as_bytes());
+    escape(group, into);
+    into.push(b'/');
+    escape(key, into);
 }
 
 /// Escapes all but what every reader in the family, and every proxy between, leaves alone.
 ///
 /// A half that is nothing but `.` or `..` has its dots escaped too, lest someone on the way read it as a step.
-fn escape(half: &[u8], target: &mut String) {
+fn escape(half: &[u8], into: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let is_step = matches!(half, b"." | b"..");
-    for &byte in half {
-        let is_plain =
-            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') || (byte == b'.' && !is_step);
-        if is_plain {
-            target.push(char::from(byte));
+    let is_plain = |byte: &u8| PLAIN[usize::from(*byte)] && !(is_step && *byte == b'.');
+    let mut rest = half;
+    while let Some((&byte, behind)) = rest.split_first() {
+        let plain = rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
+        if plain > 0 {
+            into.extend_from_slice(&rest[..plain]);
+            rest = &rest[plain..];
         } else {
-            target.push('%');
-            target.push(char::from(HEX[usize::from(byte >> 4)]));
-            target.push(char::from(HEX[usize::from(byte & 15)]));
+            into.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            rest = behind;
         }
     }
 }
+
+/// The bytes that are written as they are.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        plain[byte] =
+            matches!(byte as u8, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'.');
+        byte += 1;
+    }
+    plain
+};
 
 /// Decodes percent escapes, once. `None`: a `%` without two hex digits.
 fn unescape(half: &[u8], plus: u8) -> Option<Cow<'_, [u8]>> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::header::{CONTENT_ENCODING, HeaderName, LOCATION};
+
 use super::*;
 use crate::message::Holding;
 use crate::stats::Region;
@@ -48,7 +50,16 @@ fn said(dialect: Dialect, reply: Reply) -> (u16, String, String, Vec<u8>) {
 fn read(dialect: Dialect, verb: Verb, response: Response<Bytes>) -> Result<Reply, PeerError> {
     let (head, body) = response.into_parts();
     let asked = Asked { verb, group: "scores", value_limit: LIMIT, unix_nanos: NOW };
-    decode(dialect.row(), asked, &head, body)
+    let field = |name: HeaderName| head.headers.get(name).map(HeaderValue::as_bytes);
+    let fields = Fields {
+        status: head.status,
+        content_type: field(CONTENT_TYPE).unwrap_or_default(),
+        is_encoded: field(CONTENT_ENCODING).is_some(),
+        location: field(LOCATION),
+        outcome: field(HeaderName::from_static(OUTCOME)),
+        cluster: field(CLUSTER),
+    };
+    decode(dialect.row(), asked, fields, body)
 }
 
 fn response(status: u16, headers: &[(&'static str, &'static str)], body: &'static [u8]) -> Response<Bytes> {
