@@ -18,7 +18,7 @@ fn escaped(bytes: &[u8]) -> String {
     percent_encode(bytes, NON_ALPHANUMERIC).to_string()
 }
 
-fn parse(target: &str) -> Target {
+fn parse(target: &str) -> Target<'_> {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     Target::parse(path.as_bytes(), query).unwrap_or_else(|bad| panic!("{target}: {bad:?}"))
 }

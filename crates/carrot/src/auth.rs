@@ -44,13 +44,16 @@ impl Gate {
     /// # Errors
     /// If it may not: without the password, with another, or with two.
     pub fn admit(&self, headers: &HeaderMap, tries: &Tries) -> Result<(), Denied> {
-        let Some(password) = &self.password else { return Ok(()) };
-        let mut offers = headers.get_all(AUTHORIZATION).iter();
-        let offer = offers.next().and_then(|offer| offered(offer.as_bytes()));
-        if offers.next().is_none() && offer.is_some_and(|offer| password.is(&offer)) {
-            return Ok(());
-        }
-        Err(tries.wrong())
+        let offers = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+        if self.knows(offers) { Ok(()) } else { Err(tries.wrong()) }
+    }
+
+    /// Whether a request with these `Authorization` headers would be admitted. That it would not is no try.
+    pub fn knows<'h>(&self, offers: impl IntoIterator<Item = &'h [u8]>) -> bool {
+        let Some(password) = &self.password else { return true };
+        let mut offers = offers.into_iter();
+        let offer = offers.next().and_then(offered);
+        offers.next().is_none() && offer.is_some_and(|offer| password.is(&offer))
     }
 
     /// Whether nobody is asked for a password.

@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use carrotcache::net::intake::{Intake, Share};
+use carrotcache::net::listen::{Listener, Serving};
+use carrotcache::net::quick::{Plain, Quick, Replies};
 use carrotcache::{
     Answer, Ask, ByteSize, Cluster, Group, Histogram, HistogramSnapshot, Loaded, Source, Value,
 };
-use http::header::{AGE, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{AGE, ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
@@ -28,6 +30,7 @@ use crate::target::{Bad, Target};
 use crate::whereabouts;
 
 const JSON: &str = "application/json";
+const BYTES: &str = "application/octet-stream";
 
 /// For a client to send the body of a PUT.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -71,6 +74,27 @@ enum Voice {
     Api,
 }
 
+/// Gets of what memory holds are answered where they are read; see [`DataFront::respond`] for all else.
+impl Quick for DataFront {
+    fn answer(&self, request: &Plain<'_>, replies: &mut Replies) -> bool {
+        let take = || {
+            if !self.gate.knows(request.header(AUTHORIZATION.as_str())) {
+                return None;
+            }
+            let target = Target::parse(request.path().as_bytes(), request.query()).ok()?;
+            let (Target::Entry { group, key, ttl: None, .. } | Target::Api { group, key }) = target else {
+                return None;
+            };
+            let served = self.groups.get(&*group)?;
+            Some((served, served.group.answer_at_once(&key)?))
+        };
+        let Some((served, answer)) = take() else { return false };
+        put_found(answer, replies);
+        served.hit_seconds.observe(request.arrived().elapsed());
+        true
+    }
+}
+
 impl DataFront {
     /// A front for these groups of the node, past that gate.
     pub fn new(
@@ -93,6 +117,20 @@ impl DataFront {
             value_max,
             intake,
             lists,
+        })
+    }
+
+    /// Answers clients on this port.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn serve(self: Arc<Self>, listener: Listener) -> Serving {
+        listener.serve_each_quickly(self.clone(), move || {
+            let (front, tries) = (self.clone(), Arc::<Tries>::default());
+            move |request| {
+                let (front, tries) = (front.clone(), tries.clone());
+                async move { front.respond(request, &tries).await }
+            }
         })
     }
 
@@ -300,20 +338,33 @@ fn words(answer: &Answer<Value>) -> (&'static str, &'static str) {
     (if answer.stale { "stale" } else { cache }, source)
 }
 
+/// What `X-Cache` says, in pieces. A node's name is its operator's or a peer's word: one that no header can carry is left
+/// out.
+fn told(answer: &Answer<Value>) -> [&str; 5] {
+    let (cache, source) = words(answer);
+    let is_fit = answer.node.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+    let [named, node] = if is_fit { ["; node=", &answer.node] } else { [""; 2] };
+    [cache, "; source=", source, named, node]
+}
+
 /// The body is the value itself, for as long as the client takes to read it: no copy.
 fn found(answer: Answer<Value>) -> Response<Full<Bytes>> {
-    let (cache, source) = words(&answer);
-    // A node's name is its operator's or a peer's word: one that no header can carry is left out.
-    let told = HeaderValue::try_from([cache, "; source=", source, "; node=", &answer.node].concat())
-        .or_else(|_| HeaderValue::try_from([cache, "; source=", source].concat()));
+    let told = HeaderValue::try_from(told(&answer).concat());
     let mut response = Response::new(Full::new(answer.value.into()));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(BYTES));
     headers.insert(AGE, answer.age.as_secs().into());
     if let Ok(told) = told {
         headers.insert(X_CACHE, told);
     }
     response
+}
+
+/// The same response, written at once.
+fn put_found(answer: Answer<Value>, replies: &mut Replies) {
+    let age = answer.age.as_secs();
+    let head = replies.found(BYTES).number(AGE.as_str(), age).header(X_CACHE.as_str(), &told(&answer));
+    head.value(answer.value);
 }
 
 fn empty(status: StatusCode) -> Response<Full<Bytes>> {
@@ -344,32 +395,4 @@ impl Voice {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use carrotcache::BoxError;
-
-    #[tokio::test]
-    async fn a_hit_is_answered_with_the_bytes_that_the_cache_holds_and_not_a_copy() {
-        let cluster = Cluster::local().name("a").start().await.unwrap();
-        let load = async |_| Ok::<_, BoxError>(Some("x".repeat(100_000)));
-        let group = cluster.group("scores").open(load).unwrap();
-        group.get("Tom").await.unwrap();
-        let answer = group.answer("Tom", Ask::default()).await.unwrap();
-        assert_eq!(answer.source, Source::Memory);
-        let held = answer.value.as_ptr();
-        let response = found(answer);
-        assert_eq!(response.headers()[X_CACHE], "hit; source=memory; node=a");
-        let body = response.into_body().frame().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!((body.as_ptr(), body.len()), (held, 100_000));
-    }
-
-    #[tokio::test]
-    async fn a_name_that_no_header_can_carry_is_left_out() {
-        let cluster = Cluster::local().start().await.unwrap();
-        let load = async |_| Ok::<_, BoxError>(Some("630"));
-        let group = cluster.group("scores").open(load).unwrap();
-        let mut answer = group.answer("Tom", Ask::default()).await.unwrap();
-        answer.node = "a\nb".into();
-        assert_eq!(found(answer).headers()[X_CACHE], "miss; source=origin");
-    }
-}
+mod tests;

@@ -155,7 +155,7 @@ impl RunningNode {
         });
         let front =
             DataFront::new(cluster.clone(), groups, plan.limits.value, Gate::new(plan.password.clone()));
-        let data = serve_data(data, front.clone());
+        let data = front.clone().serve(data);
         // The admin front is the last to accept, so whoever is told that the node is ready can reach the others.
         let operators = Admin {
             cluster: cluster.clone(),
@@ -218,16 +218,6 @@ impl RunningNode {
             )),
         }
     }
-}
-
-fn serve_data(listener: Listener, front: Arc<DataFront>) -> Serving {
-    listener.serve_each(move || {
-        let (front, tries) = (front.clone(), Arc::<Tries>::default());
-        move |request| {
-            let (front, tries) = (front.clone(), tries.clone());
-            async move { front.respond(request, &tries).await }
-        }
-    })
 }
 
 /// The port of the Redis front, if there is to be one, and its default group.

@@ -12,13 +12,13 @@ const API_GROUP: &str = "scores";
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum Target<'a> {
     /// `/v1/{group}/{key…}?ttl=30s`
     Entry {
         /// The group, unescaped.
-        group: String,
+        group: Cow<'a, str>,
         /// The key, unescaped; empty where it is missing.
-        key: Vec<u8>,
+        key: Cow<'a, [u8]>,
         /// There is not even a slash behind the group: it is meant as a whole.
         is_whole: bool,
         /// The ttl, as it was written.
@@ -27,16 +27,16 @@ pub enum Target {
     /// `/api?key=K&group=G`
     Api {
         /// The group, unescaped.
-        group: String,
+        group: Cow<'a, str>,
         /// The key, unescaped; empty where it is missing.
-        key: Vec<u8>,
+        key: Cow<'a, [u8]>,
     },
     /// `/owner/{group}/{key…}`
     Owner {
         /// The group, unescaped.
-        group: String,
+        group: Cow<'a, str>,
         /// The key, unescaped.
-        key: Vec<u8>,
+        key: Cow<'a, [u8]>,
     },
     /// Nothing of ours.
     Nowhere,
@@ -51,12 +51,12 @@ pub struct Bad {
     pub why: Cow<'static, str>,
 }
 
-impl Target {
+impl<'a> Target<'a> {
     /// Reads a path, and the query if there is one.
     ///
     /// # Errors
     /// On an escape that is none, on a group that is not text, and but for `/api` on a parameter that is not known.
-    pub fn parse(path: &[u8], query: Option<&str>) -> Result<Self, Bad> {
+    pub fn parse(path: &'a [u8], query: Option<&'a str>) -> Result<Self, Bad> {
         if path == b"/api" {
             return api(query.unwrap_or_default()).map_err(|why| Bad { api: true, why: why.into() });
         }
@@ -71,13 +71,13 @@ impl Target {
     }
 }
 
-fn entry(rest: &[u8], query: Option<&str>) -> Result<Target, Cow<'static, str>> {
+fn entry<'a>(rest: &'a [u8], query: Option<&'a str>) -> Result<Target<'a>, Cow<'static, str>> {
     let (group, key) = group_and_key(rest)?;
     let ttl = query.map(only_ttl).transpose()?;
     Ok(Target::Entry { group, key, is_whole: !rest.contains(&b'/'), ttl })
 }
 
-fn owner(rest: &[u8], query: Option<&str>) -> Result<Target, Cow<'static, str>> {
+fn owner<'a>(rest: &'a [u8], query: Option<&str>) -> Result<Target<'a>, Cow<'static, str>> {
     let (group, key) = group_and_key(rest)?;
     match query {
         Some(query) => Err(unknown(query.split('&').next().unwrap_or_default())),
@@ -85,19 +85,17 @@ fn owner(rest: &[u8], query: Option<&str>) -> Result<Target, Cow<'static, str>> 
     }
 }
 
-fn group_and_key(rest: &[u8]) -> Result<(String, Vec<u8>), &'static str> {
+fn group_and_key(rest: &[u8]) -> Result<(Cow<'_, str>, Cow<'_, [u8]>), &'static str> {
     let slash = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
     let (group, key) = (&rest[..slash], rest.get(slash + 1..).unwrap_or_default());
-    Ok((text(&unescape(group)?)?, unescape(key)?.into_owned()))
+    Ok((text(unescape(group)?)?, unescape(key)?))
 }
 
 /// The ttl of a query that holds nothing else. Whatever else is there may be the rest of a key whose `?` was not
 /// escaped, and without it the request would be about another key.
 fn only_ttl(query: &str) -> Result<String, Cow<'static, str>> {
     match query.split_once('=') {
-        Some(("ttl", ttl)) if !ttl.contains('&') => {
-            Ok(String::from_utf8_lossy(&unescape(ttl.replace('+', " ").as_bytes())?).into_owned())
-        }
+        Some(("ttl", ttl)) if !ttl.contains('&') => Ok(String::from_utf8_lossy(&form(ttl)?).into_owned()),
         _ => Err(unknown(query.split('&').find(|pair| !pair.starts_with("ttl=")).unwrap_or("a second ttl"))),
     }
 }
@@ -108,26 +106,38 @@ fn unknown(parameter: &str) -> Cow<'static, str> {
     format!("unknown parameter: {shown}; a ? that belongs to a key is written %3F").into()
 }
 
-fn api(query: &str) -> Result<Target, &'static str> {
+fn api(query: &str) -> Result<Target<'_>, &'static str> {
     let key = parameter(query, "key")?.unwrap_or_default();
     let group = parameter(query, "group")?;
-    let group = group.as_deref().map_or_else(|| Ok(API_GROUP.to_owned()), text)?;
+    let group = group.map_or(Ok(API_GROUP.into()), text)?;
     Ok(Target::Api { group, key })
 }
 
 /// The first value of that name in a query.
-fn parameter(query: &str, name: &str) -> Result<Option<Vec<u8>>, &'static str> {
+fn parameter<'a>(query: &'a str, name: &str) -> Result<Option<Cow<'a, [u8]>>, &'static str> {
     for pair in query.split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         if key == name {
-            return Ok(Some(unescape(value.replace('+', " ").as_bytes())?.into_owned()));
+            return form(value).map(Some);
         }
     }
     Ok(None)
 }
 
-fn text(bytes: &[u8]) -> Result<String, &'static str> {
-    std::str::from_utf8(bytes).map(ToOwned::to_owned).map_err(|_| "the group is not UTF-8")
+fn text(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, &'static str> {
+    let text = match bytes {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    };
+    text.ok_or("the group is not UTF-8")
+}
+
+/// Undoes percent escapes, once, where a `+` is a space.
+fn form(value: &str) -> Result<Cow<'_, [u8]>, &'static str> {
+    if value.contains('+') {
+        return Ok(unescape(value.replace('+', " ").as_bytes())?.into_owned().into());
+    }
+    unescape(value.as_bytes())
 }
 
 /// Undoes percent escapes, once.
@@ -148,7 +158,7 @@ mod tests {
 
     fn entry(path: &str) -> (String, Vec<u8>) {
         match Target::parse(path.as_bytes(), None) {
-            Ok(Target::Entry { group, key, .. }) => (group, key),
+            Ok(Target::Entry { group, key, .. }) => (group.into_owned(), key.into_owned()),
             other => panic!("{path}: {other:?}"),
         }
     }
@@ -199,7 +209,8 @@ mod tests {
     #[test]
     fn the_api_of_the_first_carrotcache_asks_scores_by_default() {
         let api = |query| Target::parse(b"/api", Some(query)).unwrap();
-        let asked = |group: &str, key: &[u8]| Target::Api { group: group.to_owned(), key: key.to_vec() };
+        let asked =
+            |group: &'static str, key: &'static [u8]| Target::Api { group: group.into(), key: key.into() };
         assert_eq!(api("key=Tom"), asked("scores", b"Tom"));
         assert_eq!(api("x=1&key=a+b%2B&group=chars"), asked("chars", b"a b+"));
         assert_eq!(api(""), asked("scores", b""));
@@ -242,7 +253,7 @@ mod tests {
         for (path, key) in
             [("/owner/g/Tom", &b"Tom"[..]), ("/owner/g//a/../%FF", b"/a/../\xff"), ("/owner/g", b"")]
         {
-            let asked = Target::Owner { group: "g".to_owned(), key: key.to_vec() };
+            let asked = Target::Owner { group: "g".into(), key: key.into() };
             assert_eq!(Target::parse(path.as_bytes(), None), Ok(asked), "{path}");
         }
         for (query, named) in [("ttl=30s", "ttl"), ("x=1&y", "x"), ("", "")] {

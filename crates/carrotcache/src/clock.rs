@@ -89,6 +89,11 @@ pub(crate) fn unix_nanos() -> i64 {
     }
 }
 
+/// So long after 1970 by the wall clock.
+pub(crate) fn since_1970(span: Duration) -> SystemTime {
+    UNIX_EPOCH + span
+}
+
 /// Waits.
 pub(crate) async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;

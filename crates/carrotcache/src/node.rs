@@ -77,6 +77,13 @@ impl Node {
         group.serve_held(keys, |at, answer, minute_qps| tell(at, found(answer, minute_qps, view)));
     }
 
+    /// What memory holds of one key, if that has no more than so many bytes. Else it is to be asked for.
+    pub(crate) fn look_for_one(&self, group: &str, key: &[u8], room: usize) -> Option<Found> {
+        let groups = self.groups.load();
+        let (answer, minute_qps) = groups.get(group)?.serve_one_held(key, room)?;
+        Some(found(answer, minute_qps, self.around.views.load().hash()))
+    }
+
     /// Tells them in their order if memory holds all, and if they have no more than so many bytes together; whether it
     /// did.
     pub(crate) fn look_for_all(

@@ -67,6 +67,11 @@ impl Gate {
         Self { ours, stats, named: Mutex::default() }
     }
 
+    /// Whether whoever says this is let in. Nothing is counted.
+    pub(super) fn takes(&self, said: Option<&[u8]>) -> bool {
+        said.is_none() || other(self.ours.as_deref(), said).is_none()
+    }
+
     /// Our name, where whoever asks is of another cluster and has to be refused.
     pub(super) fn refuse(&self, head: &HeaderMap) -> Option<&str> {
         let ours = self.ours.as_deref()?;

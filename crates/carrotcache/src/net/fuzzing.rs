@@ -1,8 +1,9 @@
-//! What fuzz targets hold the reading of targets and of responses to, and tests here their seeds: there is nothing of it
+//! What fuzz targets hold the reading of targets, of requests and of responses to, and tests here their seeds: there is nothing of it
 //! in a library that is built for use.
 
 use crate::net::client::response::whole;
 use crate::net::dialect::Dialect;
+use crate::net::plain::{Cut, cut};
 use crate::net::target::{Route, held_target, route, target};
 
 /// Reads a target as a node of each dialect does. Whatever entry it leads to, the same row writes a target that leads
@@ -57,6 +58,27 @@ pub fn read_response(bytes: &[u8]) {
     same(&bytes.chunks(1).collect::<Vec<_>>());
 }
 
+/// Cuts a request off. What is cut depends on the bytes of it alone, and no part of it is one.
+pub fn read_request(bytes: &[u8]) {
+    let now = crate::clock::now();
+    for is_taken in [true, false] {
+        let cut = |bytes: &[u8]| {
+            cut(bytes, now, |plain| {
+                assert!(
+                    plain.path().starts_with('/') && plain.path().bytes().all(|byte| byte.is_ascii_graphic())
+                );
+                is_taken
+            })
+        };
+        let seen = cut(bytes);
+        if let Cut::Answered(length) = seen {
+            assert!(is_taken);
+            assert_eq!(cut(&bytes[..length]), seen, "{}", bytes.escape_ascii());
+            assert_eq!(cut(&bytes[..length - 1]), Cut::Part, "{}", bytes.escape_ascii());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +94,11 @@ mod tests {
     #[test]
     fn the_seeds_of_responses_are_read_alike_in_whatever_pieces_they_come() {
         assert!(seeds("reply", read_response) > 5);
+    }
+
+    #[test]
+    fn the_seeds_of_requests_are_cut_off_where_they_end() {
+        assert!(seeds("request", read_request) > 5);
     }
 
     #[test]

@@ -1,34 +1,37 @@
 //! HTTP/1.1 on the connections of a listener.
 //!
-//! hyper reads and writes the requests; what it leaves open is done here. A connection has a deadline whenever its
-//! client is the one to act: until a request's header is whole, the first one's from the moment of accepting, and
-//! between two requests. hyper's own header deadline also runs between requests, so an idle connection could not be
-//! kept longer than a header may take; hence ours. A client that is refused while it sends is heard out for as long
-//! as a header may take, so that it learns why.
+//! A connection's requests are read here. One that is plain is offered to the listener's `Quick`, if it has one, and what
+//! that answers is all there is to it. Any other goes to hyper, which is lent the connection for this one request; or for
+//! good, where it cannot be told where the request ends. What hyper leaves open is done here: a connection has a
+//! deadline whenever its client is the one to act. hyper's own header deadline also runs between requests, so an idle
+//! connection could not be kept longer than a header may take; hence ours. A client that is refused while it sends is
+//! heard out for as long as a header may take, so that it learns why.
 //! Never answers a request itself, save that hyper refuses a header that is malformed (400), a target over 64 KiB (414)
 //! and a header over `ListenLimits::head` (431).
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::UPGRADE;
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::{self, OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::clock;
 use crate::error::BoxError;
+use crate::net::line::{Lent, Line, Round};
 use crate::net::listen::{Accepted, ListenLimits, Listener, Parted, Serving, Stop};
-use crate::net::tap::{Hear, Tap};
+use crate::net::plain::{Cut, Plain, cut};
+use crate::net::quick::{Quick, Replies};
+use crate::net::seldom::Seldom;
+use crate::net::turn::Turn;
 use crate::peers::BoxFuture;
 
 impl Listener {
@@ -39,14 +42,21 @@ impl Listener {
     where
         S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        let service = Arc::new(service);
-        self.serve_each(move || {
-            let service = service.clone();
-            move |request| service(request)
-        })
+        self.serve_each(shared(service))
+    }
+
+    /// As [`serve`](Self::serve), with the plain requests offered to `quick` first.
+    pub fn serve_quickly<S, F, B>(self, quick: Arc<dyn Quick>, service: S) -> Serving
+    where
+        S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.serve_each_quickly(quick, shared(service))
     }
 
     /// Answers the requests of each connection with a service of its own, which may keep in mind what happened on it.
@@ -58,11 +68,47 @@ impl Listener {
         N: Fn() -> S + Send + Sync + 'static,
         S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.attend_each(None, new_service)
+    }
+
+    /// As [`serve_each`](Self::serve_each), with the plain requests offered to `quick` first.
+    pub fn serve_each_quickly<N, S, F, B>(self, quick: Arc<dyn Quick>, new_service: N) -> Serving
+    where
+        N: Fn() -> S + Send + Sync + 'static,
+        S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.attend_each(Some(quick), new_service)
+    }
+
+    fn attend_each<N, S, F, B>(self, quick: Option<Arc<dyn Quick>>, new_service: N) -> Serving
+    where
+        N: Fn() -> S + Send + Sync + 'static,
+        S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
         let (new_service, limits) = (Arc::new(new_service), self.limits().clone());
-        self.attended_by(move |accepted| attend(accepted, new_service.clone(), limits.clone()))
+        self.attended_by(move |accepted| attend(accepted, quick.clone(), new_service.clone(), limits.clone()))
+    }
+}
+
+/// The same service for every connection.
+fn shared<S, F>(service: S) -> impl Fn() -> Box<dyn Fn(Request<Incoming>) -> F + Send + Sync>
+where
+    S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: 'static,
+{
+    let service = Arc::new(service);
+    move || {
+        let service = service.clone();
+        Box::new(move |request| service(request))
     }
 }
 
@@ -87,62 +133,28 @@ pub(super) struct Taken {
 }
 
 /// One connection, until its client, a deadline or a stop ends it.
-async fn attend<N, S, F, B>(accepted: Accepted, new_service: Arc<N>, limits: ListenLimits) -> Parted
+async fn attend<N, S, F, B>(
+    accepted: Accepted,
+    quick: Option<Arc<dyn Quick>>,
+    new_service: Arc<N>,
+    limits: ListenLimits,
+) -> Parted
 where
     N: Fn() -> S,
     S: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<B>>,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let Accepted { stream, mut stop, .. } = accepted;
+    let Accepted { stream, stop, .. } = accepted;
     let (turn, answer) = (Arc::new(Turn::new()), new_service());
-    let service = service_fn(|mut request: Request<Incoming>| {
-        let upgrade = request.headers().contains_key(UPGRADE).then(|| upgrade::on(&mut request));
-        let answer = answer(request);
-        let turn = turn.clone();
-        async move {
-            // Ours from the first poll on. hyper may take up a request while the last answer waits for its client,
-            // and polls nothing before that is taken: until then it is still the client who has to act.
-            turn.ours();
-            let mut response = answer.await;
-            turn.hand_over(upgrade.zip(response.extensions_mut().remove()));
-            turn.over();
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let connection = http1::Builder::new()
-        .max_buf_size(buffer(&limits))
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(Tap::new(stream, turn.clone())), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let mut is_stopping = false;
-    while let Some(wake) = turn.next_look(&limits) {
-        tokio::select! {
-            // First, so that a request which came before a stop is seen before the stop is.
-            biased;
-            ended = clock::timeout_at(wake, connection.as_mut()) => if ended.is_ok() {
-                handed_over(&turn, stop).await;
-                return Parted::Ended;
-            },
-            () = stop.told(), if !is_stopping => {
-                is_stopping = true;
-                turn.stop();
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-    }
-    Parted::Overdue
-}
-
-/// What comes of the connection if it is no longer one of HTTP.
-async fn handed_over(turn: &Turn, stop: Stop) {
-    let heir = turn.heir.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some((upgrade, Takeover(attend))) = heir else { return };
-    let Ok(upgraded) = upgrade.await else { return };
-    if let Ok(parts) = upgraded.downcast::<TokioIo<Tap<Turn>>>() {
-        attend(Taken { stream: parts.io.into_inner().into_stream(), read: parts.read_buf, stop }).await;
+    let talk = Talk { quick: quick.as_deref(), answer, turn: turn.clone(), buffer: buffer(&limits) };
+    let deadlines = Seldom::new(turn.overdue(&limits, stop.clone()));
+    tokio::select! {
+        // First, so that a request which came before a stop is seen before the stop is.
+        biased;
+        () = talk.hold(Line::new(stream), stop) => Parted::Ended,
+        () = deadlines => Parted::Overdue,
     }
 }
 
@@ -151,89 +163,190 @@ fn buffer(limits: &ListenLimits) -> usize {
     usize::try_from(limits.head.as_u64()).unwrap_or(usize::MAX).max(8 << 10)
 }
 
-/// Whose turn it is on a connection, and since when.
-///
-/// A client that sends its next request before it has taken a long reply is timed as sending a header meanwhile.
-/// Peers and browsers wait for the reply, and one that does not is broken only if it is slow as well.
-struct Turn {
-    whose: Mutex<Whose>,
-    /// The listener stops: nobody is waited for who is not being answered.
-    is_stopping: AtomicBool,
-    /// Who has the connection when it is no longer one of HTTP.
-    heir: Mutex<Option<(OnUpgrade, Takeover)>>,
+/// What is said on one connection.
+struct Talk<'a, S> {
+    quick: Option<&'a dyn Quick>,
+    answer: S,
+    turn: Arc<Turn>,
+    /// The most that hyper buffers of a request, in bytes.
+    buffer: usize,
 }
 
-#[derive(Clone, Copy)]
-enum Whose {
-    /// The client's: the header is not whole yet.
-    Header { since: Instant },
-    /// Ours: a request is being answered. Its deadline is the service's business.
-    Ours,
-    /// Nobody's: the last answer is given, and may still be on its way out.
-    Idle { since: Instant },
+/// What comes of a connection on which nothing more can be answered at once.
+enum Next {
+    /// Nothing: it is over.
+    Ended,
+    /// hyper answers; of what comes on it so many bytes, or all there are.
+    Hyper(Option<u64>),
 }
 
-impl Turn {
-    fn new() -> Self {
-        let whose = Mutex::new(Whose::Header { since: clock::now() });
-        Self { whose, is_stopping: AtomicBool::new(false), heir: Mutex::new(None) }
-    }
-
-    fn hand_over(&self, heir: Option<(OnUpgrade, Takeover)>) {
-        if heir.is_some() {
-            *self.heir.lock().unwrap_or_else(PoisonError::into_inner) = heir;
+impl<S, F, B> Talk<'_, S>
+where
+    S: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Answers the client until either side ends it.
+    async fn hold(&self, mut line: Line, stop: Stop) {
+        let mut replies = Replies::new(clock::now());
+        loop {
+            let next = match self.quick {
+                Some(quick) => poll_fn(|cx| self.poll_quick(quick, &mut line, &mut replies, cx)).await,
+                None => Next::Hyper(None),
+            };
+            let Next::Hyper(left) = next else { return };
+            match self.by_hyper(line, left, &stop).await {
+                Some(back) => line = back,
+                None => return,
+            }
         }
     }
 
-    // std Mutex: held for an assignment, by this connection's task alone.
-    fn with<T>(&self, act: impl FnOnce(&mut Whose) -> T) -> T {
-        act(&mut self.whose.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Answers what can be answered at once, until there comes what cannot.
+    fn poll_quick(
+        &self,
+        quick: &dyn Quick,
+        line: &mut Line,
+        replies: &mut Replies,
+        cx: &mut Context<'_>,
+    ) -> Poll<Next> {
+        // Read once for all that came together: a clock costs as much as a lookup.
+        let mut now = None;
+        loop {
+            // What is answered goes out before more is.
+            if ready!(replies.poll_send(line.stream(), cx)).is_err() {
+                return Poll::Ready(Next::Ended);
+            }
+            let is_stopping = self.turn.is_stopping();
+            if !line.unread().is_empty() {
+                let now = *now.get_or_insert_with(clock::now);
+                replies.now(now);
+                let next = loop {
+                    if replies.is_full() {
+                        break None;
+                    }
+                    // hyper answers a client that it has to go elsewhere.
+                    let offer = |plain: &Plain<'_>| !is_stopping && quick.answer(plain, replies);
+                    match cut(line.unread(), now, offer) {
+                        Cut::Answered(length) => line.skip(length),
+                        Cut::Part if !line.is_full() => break None,
+                        Cut::Other(length) => break Some(Next::Hyper(Some(length))),
+                        Cut::Part | Cut::Endless => break Some(Next::Hyper(None)),
+                    }
+                };
+                self.turn.answered(!replies.is_empty(), !line.unread().is_empty(), now);
+                match next {
+                    Some(next) if replies.is_empty() => return Poll::Ready(next),
+                    // Sent first; what is left is then cut again.
+                    _ if !replies.is_empty() => continue,
+                    _ => {}
+                }
+            }
+            match line.poll_more(cx) {
+                Poll::Ready(Ok(1..)) => now = None,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Ended),
+                Poll::Pending if is_stopping && line.unread().is_empty() => return Poll::Ready(Next::Ended),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
     }
 
-    fn ours(&self) {
-        self.with(|whose| *whose = Whose::Ours);
-    }
-
-    fn over(&self) {
-        self.with(|whose| *whose = Whose::Idle { since: clock::now() });
-    }
-
-    fn stop(&self) {
-        self.is_stopping.store(true, Relaxed);
-    }
-
-    /// When to look again, or `None` when the deadline has passed.
-    ///
-    /// Looking as often as the shorter deadline is enough to be on time: what begins after one look is due after the
-    /// next one. So the timer is not touched for each request.
-    fn next_look(&self, limits: &ListenLimits) -> Option<Instant> {
-        let now = clock::now();
-        let look = clock::after(now, limits.header_timeout.min(limits.idle_timeout));
-        let due = match self.with(|whose| *whose) {
-            Whose::Header { since } => clock::after(since, limits.header_timeout),
-            Whose::Idle { since } => clock::after(since, limits.idle_timeout),
-            Whose::Ours => return Some(look),
+    /// Has hyper answer; the line once it has, if that goes on.
+    async fn by_hyper(&self, line: Line, left: Option<u64>, stop: &Stop) -> Option<Line> {
+        let (round, heir) = (Arc::new(Round::default()), Mutex::new(None));
+        let with_heir = |act: &dyn Fn(&mut Option<Takeover>)| {
+            act(&mut heir.lock().unwrap_or_else(PoisonError::into_inner));
         };
-        (due > now).then(|| due.min(look))
+        let service = service_fn(|request: Request<Incoming>| {
+            let is_upgrade = request.headers().contains_key(UPGRADE);
+            let answer = (self.answer)(request);
+            let (round, with_heir) = (round.clone(), &with_heir);
+            async move {
+                // Ours from the first poll on. hyper may take up a request while the last answer waits for its client,
+                // and polls nothing before that is taken: until then it is still the client who has to act.
+                self.turn.ours();
+                let mut response = answer.await;
+                let takeover = response.extensions_mut().remove::<Takeover>().filter(|_| is_upgrade);
+                with_heir(&|heir| heir.clone_from(&takeover));
+                self.turn.over();
+                Ok::<_, Infallible>(response.map(|body| Told { body, round }))
+            }
+        });
+        let lent = Lent::new(line, left, round.clone(), self.turn.clone());
+        let mut connection = http1::Builder::new()
+            .max_buf_size(self.buffer)
+            .header_read_timeout(None)
+            // A request that comes after a stop is answered, and its client told to go elsewhere.
+            .keep_alive(!self.turn.is_stopping())
+            .serve_connection(TokioIo::new(lent), service);
+        let mut is_told_to_end = false;
+        // Whether hyper is done with the connection, and not just with the request; and whether all went well.
+        let ended = poll_fn(|cx| {
+            loop {
+                // First, so that hyper sees a request before it is told to end, and answers it.
+                if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
+                    return Poll::Ready(Some(ended.is_ok()));
+                }
+                if round.is_over() {
+                    return Poll::Ready(None);
+                }
+                if is_told_to_end || !self.turn.is_stopping() {
+                    return Poll::Pending;
+                }
+                is_told_to_end = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+        });
+        let ended = pin!(ended).await;
+        let parts = connection.into_parts();
+        let (line, read) = (parts.io.into_inner().into_line(), parts.read_buf);
+        match ended {
+            // What hyper has read and not used is lost: a request that it did not take as we did.
+            None => read.is_empty().then_some(line),
+            Some(false) => None,
+            Some(true) => {
+                let Takeover(attend) = heir.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+                let (stream, read) = line.into_parts(read);
+                // Its deadlines are those of whoever has it now.
+                self.turn.ours();
+                attend(Taken { stream, read, stop: stop.clone() }).await;
+                None
+            }
+        }
     }
 }
 
-impl Hear for Turn {
-    fn heard(&self) {
-        self.with(|whose| {
-            if let Whose::Idle { .. } = whose {
-                *whose = Whose::Header { since: clock::now() };
-            }
-        });
+/// A body that says when hyper has all of it.
+struct Told<B> {
+    body: B,
+    round: Arc<Round>,
+}
+
+impl<B: Body + Unpin> Body for Told<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
-    fn hears_out(&self) -> bool {
-        self.with(|whose| match whose {
-            Whose::Header { .. } => {}
-            // Its deadline is that of a header, from our last word on.
-            Whose::Ours | Whose::Idle { .. } => *whose = Whose::Header { since: clock::now() },
-        });
-        !self.is_stopping.load(Relaxed)
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// hyper lets go of a body when it has taken the last of it.
+impl<B> Drop for Told<B> {
+    fn drop(&mut self) {
+        self.round.told();
     }
 }
 

@@ -43,6 +43,11 @@ impl Raw {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// Says that it sends no more.
+    pub(super) async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// The next response that tells its length, or `None` when the connection ends before it.
     pub(super) async fn response(&mut self) -> Option<Seen> {
         let end = loop {

@@ -19,6 +19,12 @@ pub(crate) trait Served: Send + Sync {
         let _ = (group, keys, tell);
     }
 
+    /// What memory holds of one key of a group, if that has no more than so many bytes. Else it is to be asked for.
+    fn look_for_one(&self, group: &str, key: &[u8], room: usize) -> Option<Found> {
+        let _ = (group, key, room);
+        None
+    }
+
     /// Tells them in their order if memory holds all, and if they have no more than so many bytes together; whether it
     /// did.
     fn look_for_all(&self, group: &str, keys: &[&[u8]], room: usize, tell: &mut dyn FnMut(Found)) -> bool {
@@ -47,6 +53,10 @@ pub(crate) struct Reached(pub(crate) Arc<Node>);
 impl Served for Reached {
     fn look(&self, group: &str, keys: &[&[u8]], tell: &mut dyn FnMut(usize, Found)) {
         self.0.look(group, keys, tell);
+    }
+
+    fn look_for_one(&self, group: &str, key: &[u8], room: usize) -> Option<Found> {
+        self.0.look_for_one(group, key, room)
     }
 
     fn look_for_all(&self, group: &str, keys: &[&[u8]], room: usize, tell: &mut dyn FnMut(Found)) -> bool {

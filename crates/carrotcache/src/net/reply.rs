@@ -17,6 +17,7 @@ use crate::error::PeerError;
 use crate::message::{Found, Reply};
 use crate::net::cluster_name::{self, CLUSTER, OTHER_CLUSTER};
 use crate::net::dialect::{Dialect, OUTCOME, Outcome, Row, Words};
+use crate::net::quick::Replies;
 use crate::net::wire;
 use crate::net::wire::family::{self, CarrotResponse, GetResponse};
 use crate::net::wire::in_place;
@@ -137,13 +138,50 @@ pub(super) fn wrong_method(allow: &'static str) -> Response<Bytes> {
     response
 }
 
+/// The response with this value, as `encode` gives it, written at once. For a short one.
+pub(super) fn put(row: &Row, found: Found, unix_nanos: i64, replies: &mut Replies) {
+    let (head, value) = (replies.found(row.content_type), Value::of(row, found, unix_nanos));
+    head.body(value.len(), |bytes| value.put(bytes));
+}
+
+/// The message that carries a value.
+enum Value {
+    Native(wire::Response),
+    Carrot(CarrotResponse),
+    Pool(GetResponse),
+}
+
+impl Value {
+    fn of(row: &Row, found: Found, unix_nanos: i64) -> Self {
+        match row.dialect {
+            Dialect::Native => Self::Native(found.into()),
+            Dialect::Carrot => Self::Carrot(CarrotResponse { value: found.value.into() }),
+            Dialect::Golang => Self::Pool(GetResponse::without_end(found)),
+            Dialect::Mailgun | Dialect::GroupcacheGo => Self::Pool(GetResponse::with_end(found, unix_nanos)),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Native(message) => message.encoded_len(),
+            Self::Carrot(message) => message.encoded_len(),
+            Self::Pool(message) => message.encoded_len(),
+        }
+    }
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Native(message) => message.encode_raw(bytes),
+            Self::Carrot(message) => message.encode_raw(bytes),
+            Self::Pool(message) => message.encode_raw(bytes),
+        }
+    }
+}
+
 fn value(row: &Row, found: Found, unix_nanos: i64) -> Response<Bytes> {
-    let body = match row.dialect {
-        Dialect::Native => wire::Response::from(found).encode_to_vec(),
-        Dialect::Carrot => CarrotResponse { value: found.value.into() }.encode_to_vec(),
-        Dialect::Golang => GetResponse::without_end(found).encode_to_vec(),
-        Dialect::Mailgun | Dialect::GroupcacheGo => GetResponse::with_end(found, unix_nanos).encode_to_vec(),
-    };
+    let value = Value::of(row, found, unix_nanos);
+    let mut body = Vec::with_capacity(value.len());
+    value.put(&mut body);
     typed(row, body)
 }
 

@@ -4,6 +4,7 @@
 //! says, through one function that is passed in. Owned by a `listen::Serving`, in whose connection tasks it runs.
 //! Never asks a peer anything: what came from a peer ends at this node.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +20,12 @@ use crate::dropped_ttl::DroppedTtl;
 use crate::limits::Limits;
 use crate::memory::Charge;
 use crate::message::{Change, Found, Reply, Request};
-use crate::net::cluster_name::Gate;
+use crate::net::cluster_name::{CLUSTER, Gate};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
 use crate::net::http1::Takeover;
 use crate::net::intake::{Intake, Share};
 use crate::net::listen::{Listener, Serving};
+use crate::net::quick::{COPIED, Plain, Quick, Replies};
 use crate::net::reached::Answer;
 use crate::net::reply::{self, Subject};
 use crate::net::session::{self, Desk, SLACK};
@@ -61,7 +63,7 @@ pub(crate) fn serve(listener: Listener, answer: Answer, terms: Terms) -> Serving
     let gate = Gate::new(hello.cluster.clone(), stats.clone());
     let desk = Desk { answer, in_flight, bodies, limits, stats, hello };
     let port = Arc::new(PeerPort { dialect, frames, gate, desk: Arc::new(desk), dropped_ttl });
-    listener.serve(move |request| {
+    listener.serve_quickly(port.clone(), move |request| {
         let port = port.clone();
         async move { port.respond(request).await.map(Full::new) }
     })
@@ -77,10 +79,10 @@ struct PeerPort {
 }
 
 /// A request's path and method, found to be in order.
-struct Call {
+struct Call<'a> {
     row: &'static Row,
-    group: Vec<u8>,
-    key: Vec<u8>,
+    group: Cow<'a, [u8]>,
+    key: Cow<'a, [u8]>,
 }
 
 /// What is asked of an entry.
@@ -97,6 +99,24 @@ struct Set {
     key: Key,
     value: Bytes,
     ttl: Option<Duration>,
+}
+
+/// What memory holds of one key, where the answer to it is short. A copy of that is charged to nobody: it is in the
+/// buffer of the connection, whose length is bounded.
+impl Quick for PeerPort {
+    fn answer(&self, request: &Plain<'_>, replies: &mut Replies) -> bool {
+        let take = || {
+            let is_let_in = self.gate.takes(request.header(CLUSTER.as_str()).next());
+            let path = request.path().as_bytes();
+            let Route::Entry { row, group, key } = route(path, self.dialect) else { return None };
+            let group = std::str::from_utf8(&group).ok().filter(|_| is_let_in)?;
+            Some((row, self.desk.answer.look_for_one(group, &key, COPIED)?))
+        };
+        let Some((row, found)) = take() else { return false };
+        self.mind_ttl(row, &found);
+        reply::put(row, found, clock::unix_nanos(), replies);
+        true
+    }
 }
 
 impl PeerPort {
@@ -140,7 +160,9 @@ impl PeerPort {
                 };
                 let call = Call { row, group, key };
                 let answer = self.entry(&call, verb, &head, body).await;
-                self.mind_ttl(row, &answer);
+                if let Reply::Found(found) = &answer {
+                    self.mind_ttl(row, found);
+                }
                 self.encode(row, about(&call.group, &call.key), answer)
             }
         }
@@ -159,8 +181,8 @@ impl PeerPort {
     }
 
     /// A value with a ttl that goes to peers which drop it is worth a warning.
-    fn mind_ttl(&self, row: &Row, answer: &Reply) {
-        if let (Some(dialect), Reply::Found(Found { ttl: Some(_), .. })) = (row.customs.drops_ttl, answer) {
+    fn mind_ttl(&self, row: &Row, found: &Found) {
+        if let (Some(dialect), Some(_)) = (row.customs.drops_ttl, found.ttl) {
             self.dropped_ttl.warn(dialect);
         }
     }
@@ -254,7 +276,7 @@ impl PeerPort {
     }
 
     /// What is held of the key: a question, so GET alone.
-    async fn held(&self, call: Call, head: &request::Parts) -> Response<Bytes> {
+    async fn held(&self, call: Call<'_>, head: &request::Parts) -> Response<Bytes> {
         if head.method != Method::GET {
             return reply::wrong_method("GET");
         }
@@ -268,7 +290,7 @@ impl PeerPort {
         reply::encode(call.row, about(&call.group, &call.key), answer)
     }
 
-    async fn entry(&self, call: &Call, verb: Verb, head: &request::Parts, body: Incoming) -> Reply {
+    async fn entry(&self, call: &Call<'_>, verb: Verb, head: &request::Parts, body: Incoming) -> Reply {
         // Of a set or a remove in the family's words the keys are in the body, where they are looked at.
         let in_path = call.row.dialect == Dialect::Native || matches!(verb, Verb::Get | Verb::Remove);
         if let Some(refused) = in_path.then(|| self.desk.refuse_key(&call.key)).flatten() {

@@ -7,6 +7,8 @@
 //! key it gets.
 //! Pure; the client writes targets, the server reads them.
 
+use std::borrow::Cow;
+
 use crate::net::dialect::{Dialect, ROWS, Row};
 
 /// Where the native row is asked what is held of a key: `~` is outside the alphabet of groups, so none is hidden.
@@ -20,15 +22,15 @@ pub(super) const NO_ENTRY: &str = "bad request: the path is no group/key";
 
 /// Where a request's target leads.
 #[derive(Debug)]
-pub(super) enum Route {
+pub(super) enum Route<'a> {
     /// A key of a group, by the row whose base path it stands under. Both halves are whatever was sent.
-    Entry { row: &'static Row, group: Vec<u8>, key: Vec<u8> },
+    Entry { row: &'static Row, group: Cow<'a, [u8]>, key: Cow<'a, [u8]> },
     /// `/_carrot/{group}`, of which many keys may be asked by POST, and all be cleared by DELETE. The group is whatever was sent.
-    Group { row: &'static Row, group: Vec<u8> },
+    Group { row: &'static Row, group: Cow<'a, [u8]> },
     /// `/_carrot/~held/{group}/{key}`. Both halves are whatever was sent.
-    Held { group: Vec<u8>, key: Vec<u8> },
+    Held { group: Cow<'a, [u8]>, key: Cow<'a, [u8]> },
     /// `/_carrot/~change/{group}/{key}`. Both halves are whatever was sent.
-    Change { group: Vec<u8>, key: Vec<u8> },
+    Change { group: Cow<'a, [u8]>, key: Cow<'a, [u8]> },
     /// `/_carrot/id`.
     Id,
     /// `/_carrot/members`.
@@ -44,7 +46,7 @@ pub(super) enum Route {
 }
 
 /// Reads a raw request target, as a node that speaks `own` does.
-pub(super) fn route(target: &[u8], own: Dialect) -> Route {
+pub(super) fn route<'a>(target: &'a [u8], own: Dialect) -> Route<'a> {
     let path = target.split(|&b| b == b'?').next().unwrap_or_default();
     match path {
         b"/_carrot/id" => return Route::Id,
@@ -52,7 +54,7 @@ pub(super) fn route(target: &[u8], own: Dialect) -> Route {
         b"/_carrot/frames" => return Route::Frames,
         _ => {}
     }
-    let about = |base: &str, of: fn(Vec<u8>, Vec<u8>) -> Route| {
+    let about = |base: &str, of: fn(Cow<'a, [u8]>, Cow<'a, [u8]>) -> Route<'a>| {
         Some(match entry(Dialect::Native.row(), path.strip_prefix(base.as_bytes())?) {
             Route::Entry { group, key, .. } => of(group, key),
             Route::Group { row, .. } => Route::Malformed { row, why: NO_ENTRY },
@@ -73,7 +75,7 @@ pub(super) fn route(target: &[u8], own: Dialect) -> Route {
 }
 
 /// Reads what is behind a base path.
-fn entry(row: &'static Row, rest: &[u8]) -> Route {
+fn entry<'a>(row: &'static Row, rest: &'a [u8]) -> Route<'a> {
     let Some(slash) = rest.iter().position(|&b| b == b'/') else {
         return match unescape(rest, row.plus) {
             Some(group) if row.gets_many() => Route::Group { row, group },
@@ -149,7 +151,10 @@ const PLAIN: [bool; 256] = {
 };
 
 /// Decodes percent escapes, once. `None`: a `%` without two hex digits.
-fn unescape(half: &[u8], plus: u8) -> Option<Vec<u8>> {
+fn unescape(half: &[u8], plus: u8) -> Option<Cow<'_, [u8]>> {
+    if !half.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Some(half.into());
+    }
     let mut bytes = Vec::with_capacity(half.len());
     let mut rest = half.iter();
     while let Some(&byte) = rest.next() {
@@ -159,7 +164,7 @@ fn unescape(half: &[u8], plus: u8) -> Option<Vec<u8>> {
             other => other,
         });
     }
-    Some(bytes)
+    Some(bytes.into())
 }
 
 fn hex(digit: u8) -> Option<u8> {

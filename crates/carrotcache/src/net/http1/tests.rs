@@ -1,10 +1,10 @@
 //! A listener under clients that dawdle, crowd, send nonsense and stay on.
 
 use std::io::{Read, Write};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -12,6 +12,8 @@ use super::*;
 use crate::net::listen::ListenStats;
 use crate::net::raw::{Raw, get};
 use crate::units::ByteSize;
+
+mod quick;
 
 fn limits() -> ListenLimits {
     ListenLimits {

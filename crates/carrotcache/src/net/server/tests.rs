@@ -17,6 +17,7 @@ mod changes;
 mod frames;
 mod many;
 mod newer;
+mod quick;
 
 fn limits() -> Limits {
     Limits { key: ByteSize::bytes(100), value: ByteSize::kib(256), ..Limits::default() }
