@@ -345,3 +345,17 @@ async fn behind_an_answer_that_is_the_last_nothing_is_begun() {
         assert_eq!(front.offered.load(Relaxed), offers, "{request}");
     }
 }
+
+#[tokio::test]
+async fn the_rest_of_a_body_that_nobody_wanted_is_not_the_beginning_of_a_request() {
+    let header_timeout = Duration::from_millis(200);
+    let (serving, ..) = serve(ListenLimits { header_timeout, ..limits() }).await;
+    let mut client = Raw::connect(serving.address()).await;
+    // More than is read at once, and there when it is answered.
+    assert_eq!(ask(&mut client, &put("/unread", &"x".repeat(12_000))).await, slow("PUT /unread "));
+    // Past the header deadline, each of them.
+    for _ in 0..3 {
+        assert!(Raw::connect(serving.address()).await.end().await.is_empty());
+    }
+    assert_eq!(ask(&mut client, &get("/quick")).await, quick("/quick"));
+}
