@@ -7,7 +7,10 @@
 //! The wall clock is a third, for peers of the family whose wire says until when a value lives and not how long. It is
 //! read at that wire's edge and nowhere else: two nodes' clocks agree on nothing.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) use carrot_engine::Time;
@@ -114,6 +117,20 @@ pub(crate) async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Resul
     tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| Elapsed)
 }
 
+/// As `timeout_at`, without a timer where the future says, when it is polled first, that it ends in time by itself.
+pub(crate) async fn timeout_at_unless<F: Future>(
+    deadline: Instant,
+    is_sure: &AtomicBool,
+    future: F,
+) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending if is_sure.load(Ordering::Relaxed) => Ok(future.await),
+        Poll::Pending => timeout_at(deadline, future).await,
+    }
+}
+
 /// `from` and `span` later. A span beyond all reckoning, as a setting may hold, is taken as a hundred years.
 pub(crate) fn after(from: Instant, span: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -135,5 +152,27 @@ mod tests {
         for (nanos, told) in [(999_985_178, "1s"), (50_000_000, "50ms"), (1, "1ms"), (0, "0ns")] {
             assert_eq!(format!("{:?}", in_whole_ms(Duration::from_nanos(nanos))), told);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_has_a_timer_unless_it_says_that_it_ends_by_itself() {
+        let (now, second) = (now(), Duration::from_secs(1));
+        let wait = |lasts: Duration, sure: bool| async move {
+            let is_sure = AtomicBool::new(false);
+            // It says so when it is polled, and not before.
+            let future = async {
+                is_sure.store(sure, Ordering::Relaxed);
+                sleep(lasts).await;
+            };
+            timeout_at_unless(now + second, &is_sure, future).await
+        };
+        assert_eq!(wait(second / 2, false).await, Ok(()));
+        assert_eq!(wait(second * 2, false).await, Err(Elapsed));
+        assert_eq!(wait(second * 2, true).await, Ok(()));
+        assert_eq!(
+            timeout_at_unless(now, &AtomicBool::new(false), async { 7 }).await,
+            Ok(7),
+            "ready at once"
+        );
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{GetError, PeerError};
 use crate::flight::{Keep, Takeoff};
 use crate::group::{Group, HOP, Landed, Purpose};
 use crate::message::{Found, Reply, Request};
-use crate::peers::{Sent, Trial};
+use crate::peers::{Line, Sent, Trial};
 use crate::stats::{FetchOutcome, Region};
 use crate::store::Arrival;
 use crate::units::{ByteSize, Key};
@@ -70,7 +70,12 @@ impl OnLine {
 
 impl Group {
     /// Sends the flight off at this moment without an errand, where its owner can be asked on a line; gives it back otherwise.
-    pub(crate) fn fetch_at_once(&self, takeoff: Takeoff<Landed>, began: Moment) -> Option<Takeoff<Landed>> {
+    pub(crate) fn fetch_at_once(
+        &self,
+        takeoff: Takeoff<Landed>,
+        began: Moment,
+        sent_on: impl Fn(&dyn Line),
+    ) -> Option<Takeoff<Landed>> {
         let shared = &*self.shared;
         let key = takeoff.key();
         let view = shared.around.views.load();
@@ -86,6 +91,7 @@ impl Group {
         }
         let what = self.get_of(key, false);
         let Some((line, trial)) = shared.around.peers.line(owner, &what, began) else { return Some(takeoff) };
+        sent_on(&*line);
         let deadline = clock::after(began.instant, shared.settings.fetch_deadline());
         let group = self.clone();
         let on_line = OnLine { group, owner: owner.clone(), takeoff, trial, began, deadline };

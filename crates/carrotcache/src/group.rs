@@ -21,7 +21,7 @@ use crate::hot::{Hot, HotKeys};
 use crate::limits::Limits;
 use crate::load::Origin;
 use crate::loader::{Loaded, Loader};
-use crate::peers::Peers;
+use crate::peers::{Line, Peers};
 use crate::placement::GroupHash;
 use crate::policy::Policy;
 use crate::runtimes::Runtimes;
@@ -245,7 +245,11 @@ impl Group {
             // Those who share a fetch count too: counted by flights, a key that everybody wants at once looks cold.
             let now = self.moment();
             self.want([key], now.elapsed);
-            clock::timeout_at(clock::after(now.instant, limit), self.fetching(key, now)).await
+            let (by, is_sure) = (clock::after(now.instant, limit), AtomicBool::new(false));
+            let fetching = self.fetching(key, now, |line| {
+                is_sure.store(deadline.is_none() && line.is_here(), Ordering::Relaxed)
+            });
+            clock::timeout_at_unless(by, &is_sure, fetching).await
         };
         let answer = landed.unwrap_or_else(|Elapsed| Err(self.gave_up(key, limit)))?;
         self.shared.stats.stale.add(u64::from(answer.stale));
@@ -267,11 +271,11 @@ impl Group {
         GetError::late(&self.shared.name, &Key::new(key), owner, waited)
     }
 
-    /// Joins the key's fetch, or begins it.
-    async fn fetching(&self, key: &[u8], now: Moment) -> Landed {
+    /// Joins the key's fetch, or begins it; `sent_on` hears which line its owner is asked on, if it is one.
+    async fn fetching(&self, key: &[u8], now: Moment, sent_on: impl Fn(&dyn Line)) -> Landed {
         let flown = self.shared.fetches.fly(
             key,
-            |takeoff| self.fetch_at_once(takeoff, now),
+            |takeoff| self.fetch_at_once(takeoff, now, &sent_on),
             self.spawn(),
             |key, keep| self.clone().fetch(key, keep),
         );

@@ -105,6 +105,7 @@
 
 mod answer;
 mod breaker;
+mod by_authority;
 mod change;
 mod clear;
 mod clock;

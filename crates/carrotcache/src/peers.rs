@@ -5,13 +5,13 @@
 //! its keys a connect timeout. One that was silent, and could not say that it lives, is asked just that when its rest is
 //! over, and nothing else before it has: a get as the trial would cost its caller all the time that a load may take.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::breaker::Breaker;
+use crate::by_authority::ByAuthority;
 use crate::clock::{self, Clock, Moment};
 use crate::dropped_ttl::DroppedTtl;
 use crate::error::PeerError;
@@ -86,6 +86,12 @@ pub(crate) trait Line: Send + Sync {
     /// Asks, at the instant `now`, and has `then` told how it ended: once, soon after `deadline` at the latest. It is told
     /// in the line's own task, or in this call, and must not hold either up.
     fn send(&self, what: &Request, now: Instant, deadline: Instant, then: Then);
+
+    /// Whether the line's own task runs on the very thread on which this is called, as on a runtime of one thread. Whoever
+    /// waits there needs no timer beside the line's: while the thread is held up, neither would ring.
+    fn is_here(&self) -> bool {
+        false
+    }
 }
 
 /// Who is told how a request ended, and when: an instant read once for all that came together.
@@ -120,7 +126,7 @@ pub(crate) struct Peers {
 struct Health {
     clock: Clock,
     /// By authority; bounded by the view, see `retain`.
-    known: Mutex<HashMap<Arc<str>, Arc<Mutex<Known>>>>,
+    known: Mutex<ByAuthority<Arc<Mutex<Known>>>>,
 }
 
 struct Known {
@@ -179,7 +185,7 @@ pub enum PeerState {
 
 impl Peers {
     pub(crate) fn new(transport: Arc<dyn Transport>, clock: Clock, runtimes: Runtimes) -> Self {
-        let health = Arc::new(Health { clock, known: Mutex::new(HashMap::new()) });
+        let health = Arc::new(Health { clock, known: Mutex::default() });
         Self { transport, health, dropped_ttl: Arc::default(), runtimes }
     }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::runtime::Id;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock;
@@ -36,6 +37,8 @@ pub(super) struct Link {
     pub(super) wake: Notify,
     /// Times that bytes have come in.
     pub(super) heard: AtomicU64,
+    /// The runtime of its task, where that is one of one thread.
+    pub(super) home: Option<Id>,
 }
 
 pub(super) struct State {

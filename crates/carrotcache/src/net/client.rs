@@ -10,13 +10,13 @@ mod lane;
 pub(super) mod pool;
 pub(super) mod response;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use http::HeaderValue;
 
+use crate::by_authority::ByAuthority;
 use crate::clock;
 use crate::error::PeerError;
 use crate::limits::Limits;
@@ -36,7 +36,7 @@ pub(crate) struct HttpTransport {
     /// What this node's cluster is called.
     cluster: Option<HeaderValue>,
     // std Mutex: held to look up one pool, once for each request.
-    pools: Mutex<HashMap<Arc<str>, Arc<Pool>>>,
+    pools: Mutex<ByAuthority<Arc<Pool>>>,
 }
 
 impl fmt::Debug for HttpTransport {
@@ -48,12 +48,7 @@ impl fmt::Debug for HttpTransport {
 impl HttpTransport {
     /// A transport without connections; they are made when they are needed.
     pub(crate) fn new(dialect: Dialect, limits: Limits) -> Self {
-        Self {
-            row: dialect.row(),
-            limits: Arc::new(limits),
-            cluster: None,
-            pools: Mutex::new(HashMap::new()),
-        }
+        Self { row: dialect.row(), limits: Arc::new(limits), cluster: None, pools: Mutex::default() }
     }
 
     /// One that says of which cluster this node is. Peers of the family know of none, and are not told.
@@ -62,7 +57,7 @@ impl HttpTransport {
         self
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<Pool>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ByAuthority<Arc<Pool>>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

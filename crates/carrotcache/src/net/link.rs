@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::net::TcpStream;
+use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock;
@@ -79,7 +80,7 @@ impl Link {
             phase: Phase::Open,
         };
         let (state, wake, heard) = (Mutex::new(state), Notify::new(), AtomicU64::new(0));
-        let link = Arc::new(Self { peer, limits, stats, state, wake, heard });
+        let link = Arc::new(Self { peer, limits, stats, state, wake, heard, home: home() });
         tokio::spawn(driver::drive(link.clone(), reader, writer, Inbox::new(read)));
         link
     }
@@ -189,6 +190,16 @@ impl Line for Link {
             Err((_, Caller::Waits(_))) => {}
         }
     }
+
+    fn is_here(&self) -> bool {
+        self.home.is_some() && self.home == home()
+    }
+}
+
+/// The runtime on which this is called, where it is one of one thread.
+fn home() -> Option<Id> {
+    let handle = Handle::try_current().ok()?;
+    (handle.runtime_flavor() == RuntimeFlavor::CurrentThread).then(|| handle.id())
 }
 
 /// One caller's wait for an answer; forgotten when that has come.

@@ -6,7 +6,6 @@
 //! than a core can give.
 //! Never decides what a failure means.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::by_authority::ByAuthority;
 use crate::clock;
 use crate::error::PeerError;
 use crate::limits::Limits;
@@ -42,7 +42,7 @@ pub(crate) struct NativeTransport {
     http: HttpTransport,
     around: Arc<Around>,
     // std Mutex: held to look up one peer, once for each request.
-    peers: Mutex<HashMap<Arc<str>, Arc<Peer>>>,
+    peers: Mutex<ByAuthority<Arc<Peer>>>,
 }
 
 /// What all connections are made with.
@@ -64,7 +64,7 @@ impl NativeTransport {
         Self {
             http: HttpTransport::new(Dialect::Native, limits.clone()).of_cluster(hello.cluster.as_deref()),
             around: Arc::new(Around { limits: Arc::new(limits), hello, stats }),
-            peers: Mutex::new(HashMap::new()),
+            peers: Mutex::default(),
         }
     }
 

@@ -35,6 +35,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &[
                 "answer",
                 "breaker",
+                "by_authority",
                 "clock",
                 "dropped_ttl",
                 "error",

@@ -1,5 +1,7 @@
 //! What is asked on a line that stands, and how each who asked is told.
 
+use std::collections::HashMap;
+
 use super::*;
 
 /// The line to a peer, once a get has made the connection, and that connection.
