@@ -247,7 +247,7 @@ impl Group {
             self.want([key], now.elapsed);
             let (by, is_sure) = (clock::after(now.instant, limit), AtomicBool::new(false));
             let fetching = self.fetching(key, now, |line| {
-                is_sure.store(deadline.is_none() && line.is_here(), Ordering::Relaxed)
+                is_sure.store(deadline.is_none() && line.is_here(), Ordering::Relaxed);
             });
             clock::timeout_at_unless(by, &is_sure, fetching).await
         };
