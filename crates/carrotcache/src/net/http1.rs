@@ -303,7 +303,11 @@ where
         let (line, read) = (parts.io.into_inner().into_line(), parts.read_buf);
         match ended {
             // What hyper has read and not used is lost: a request that it did not take as we did.
-            None => read.is_empty().then_some(line),
+            None => {
+                // Anew: the rest of a body that nobody wanted may have come behind the answer.
+                self.turn.over();
+                read.is_empty().then_some(line)
+            }
             Some(false) => None,
             Some(true) => {
                 let Takeover(attend) = heir.into_inner().unwrap_or_else(PoisonError::into_inner)?;

@@ -95,6 +95,8 @@ pub(super) struct Round {
     is_told: AtomicBool,
     /// And all of that is written.
     is_sent: AtomicBool,
+    /// It ends the connection with it.
+    is_last: AtomicBool,
 }
 
 impl Round {
@@ -103,9 +105,9 @@ impl Round {
         self.is_told.store(true, Relaxed);
     }
 
-    /// Nothing of the request is left to be done.
+    /// Nothing of the request is left to be done, and another may follow.
     pub(super) fn is_over(&self) -> bool {
-        self.is_read.load(Relaxed) && self.is_sent.load(Relaxed)
+        self.is_read.load(Relaxed) && self.is_sent.load(Relaxed) && !self.is_last.load(Relaxed)
     }
 }
 
@@ -196,6 +198,7 @@ impl AsyncWrite for Lent {
     /// Hears the other side out before it closes: to close on bytes that nobody has read is a reset, and takes our last
     /// word away from a client that is still sending.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.round.is_last.store(true, Relaxed);
         if !self.is_shut {
             ready!(Pin::new(&mut self.line.stream).poll_shutdown(cx))?;
             self.is_shut = true;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicUsize;
 
+use http::header::{CONNECTION, HeaderValue};
 use http_body_util::Collected;
 
 use super::*;
@@ -31,7 +32,8 @@ impl Quick for Front {
 /// Goes out without a copy.
 const LARGE: usize = 4 * COPIED;
 
-/// Answers with what was asked and the body of it; `/wait` only when told to, `/unread` without the body.
+/// Answers with what was asked and the body of it; `/wait` only when told to, `/unread` without the body, `/bye` as the
+/// last.
 async fn serve(limits: ListenLimits) -> (Serving, Arc<Front>, Arc<Notify>) {
     let (front, go) = (Arc::new(Front::default()), Arc::new(Notify::new()));
     let told = go.clone();
@@ -42,10 +44,14 @@ async fn serve(limits: ListenLimits) -> (Serving, Arc<Front>, Arc<Notify>) {
             let mut said = format!("{} {} ", head.method, head.uri.path()).into_bytes();
             match head.uri.path() {
                 "/wait" => go.notified().await,
-                "/unread" => drop(body),
+                "/unread" | "/bye" => drop(body),
                 _ => said.extend(body.collect().await.map(Collected::to_bytes).unwrap_or_default()),
             }
-            Response::new(Full::new(Bytes::from(said)))
+            let mut response = Response::new(Full::new(Bytes::from(said)));
+            if head.uri.path() == "/bye" {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
     });
     (serving, front, told)
@@ -321,4 +327,35 @@ async fn who_sends_all_and_closes_its_side_is_answered_all() {
         assert_eq!(told(client.response().await), quick("/quick"));
     }
     assert!(client.end().await.is_empty());
+}
+
+#[tokio::test]
+async fn behind_an_answer_that_is_the_last_nothing_is_begun() {
+    let (serving, front, _) = serve(limits()).await;
+    for request in [get("/bye"), put("/bye", "abc")] {
+        let before = front.offered.load(Relaxed);
+        let offers = before + usize::from(request.starts_with("GET"));
+        let mut client = Raw::connect(serving.address()).await;
+        client.send([&request, &*get("/quick/behind")].concat().as_bytes()).await;
+        assert!(client.response().await.unwrap().head.contains("\r\nconnection: close\r\n"));
+        client.send(get("/quick/later").as_bytes()).await;
+        assert!(client.end().await.is_empty());
+        drop(client);
+        until(&serving, |stats| stats.open == 0).await;
+        assert_eq!(front.offered.load(Relaxed), offers, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn the_rest_of_a_body_that_nobody_wanted_is_not_the_beginning_of_a_request() {
+    let header_timeout = Duration::from_millis(200);
+    let (serving, ..) = serve(ListenLimits { header_timeout, ..limits() }).await;
+    let mut client = Raw::connect(serving.address()).await;
+    // More than is read at once, and there when it is answered.
+    assert_eq!(ask(&mut client, &put("/unread", &"x".repeat(12_000))).await, slow("PUT /unread "));
+    // Past the header deadline, each of them.
+    for _ in 0..3 {
+        assert!(Raw::connect(serving.address()).await.end().await.is_empty());
+    }
+    assert_eq!(ask(&mut client, &get("/quick")).await, quick("/quick"));
 }
