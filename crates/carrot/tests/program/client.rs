@@ -81,6 +81,18 @@ impl Client {
         replies
     }
 
+    /// Whether something has come, or the end. Does not wait.
+    pub(crate) fn has_heard(&self) -> bool {
+        if !self.stream.buffer().is_empty() {
+            return true;
+        }
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        !matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     /// Waits for a byte, or for the end.
     fn has_more(&mut self) -> bool {
         match self.stream.fill_buf() {
