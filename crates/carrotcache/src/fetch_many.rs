@@ -106,13 +106,17 @@ struct Rest {
 
 impl Group {
     /// The errands of these flights, one for each owner that has to be asked by one.
-    pub(crate) fn fetch_errands(&self, flights: Vec<Flight>) -> Vec<Errand> {
+    ///
+    /// `mirrored` is `Store::mirrored` before their keys were looked for.
+    pub(crate) fn fetch_errands(&self, flights: Vec<Flight>, mirrored: u64) -> Vec<Errand> {
         let shared = &*self.shared;
         let view = shared.around.views.current();
         let owner = |flight: Flight| {
             let whom = Whom::owner(&view, shared.seed, flight.key());
-            // It may have landed between our look and our take-off.
-            Some((whom, self.look_again_for(flight, whom.is_here())?))
+            // One may have landed between our look and our take-off. Of another's key that leaves a mirror, or nothing.
+            let may_be_here = whom.is_here() || shared.store.mirrored() != mirrored;
+            let flight = if may_be_here { self.look_again_for(flight, whom.is_here())? } else { flight };
+            Some((whom, flight))
         };
         let mut errands: Vec<Errand> = Vec::new();
         for (whom, flights) in by(owner, flights) {
@@ -333,12 +337,17 @@ impl Group {
         }
         match &mut answer {
             Ok(Reply::Many(replies)) => {
+                let mut found_fit = 0;
                 for reply in replies.iter_mut().filter(|reply| !matches!(reply, Reply::LeftOut)) {
-                    shared.stats.fetches.add(outcome_of(Ok(reply), limit));
+                    match outcome_of(Ok(reply), limit) {
+                        FetchOutcome::Found => found_fit += 1,
+                        other => shared.stats.fetches.add(other),
+                    }
                     if let Reply::Found(found) = reply {
                         found.travelled(took);
                     }
                 }
+                shared.stats.fetches.add_some(FetchOutcome::Found, found_fit);
             }
             // They are asked for again one by one, and counted then.
             Ok(Reply::Unsupported | Reply::BadRequest(_)) => {}

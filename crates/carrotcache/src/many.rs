@@ -27,6 +27,8 @@ struct Seen<T> {
     local: Vec<usize>,
     /// Which of those another node owns.
     remote: Vec<usize>,
+    /// `Store::mirrored` before the look.
+    mirrored: u64,
 }
 
 impl Group {
@@ -88,7 +90,7 @@ impl Group {
         if let Err(error) = self.check_count(keys.len()) {
             return keys.iter().map(|_| Err(error.into())).collect();
         }
-        let Seen { mut told, local, remote } = self.look(keys, remembered);
+        let Seen { mut told, local, remote, mirrored } = self.look(keys, remembered);
         let those = |at: &[usize]| -> Vec<&[u8]> { at.iter().map(|at| keys[*at].as_ref()).collect() };
         if ask.cached_only {
             let answers = self.ask_memory_many(&those(&remote), ask.deadline).await;
@@ -100,7 +102,7 @@ impl Group {
             }
         } else {
             // Both kinds are in the air before the first is waited for.
-            let fetches = self.fetching_many(&those(&remote)).await;
+            let fetches = self.fetching_many(&those(&remote), mirrored).await;
             let loads = self.loading_many(&those(&local), Purpose::Answer).await;
             let waits = remote.into_iter().zip(fetches).chain(local.into_iter().zip(loads));
             let mut tell = |at: usize, landing: Landed| {
@@ -142,7 +144,7 @@ impl Group {
 
     /// The first look into memory, counted.
     fn look<K: AsRef<[u8]>, T>(&self, keys: &[K], remembered: impl Fn(Entry) -> T) -> Seen<T> {
-        let mut gets = 0;
+        let (mut gets, mirrored) = (0, self.shared.store.mirrored());
         let (mut local, mut remote) = (Vec::new(), Vec::new());
         let see = |(at, (is_local, entry)): (usize, (bool, Option<Entry>))| {
             if let Err(bad) = self.checked(keys[at].as_ref()) {
@@ -165,7 +167,7 @@ impl Group {
         };
         let told = self.held_of(keys).enumerate().map(see).collect();
         self.shared.stats.gets.add(gets);
-        Seen { told, local, remote }
+        Seen { told, local, remote, mirrored }
     }
 
     /// Whether each key is this node's own, and what may be served of it. Nothing is counted.
@@ -180,9 +182,9 @@ impl Group {
     }
 
     /// Joins the fetch of each key, or begins it: one errand for each owner.
-    async fn fetching_many(&self, keys: &[&[u8]]) -> Vec<Wait<Landed>> {
+    async fn fetching_many(&self, keys: &[&[u8]], mirrored: u64) -> Vec<Wait<Landed>> {
         self.want(keys.iter().copied(), self.now());
-        self.shared.fetches.fly_many(keys, self.spawn(), |led| self.fetch_errands(led)).await
+        self.shared.fetches.fly_many(keys, self.spawn(), |led| self.fetch_errands(led, mirrored)).await
     }
 
     /// Joins the load of each key on this node, or begins it: in one errand.

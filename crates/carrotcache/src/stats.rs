@@ -218,7 +218,12 @@ impl<L: Copy + Into<usize>> Tally<L> {
 
     /// Counts one.
     pub(crate) fn add(&self, label: L) {
-        self.counters[label.into()].add(1);
+        self.add_some(label, 1);
+    }
+
+    /// Counts so many.
+    pub(crate) fn add_some(&self, label: L, n: u64) {
+        self.counters[label.into()].add(n);
     }
 
     /// The counts now.

@@ -4,6 +4,7 @@
 //! what they do not use, owned entries do. Times to live become the engine's expiry here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,6 +74,8 @@ pub(crate) struct Store {
     cache: Cache<Meta>,
     clock: Clock,
     stats: Arc<GroupStats>,
+    /// How often a mirror was kept.
+    mirrored: AtomicU64,
 }
 
 impl Store {
@@ -102,13 +105,20 @@ impl Store {
                 told.evictions.add(eviction(cause));
             }))
             .build();
-        Self { cache, clock, stats }
+        Self { cache, clock, stats, mirrored: AtomicU64::new(0) }
     }
 
     /// The entry of `key`, if this node may serve it: what is its own only where the key is `local`, mirrors
     /// anywhere. An entry left from a time when this node owned the key may have been removed at the new owner.
     pub(crate) fn lookup(&self, local: bool, key: &[u8]) -> Option<Entry> {
         entry(local, self.cache.get(key)?)
+    }
+
+    /// A number that is another once a mirror was kept. Who read it before he looked for keys of others and found none
+    /// has no need to look again while it is the same.
+    pub(crate) fn mirrored(&self) -> u64 {
+        // Acquire, with Release where it changes: who sees the number sees the mirror.
+        self.mirrored.load(Ordering::Acquire)
     }
 
     /// As `lookup`, for a flight before it goes on: a set that is being stored at this moment is waited for. A lookup
@@ -193,6 +203,9 @@ impl Store {
         let expires: Option<Time> = ttl.map(|ttl| now + ttl);
         let stored = self.cache.insert_over(key, value, meta, Weight::Real, expires, keep);
         self.count(&stored);
+        if mirror && stored.is_ok() {
+            self.mirrored.fetch_add(1, Ordering::Release);
+        }
         Some(stored)
     }
 

@@ -29,10 +29,18 @@ impl Default for Histogram {
 impl Histogram {
     /// Counts one more that took so long.
     pub fn record(&mut self, took: Duration) {
+        self.record_some(took, 1);
+    }
+
+    /// Counts so many more that each took so long.
+    pub fn record_some(&mut self, took: Duration, count: u64) {
+        if count == 0 {
+            return;
+        }
         // u64::MAX nanoseconds are 584 years.
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.buckets[bucket(ns)] += 1;
-        self.count += 1;
+        self.buckets[bucket(ns)] += count;
+        self.count += count;
         self.max = self.max.max(ns);
     }
 

@@ -46,9 +46,14 @@ impl Tally {
 
     /// A value of so many bytes, after so long.
     pub fn value(&mut self, bytes: usize, took: Duration) {
-        self.values += 1;
-        self.value_bytes += bytes as u64;
-        self.latency.record(took);
+        self.values_of(1, bytes as u64, took);
+    }
+
+    /// So many values of so many bytes together, each after so long.
+    pub fn values_of(&mut self, values: u64, bytes: u64, took: Duration) {
+        self.values += values;
+        self.value_bytes += bytes;
+        self.latency.record_some(took, values);
     }
 
     /// Adds what another counted.

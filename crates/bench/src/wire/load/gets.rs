@@ -242,33 +242,35 @@ impl Caller {
         while let Some((from, planned)) = turn.next().await {
             self.gets += self.batch as u64;
             if self.batch == 1 {
-                let key = self.key();
+                let key = self.random.below(self.keys.len() as u64) as usize;
                 let answer = self.group.get(self.keys.get(key)).await;
-                self.count(&answer, from.elapsed(), turn.counts(planned));
+                self.count(&[answer], from.elapsed(), turn.counts(planned));
             } else {
-                let chosen: Vec<usize> = (0..self.batch).map(|_| self.key()).collect();
-                let keys: Vec<&[u8]> = chosen.iter().map(|&key| self.keys.get(key)).collect();
+                let (all, random) = (self.keys.clone(), &mut self.random);
+                let key = |_| all.get(random.below(all.len() as u64) as usize);
+                let keys: Vec<&[u8]> = (0..self.batch).map(key).collect();
                 let answers = self.group.get_many(&keys).await;
-                let (took, counts) = (from.elapsed(), turn.counts(planned));
-                for answer in &answers {
-                    self.count(answer, took, counts);
-                }
+                self.count(&answers, from.elapsed(), turn.counts(planned));
             }
         }
         self
     }
 
-    fn key(&mut self) -> usize {
-        self.random.below(self.keys.len() as u64) as usize
-    }
-
     /// A fault is told whenever it happens.
-    fn count(&mut self, answer: &Result<Value, GetError>, took: Duration, counts: bool) {
-        match answer {
-            Ok(value) if value.len() != self.size => self.tally.error("a value of another length"),
-            Ok(value) if counts => self.tally.value(value.len(), took),
-            Ok(_) => {}
-            Err(error) => self.tally.error(&with_causes(error)),
+    fn count(&mut self, answers: &[Result<Value, GetError>], took: Duration, counts: bool) {
+        let (mut values, mut bytes) = (0, 0);
+        for answer in answers {
+            match answer {
+                Ok(value) if value.len() != self.size => self.tally.error("a value of another length"),
+                Ok(value) => {
+                    values += 1;
+                    bytes += value.len() as u64;
+                }
+                Err(error) => self.tally.error(&with_causes(error)),
+            }
+        }
+        if counts {
+            self.tally.values_of(values, bytes, took);
         }
     }
 }

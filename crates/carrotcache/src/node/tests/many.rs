@@ -374,3 +374,28 @@ async fn hits_are_those_of_each_key_alone_and_counted_as_they_are() {
         assert_eq!((between[node] - before[node], gets()[node] - between[node]), (found, found));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_was_mirrored_since_its_key_was_looked_for_is_not_fetched_again() {
+    let town = Town::of(&["a", "b"]);
+    let group = &town.open(&with_hot(Hot::Always), &Origin::prompt())[0];
+    let keys: Vec<String> = keys(group, &["b", "a"]).take(2).collect();
+    let mirrored = group.shared.store.mirrored();
+    // Looked for, and not found; then another caller's fetch lands, before this one takes off.
+    assert!(keys.iter().all(|key| group.hit(key).unwrap().is_none()));
+    assert_eq!(group.get(&keys[0]).await.unwrap(), &*value_of(&keys[0]));
+    assert_ne!(group.shared.store.mirrored(), mirrored);
+    let asked = town.gets_of("b");
+    let claims = group.shared.fetches.claim_many(&keys);
+    for errand in group.fetch_errands(claims.led, mirrored) {
+        errand.await;
+    }
+    for (key, mut wait) in keys.iter().zip(claims.waits) {
+        let landed = group.landing(wait.flown().await).unwrap();
+        assert_eq!(
+            (landed.source == Source::Mirror, &*landed.value),
+            (*key == keys[0], value_of(key).as_bytes())
+        );
+    }
+    assert_eq!(town.gets_of("b"), asked + 1, "the other key alone");
+}
