@@ -264,6 +264,11 @@ pub enum PeerError {
 }
 
 impl PeerError {
+    /// The connection broke, or what came on it was no reply.
+    pub(crate) fn broken(why: &str) -> Self {
+        Self::Broken(Arc::from(why))
+    }
+
     /// Whether the peer counts as unreachable, so that its stand-in is asked instead.
     ///
     /// A peer that accepted a request and then said nothing may be hard at work on it, and a second load is the

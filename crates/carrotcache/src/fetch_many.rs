@@ -332,7 +332,7 @@ impl Group {
             let told = replies.iter().filter(|reply| !matches!(reply, Reply::LeftOut)).count();
             if replies.len() != asked || told == 0 {
                 let why = format!("{} answers, {told} of them told, to {asked} keys", replies.len());
-                answer = Err(PeerError::Broken(why.into()));
+                answer = Err(PeerError::broken(&why));
             }
         }
         match &mut answer {

@@ -279,9 +279,7 @@ impl Peers {
         }
         let (transport, to) = (self.transport.clone(), to.clone());
         let asked = self.runtimes.run(async move { transport.ask(&to, what, deadline).await }).await;
-        asked.unwrap_or_else(|stopped| {
-            Err(PeerError::Broken(format!("nobody asks any more: {stopped}").into()))
-        })
+        asked.unwrap_or_else(|stopped| Err(PeerError::broken(&format!("nobody asks any more: {stopped}"))))
     }
 
     /// How asking `member` has gone so far.

@@ -110,5 +110,5 @@ impl Group {
 
 /// The task that asked is gone, as happens when the node's runtime stops.
 fn unanswered() -> HeldError {
-    PeerError::Broken("the asking was cut short".into()).into()
+    PeerError::broken("the asking was cut short").into()
 }

@@ -155,7 +155,7 @@ impl Link {
 
     /// Ends it, for a reason that counts.
     pub(super) fn cut(&self, cut: Cut) {
-        if self.close(&broken(&format!("the connection was cut: {}", cut.as_str()))) {
+        if self.close(&PeerError::broken(&format!("the connection was cut: {}", cut.as_str()))) {
             self.stats.cuts.add(cut);
         }
         self.wake.notify_one();
@@ -214,11 +214,7 @@ impl State {
     pub(super) fn ended(&self) -> PeerError {
         match &self.phase {
             Phase::Closed(why) => why.clone(),
-            Phase::Open | Phase::Draining => broken("the answer was dropped"),
+            Phase::Open | Phase::Draining => PeerError::broken("the answer was dropped"),
         }
     }
-}
-
-pub(super) fn broken(why: &str) -> PeerError {
-    PeerError::Broken(Arc::from(why))
 }

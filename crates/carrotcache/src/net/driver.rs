@@ -17,7 +17,7 @@ use crate::clock;
 use crate::error::PeerError;
 use crate::memory::Charge;
 use crate::message::Reply;
-use crate::net::calls::{Call, Caller, EARLY_MIN, Link, Phase, Timed, broken};
+use crate::net::calls::{Call, Caller, EARLY_MIN, Link, Phase, Timed};
 use crate::net::frame::{Class, Frame, HEAD, Kind, Malformed};
 use crate::net::inbox::Inbox;
 use crate::net::outbox::{Batch, ROOM};
@@ -50,7 +50,7 @@ impl From<Malformed> for End {
 
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
-        Self::Closed(broken(&error.to_string()))
+        Self::Closed(PeerError::broken(&error.to_string()))
     }
 }
 
@@ -79,7 +79,7 @@ struct Closing(Arc<Link>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        self.0.close(&broken("the connection's task ended"));
+        self.0.close(&PeerError::broken("the connection's task ended"));
     }
 }
 
@@ -157,7 +157,7 @@ impl<'a> Driver<'a> {
                 tokio::select! {
                     read = self.inbox.read(&mut reader) => {
                         if read? == 0 {
-                            return Err(End::Closed(broken("closed by the peer")));
+                            return Err(End::Closed(PeerError::broken("closed by the peer")));
                         }
                         link.heard.fetch_add(1, Relaxed);
                         self.quiet = clock::now();
@@ -296,7 +296,7 @@ impl<'a> Driver<'a> {
         match &state.phase {
             Phase::Closed(why) => Err(End::Closed(why.clone())),
             Phase::Draining if state.calls.is_empty() && !unwritten => {
-                Err(End::Closed(broken("it was drained")))
+                Err(End::Closed(PeerError::broken("it was drained")))
             }
             Phase::Open | Phase::Draining => Ok(state.due),
         }
@@ -358,7 +358,7 @@ impl Part {
         }
         let limit = link.limits.value.as_u64().saturating_add(self.slack);
         if (self.body.len() + more.len()) as u64 > limit {
-            self.refused = Some(broken("a reply over the limit"));
+            self.refused = Some(PeerError::broken("a reply over the limit"));
         } else if let Err(full) = self.charge.grow(more.len() as u64) {
             self.refused = Some(PeerError::Memory(full));
         } else {

@@ -99,7 +99,7 @@ impl NativeTransport {
             }
             peer.forget(&link);
         }
-        Err(PeerError::Broken(Arc::from("every connection was closed before it took the request")))
+        Err(PeerError::broken("every connection was closed before it took the request"))
     }
 }
 

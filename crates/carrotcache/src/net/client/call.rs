@@ -152,9 +152,7 @@ impl Call {
     pub(super) fn full(&self, full: MemoryFull) -> PeerError {
         match self.verb() {
             // The peer may have done it.
-            Verb::Set | Verb::Remove | Verb::Change | Verb::Clear => {
-                PeerError::Broken(full.to_string().into())
-            }
+            Verb::Set | Verb::Remove | Verb::Change | Verb::Clear => PeerError::broken(&full.to_string()),
             _ => PeerError::Memory(full),
         }
     }

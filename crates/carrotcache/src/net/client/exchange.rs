@@ -39,7 +39,7 @@ const AHEAD: usize = 128 << 10;
 
 /// The reading side of a connection.
 pub(super) struct Reader {
-    line: Line,
+    socket: Socket,
     /// What came of the reply, and is no part of a large value.
     read: Vec<u8>,
     limits: Arc<Limits>,
@@ -55,7 +55,7 @@ pub(super) trait Home {
 }
 
 /// The socket, as far as it is read, and what else wakes the task.
-struct Line {
+struct Socket {
     lane: Arc<Lane>,
     stream: OwnedReadHalf,
     idle_timeout: Duration,
@@ -75,7 +75,7 @@ enum End {
 
 impl From<Malformed> for PeerError {
     fn from(why: Malformed) -> Self {
-        broken(&why.to_string())
+        PeerError::broken(&why.to_string())
     }
 }
 
@@ -89,13 +89,13 @@ impl Reader {
         let lane = Arc::new(Lane::new(writer));
         let idle_timeout = limits.idle_timeout;
         let rings = clock::after(clock::now(), idle_timeout);
-        let line = Line { lane, stream, idle_timeout, alarm: Box::pin(clock::sleep_until(rings)), rings };
-        Self { line, read: Vec::with_capacity(READ), limits }
+        let socket = Socket { lane, stream, idle_timeout, alarm: Box::pin(clock::sleep_until(rings)), rings };
+        Self { socket, read: Vec::with_capacity(READ), limits }
     }
 
     /// Where to ask on it.
     pub(super) fn lane(&self) -> &Arc<Lane> {
-        &self.line.lane
+        &self.socket.lane
     }
 
     /// Reads replies until the connection ends. It goes home after each, for the next request. To drop the future closes it,
@@ -106,14 +106,14 @@ impl Reader {
     }
 
     async fn run<H: Home>(mut self, ending: Ending<H>) {
-        let (lane, look) = (self.lane().clone(), self.line.rings);
+        let (lane, look) = (self.lane().clone(), self.socket.rings);
         let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         lane.attended_by(task, look);
         let mut is_used = false;
         loop {
             self.read.clear();
             self.read.reserve(READ);
-            let first = self.line.more(&mut self.read, READ).await;
+            let first = self.socket.more(&mut self.read, READ).await;
             // Closed, or something said unasked, while nobody asked.
             let Some(Asked { call, began, deadline, then, place }) = lane.begun() else { return };
             let replied = match first {
@@ -161,7 +161,7 @@ impl Reader {
                 return Ok(head);
             }
             let room = HEAD_MAX.saturating_sub(self.read.len()).min(READ);
-            let more = self.line.more(&mut self.read, room).await;
+            let more = self.socket.more(&mut self.read, room).await;
             more.map_err(|end| end.failure(CUT, allowed))?;
         }
     }
@@ -176,7 +176,9 @@ impl Reader {
     ) -> Result<(Bytes, Option<usize>), Failure> {
         let carries_value = head.status == StatusCode::OK;
         if carries_value && head.body.has_no_end() {
-            return Err(Some(broken("a reply that ends when the connection does, and may have been cut")));
+            return Err(Some(PeerError::broken(
+                "a reply that ends when the connection does, and may have been cut",
+            )));
         }
         let limit = if carries_value { call.value_limit(&self.limits) } else { TEXT_LIMIT };
         let charge = if carries_value { self.limits.memory.charge() } else { Charge::default() };
@@ -191,7 +193,7 @@ impl Reader {
                 let run = body.run().filter(|_| carries_value).unwrap_or(0);
                 if run.saturating_add(piece.len() as u64) > room as u64 {
                     if carries_value {
-                        return Err(Some(broken("a reply over the limit")));
+                        return Err(Some(PeerError::broken("a reply over the limit")));
                     }
                     taken.extend_from_slice(&piece[..room]);
                     return Ok((taken.into(), None));
@@ -217,7 +219,7 @@ impl Reader {
                     }
                     let (before, room) = (taken.len(), taken.capacity() - taken.len());
                     let more = self
-                        .line
+                        .socket
                         .more(&mut taken, usize::try_from(run).map_or(room, |run| run.min(room)))
                         .await;
                     let came = taken.len() - before;
@@ -228,7 +230,7 @@ impl Reader {
                 _ => {
                     self.read.drain(head.end..at);
                     at = head.end;
-                    self.line.more(&mut self.read, READ).await
+                    self.socket.more(&mut self.read, READ).await
                 }
             };
             match more {
@@ -247,8 +249,8 @@ impl End {
     /// What whoever waits for a reply is told; `closed`, if the peer has just ended.
     fn failure(self, closed: &str, allowed: Duration) -> Failure {
         Some(match self {
-            Self::Peer(None) => broken(closed),
-            Self::Peer(Some(error)) => broken(&error.to_string()),
+            Self::Peer(None) => PeerError::broken(closed),
+            Self::Peer(Some(error)) => PeerError::broken(&error.to_string()),
             Self::Late => PeerError::Timeout(clock::in_whole_ms(allowed)),
             Self::Unwanted => return None,
         })
@@ -268,7 +270,7 @@ impl<H: Home> Drop for Ending<H> {
     }
 }
 
-impl Line {
+impl Socket {
     /// Reads some bytes, `most` at most.
     async fn more(&mut self, into: &mut Vec<u8>, most: usize) -> Result<(), End> {
         let Self { lane, stream, idle_timeout, alarm, rings } = self;
@@ -304,8 +306,4 @@ impl Line {
 /// How many bytes of a run of so many there is to be room for, behind what came before.
 fn ahead(run: u64, came: usize) -> usize {
     usize::try_from(run).unwrap_or(usize::MAX).min(came.max(AHEAD))
-}
-
-pub(super) fn broken(why: &str) -> PeerError {
-    PeerError::Broken(Arc::from(why))
 }

@@ -22,7 +22,7 @@ use crate::error::PeerError;
 use crate::limits::Limits;
 use crate::message::{Reply, Request};
 use crate::net::client::call::Call;
-use crate::net::client::exchange::{Home, Reader, broken};
+use crate::net::client::exchange::{Home, Reader};
 use crate::net::client::lane::{Asked, Lane};
 use crate::net::cluster_name::CLUSTER;
 use crate::net::dialect::Row;
@@ -78,7 +78,7 @@ impl Pool {
         }
         let busy = |_| PeerError::Busy(self.limits.connections_per_peer);
         let _turn = self.queue.try_acquire().map_err(busy)?;
-        self.places.clone().acquire_owned().await.map_err(|_closed| broken("the pool is closed"))
+        self.places.clone().acquire_owned().await.map_err(|_closed| PeerError::broken("the pool is closed"))
     }
 
     /// Asks, by whoever has a place, and waits for the reply. To drop the future closes the connection.
@@ -96,7 +96,7 @@ impl Pool {
         let lane = self.connect().await?;
         match ask_on(&lane, call, said, times).await {
             Some(Sent::Answered(reply)) => reply,
-            Some(Sent::Unseen) | None => Err(broken("closed without a reply")),
+            Some(Sent::Unseen) | None => Err(PeerError::broken("closed without a reply")),
         }
     }
 
@@ -191,7 +191,7 @@ async fn ask_on(lane: &Lane, call: Call, said: &[u8], times: Times) -> Option<Se
     let Times { began, deadline } = times;
     let turn = lane.send(Asked { call, began, deadline, then, place: None }, said).ok()?;
     let _waiting = Waiting { lane, turn };
-    let stopped = |_| Sent::Answered(Err(broken("the runtime of the connection has stopped")));
+    let stopped = |_| Sent::Answered(Err(PeerError::broken("the runtime of the connection has stopped")));
     Some(replied.await.unwrap_or_else(stopped))
 }
 
