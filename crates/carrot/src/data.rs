@@ -125,7 +125,7 @@ impl DataFront {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn serve(self: Arc<Self>, listener: Listener) -> Serving {
-        listener.serve_each_quickly(self.clone(), move || {
+        listener.serve_each(Some(self.clone()), move || {
             let (front, tries) = (self.clone(), Arc::<Tries>::default());
             move |request| {
                 let (front, tries) = (front.clone(), tries.clone());

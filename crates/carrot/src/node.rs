@@ -247,7 +247,7 @@ fn redis_front(
 
 fn serve_admin(listener: Listener, operators: Admin) -> Serving {
     let operators = Arc::new(operators);
-    listener.serve_each(move || {
+    listener.serve_each(None, move || {
         let (operators, tries) = (operators.clone(), Tries::default());
         move |request| {
             let response = operators.respond(&request, &tries);

@@ -26,10 +26,10 @@ use tokio::net::TcpStream;
 
 use crate::clock;
 use crate::error::BoxError;
-use crate::net::line::{Lent, Line, Round};
 use crate::net::listen::{Accepted, ListenLimits, Listener, Parted, Serving, Stop};
 use crate::net::plain::{Cut, Plain, cut};
 use crate::net::quick::{Quick, Replies};
+use crate::net::read_ahead::{Lent, ReadAhead, Round};
 use crate::net::seldom::Seldom;
 use crate::net::turn::Turn;
 use crate::peers::BoxFuture;
@@ -45,48 +45,19 @@ impl Listener {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
-        self.serve_each(shared(service))
-    }
-
-    /// As [`serve`](Self::serve), with the plain requests offered to `quick` first.
-    pub fn serve_quickly<S, F, B>(self, quick: Arc<dyn Quick>, service: S) -> Serving
-    where
-        S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
-    {
-        self.serve_each_quickly(quick, shared(service))
+        let service = Arc::new(service);
+        self.serve_each(None, move || {
+            let service = service.clone();
+            move |request| service(request)
+        })
     }
 
     /// Answers the requests of each connection with a service of its own, which may keep in mind what happened on it.
+    /// Plain ones are offered to `quick` first, if there is one.
     ///
     /// A panic of the service breaks the one connection it happened on. The service's future is dropped when its
     /// client goes away.
-    pub fn serve_each<N, S, F, B>(self, new_service: N) -> Serving
-    where
-        N: Fn() -> S + Send + Sync + 'static,
-        S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
-    {
-        self.attend_each(None, new_service)
-    }
-
-    /// As [`serve_each`](Self::serve_each), with the plain requests offered to `quick` first.
-    pub fn serve_each_quickly<N, S, F, B>(self, quick: Arc<dyn Quick>, new_service: N) -> Serving
-    where
-        N: Fn() -> S + Send + Sync + 'static,
-        S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<BoxError>,
-    {
-        self.attend_each(Some(quick), new_service)
-    }
-
-    fn attend_each<N, S, F, B>(self, quick: Option<Arc<dyn Quick>>, new_service: N) -> Serving
+    pub fn serve_each<N, S, F, B>(self, quick: Option<Arc<dyn Quick>>, new_service: N) -> Serving
     where
         N: Fn() -> S + Send + Sync + 'static,
         S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
@@ -96,19 +67,6 @@ impl Listener {
     {
         let (new_service, limits) = (Arc::new(new_service), self.limits().clone());
         self.attended_by(move |accepted| attend(accepted, quick.clone(), new_service.clone(), limits.clone()))
-    }
-}
-
-/// The same service for every connection.
-fn shared<S, F>(service: S) -> impl Fn() -> Box<dyn Fn(Request<Incoming>) -> F + Send + Sync>
-where
-    S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: 'static,
-{
-    let service = Arc::new(service);
-    move || {
-        let service = service.clone();
-        Box::new(move |request| service(request))
     }
 }
 
@@ -153,7 +111,7 @@ where
     tokio::select! {
         // First, so that a request which came before a stop is seen before the stop is.
         biased;
-        () = talk.hold(Line::new(stream), stop) => Parted::Ended,
+        () = talk.hold(ReadAhead::new(stream), stop) => Parted::Ended,
         () = deadlines => Parted::Overdue,
     }
 }
@@ -188,16 +146,16 @@ where
     B::Error: Into<BoxError>,
 {
     /// Answers the client until either side ends it.
-    async fn hold(&self, mut line: Line, stop: Stop) {
+    async fn hold(&self, mut client: ReadAhead, stop: Stop) {
         let mut replies = Replies::new(clock::now());
         loop {
             let next = match self.quick {
-                Some(quick) => poll_fn(|cx| self.poll_quick(quick, &mut line, &mut replies, cx)).await,
+                Some(quick) => poll_fn(|cx| self.poll_quick(quick, &mut client, &mut replies, cx)).await,
                 None => Next::Hyper(None),
             };
             let Next::Hyper(left) = next else { return };
-            match self.by_hyper(line, left, &stop).await {
-                Some(back) => line = back,
+            match self.by_hyper(client, left, &stop).await {
+                Some(back) => client = back,
                 None => return,
             }
         }
@@ -207,7 +165,7 @@ where
     fn poll_quick(
         &self,
         quick: &dyn Quick,
-        line: &mut Line,
+        client: &mut ReadAhead,
         replies: &mut Replies,
         cx: &mut Context<'_>,
     ) -> Poll<Next> {
@@ -215,11 +173,11 @@ where
         let mut now = None;
         loop {
             // What is answered goes out before more is.
-            if ready!(replies.poll_send(line.stream(), cx)).is_err() {
+            if ready!(replies.poll_send(client.stream(), cx)).is_err() {
                 return Poll::Ready(Next::Ended);
             }
             let is_stopping = self.turn.is_stopping();
-            if !line.unread().is_empty() {
+            if !client.unread().is_empty() {
                 let now = *now.get_or_insert_with(clock::now);
                 replies.now(now);
                 let next = loop {
@@ -228,14 +186,14 @@ where
                     }
                     // hyper answers a client that it has to go elsewhere.
                     let offer = |plain: &Plain<'_>| !is_stopping && quick.answer(plain, replies);
-                    match cut(line.unread(), now, offer) {
-                        Cut::Answered(length) => line.skip(length),
-                        Cut::Part if !line.is_full() => break None,
+                    match cut(client.unread(), now, offer) {
+                        Cut::Answered(length) => client.skip(length),
+                        Cut::Part if !client.is_full() => break None,
                         Cut::Other(length) => break Some(Next::Hyper(Some(length))),
                         Cut::Part | Cut::Endless => break Some(Next::Hyper(None)),
                     }
                 };
-                self.turn.answered(!replies.is_empty(), !line.unread().is_empty(), now);
+                self.turn.answered(!replies.is_empty(), !client.unread().is_empty(), now);
                 match next {
                     Some(next) if replies.is_empty() => return Poll::Ready(next),
                     // Sent first; what is left is then cut again.
@@ -243,17 +201,19 @@ where
                     _ => {}
                 }
             }
-            match line.poll_more(cx) {
+            match client.poll_more(cx) {
                 Poll::Ready(Ok(1..)) => now = None,
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Ended),
-                Poll::Pending if is_stopping && line.unread().is_empty() => return Poll::Ready(Next::Ended),
+                Poll::Pending if is_stopping && client.unread().is_empty() => {
+                    return Poll::Ready(Next::Ended);
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
     }
 
-    /// Has hyper answer; the line once it has, if that goes on.
-    async fn by_hyper(&self, line: Line, left: Option<u64>, stop: &Stop) -> Option<Line> {
+    /// Has hyper answer; the connection once it has, if that goes on.
+    async fn by_hyper(&self, client: ReadAhead, left: Option<u64>, stop: &Stop) -> Option<ReadAhead> {
         let (round, heir) = (Arc::new(Round::default()), Mutex::new(None));
         let with_heir = |act: &dyn Fn(&mut Option<Takeover>)| {
             act(&mut heir.lock().unwrap_or_else(PoisonError::into_inner));
@@ -273,7 +233,7 @@ where
                 Ok::<_, Infallible>(response.map(|body| Told { body, round }))
             }
         });
-        let lent = Lent::new(line, left, round.clone(), self.turn.clone());
+        let lent = Lent::new(client, left, round.clone(), self.turn.clone());
         let mut connection = http1::Builder::new()
             .max_buf_size(self.buffer)
             .header_read_timeout(None)
@@ -300,18 +260,18 @@ where
         });
         let ended = pin!(ended).await;
         let parts = connection.into_parts();
-        let (line, read) = (parts.io.into_inner().into_line(), parts.read_buf);
+        let (client, read) = (parts.io.into_inner().into_client(), parts.read_buf);
         match ended {
             // What hyper has read and not used is lost: a request that it did not take as we did.
             None => {
                 // Anew: the rest of a body that nobody wanted may have come behind the answer.
                 self.turn.over();
-                read.is_empty().then_some(line)
+                read.is_empty().then_some(client)
             }
             Some(false) => None,
             Some(true) => {
                 let Takeover(attend) = heir.into_inner().unwrap_or_else(PoisonError::into_inner)?;
-                let (stream, read) = line.into_parts(read);
+                let (stream, read) = client.into_parts(read);
                 // Its deadlines are those of whoever has it now.
                 self.turn.ours();
                 attend(Taken { stream, read, stop: stop.clone() }).await;

@@ -15,7 +15,6 @@ pub mod fuzzing;
 mod http1;
 mod inbox;
 pub mod intake;
-mod line;
 mod link;
 pub mod listen;
 pub(crate) mod native;
@@ -25,6 +24,7 @@ pub mod quick;
 #[cfg(test)]
 mod raw;
 pub(crate) mod reached;
+mod read_ahead;
 mod reply;
 mod seldom;
 pub(crate) mod server;

@@ -1,6 +1,6 @@
 //! A client's connection and what has come on it, as we read it and as hyper does.
 //!
-//! What is read ahead of a request stays on the line, so that hyper can be lent it for just one request and give it
+//! What is read ahead of a request stays with the connection, so that hyper can be lent it for just one request and give it
 //! back. Reads a piece at a time into one buffer, which does not grow.
 
 use std::io::{self, IoSlice};
@@ -19,14 +19,14 @@ use crate::net::turn::Turn;
 const ROOM: usize = 8 << 10;
 
 /// The connection, and what was read of it and not used.
-pub(super) struct Line {
+pub(super) struct ReadAhead {
     stream: TcpStream,
     room: Box<[u8]>,
     start: usize,
     end: usize,
 }
 
-impl Line {
+impl ReadAhead {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self { stream, room: vec![0; ROOM].into(), start: 0, end: 0 }
     }
@@ -111,9 +111,9 @@ impl Round {
     }
 }
 
-/// The line, lent to hyper: for one request, or for good.
+/// The connection, lent to hyper: for one request, or for good.
 pub(super) struct Lent {
-    line: Line,
+    client: ReadAhead,
     /// What hyper is to read of the request; `None`: all that comes.
     left: Option<u64>,
     round: Arc<Round>,
@@ -123,18 +123,18 @@ pub(super) struct Lent {
 }
 
 impl Lent {
-    pub(super) fn new(line: Line, left: Option<u64>, round: Arc<Round>, turn: Arc<Turn>) -> Self {
-        Self { line, left, round, turn, is_shut: false }
+    pub(super) fn new(client: ReadAhead, left: Option<u64>, round: Arc<Round>, turn: Arc<Turn>) -> Self {
+        Self { client, left, round, turn, is_shut: false }
     }
 
-    pub(super) fn into_line(self) -> Line {
-        self.line
+    pub(super) fn into_client(self) -> ReadAhead {
+        self.client
     }
 
     /// Whether the client has gone, which drops what it has asked for. One that sends on is there.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.line.unread().is_empty() {
-            if ready!(self.line.poll_more(cx))? == 0 {
+        while self.client.unread().is_empty() {
+            if ready!(self.client.poll_more(cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -162,17 +162,17 @@ impl AsyncRead for Lent {
             left => left.map_or(usize::MAX, |left| left.try_into().unwrap_or(usize::MAX)),
         };
         let wanted = wanted.min(buf.remaining());
-        let unread = this.line.unread();
+        let unread = this.client.unread();
         let length = if unread.is_empty() {
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(wanted));
-            ready!(Pin::new(&mut this.line.stream).poll_read(cx, &mut part))?;
+            ready!(Pin::new(&mut this.client.stream).poll_read(cx, &mut part))?;
             let length = part.filled().len();
             buf.advance(length);
             length
         } else {
             let length = wanted.min(unread.len());
             buf.put_slice(&unread[..length]);
-            this.line.skip(length);
+            this.client.skip(length);
             length
         };
         if length > 0 {
@@ -184,7 +184,7 @@ impl AsyncRead for Lent {
 
 impl AsyncWrite for Lent {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.line.stream).poll_write(cx, bytes)
+        Pin::new(&mut self.client.stream).poll_write(cx, bytes)
     }
 
     /// hyper comes here when it has written all it has.
@@ -192,7 +192,7 @@ impl AsyncWrite for Lent {
         if self.round.is_told.load(Relaxed) {
             self.round.is_sent.store(true, Relaxed);
         }
-        Pin::new(&mut self.line.stream).poll_flush(cx)
+        Pin::new(&mut self.client.stream).poll_flush(cx)
     }
 
     /// Hears the other side out before it closes: to close on bytes that nobody has read is a reset, and takes our last
@@ -200,10 +200,10 @@ impl AsyncWrite for Lent {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.round.is_last.store(true, Relaxed);
         if !self.is_shut {
-            ready!(Pin::new(&mut self.line.stream).poll_shutdown(cx))?;
+            ready!(Pin::new(&mut self.client.stream).poll_shutdown(cx))?;
             self.is_shut = true;
         }
-        if self.turn.hears_out() { self.line.poll_rest(cx).map(Ok) } else { Poll::Ready(Ok(())) }
+        if self.turn.hears_out() { self.client.poll_rest(cx).map(Ok) } else { Poll::Ready(Ok(())) }
     }
 
     fn poll_write_vectored(
@@ -211,10 +211,10 @@ impl AsyncWrite for Lent {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.line.stream).poll_write_vectored(cx, pieces)
+        Pin::new(&mut self.client.stream).poll_write_vectored(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.line.stream.is_write_vectored()
+        self.client.stream.is_write_vectored()
     }
 }

@@ -63,9 +63,12 @@ pub(crate) fn serve(listener: Listener, answer: Answer, terms: Terms) -> Serving
     let gate = Gate::new(hello.cluster.clone(), stats.clone());
     let desk = Desk { answer, in_flight, bodies, limits, stats, hello };
     let port = Arc::new(PeerPort { dialect, frames, gate, desk: Arc::new(desk), dropped_ttl });
-    listener.serve_quickly(port.clone(), move |request| {
+    listener.serve_each(Some(port.clone()), move || {
         let port = port.clone();
-        async move { port.respond(request).await.map(Full::new) }
+        move |request| {
+            let port = port.clone();
+            async move { port.respond(request).await.map(Full::new) }
+        }
     })
 }
 

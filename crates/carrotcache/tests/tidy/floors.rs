@@ -81,7 +81,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "net::http1",
                 "net::inbox",
                 "net::intake",
-                "net::line",
+                "net::read_ahead",
                 "net::link",
                 "net::listen",
                 "net::native",

@@ -57,7 +57,7 @@ async fn until(serving: &Serving, says: impl Fn(ListenStats) -> bool) {
 
 #[tokio::test]
 async fn a_service_for_each_connection_keeps_in_mind_what_happened_on_its_own() {
-    let serving = bind(limits()).await.serve_each(|| {
+    let serving = bind(limits()).await.serve_each(None, || {
         let requests = AtomicU64::new(0);
         move |_| {
             let nth = requests.fetch_add(1, Relaxed) + 1;

@@ -37,24 +37,27 @@ const LARGE: usize = 4 * COPIED;
 async fn serve(limits: ListenLimits) -> (Serving, Arc<Front>, Arc<Notify>) {
     let (front, go) = (Arc::new(Front::default()), Arc::new(Notify::new()));
     let told = go.clone();
-    let serving = bind(limits).await.serve_quickly(front.clone(), move |request: Request<Incoming>| {
+    let new_service = move || {
         let go = go.clone();
-        async move {
-            let (head, body) = request.into_parts();
-            let mut said = format!("{} {} ", head.method, head.uri.path()).into_bytes();
-            match head.uri.path() {
-                "/wait" => go.notified().await,
-                "/unread" | "/bye" => drop(body),
-                _ => said.extend(body.collect().await.map(Collected::to_bytes).unwrap_or_default()),
-            }
-            let mut response = Response::new(Full::new(Bytes::from(said)));
-            if head.uri.path() == "/bye" {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
-        }
-    });
+        move |request| reply(go.clone(), request)
+    };
+    let serving = bind(limits).await.serve_each(Some(front.clone()), new_service);
     (serving, front, told)
+}
+
+async fn reply(go: Arc<Notify>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let mut said = format!("{} {} ", head.method, head.uri.path()).into_bytes();
+    match head.uri.path() {
+        "/wait" => go.notified().await,
+        "/unread" | "/bye" => drop(body),
+        _ => said.extend(body.collect().await.map(Collected::to_bytes).unwrap_or_default()),
+    }
+    let mut response = Response::new(Full::new(Bytes::from(said)));
+    if head.uri.path() == "/bye" {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Whether it was answered at once, and the body.
