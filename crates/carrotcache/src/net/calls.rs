@@ -18,11 +18,9 @@ use crate::limits::Limits;
 use crate::message::Reply;
 use crate::net::frame::Kind;
 use crate::net::outbox::Outbox;
+use crate::net::pacing::Pacing;
 use crate::peers::{Sent, Then};
 use crate::stats::{Cut, NodeStats};
-
-/// The fewest requests for which there is a write before others are made.
-pub(super) const EARLY_MIN: usize = 8;
 
 /// A connection that stands, or has stood.
 pub(super) struct Link {
@@ -46,23 +44,14 @@ pub(super) struct State {
     /// What is not answered yet.
     pub(super) calls: Calls,
     pub(super) next_id: u64,
-    /// The task writes, or has been told to. If not, there is nothing to write.
-    pub(super) is_writing: bool,
+    /// Who writes what is in the outbox.
+    pub(super) pacing: Pacing,
     /// Shared with the task; gone once it is closed, so that the system closes it too.
     pub(super) writer: Option<Arc<OwnedWriteHalf>>,
     /// When a caller who does not wait is next due, as far as is known: it may have been answered by now.
     pub(super) due: Option<Instant>,
-    /// The task has taken what waited, and has not written all of it.
-    pub(super) is_in_hand: bool,
-    /// Requests that were put in since the task last took what waits.
-    pub(super) unsent: usize,
-    /// Where the peer has nothing to do, so many requests are written before there are more: it works on those while
-    /// others are made. Half of what was asked at a time of late: fewer cost a write for few, more keep it waiting.
-    pub(super) early: usize,
     /// Answers to what the peer asked that were put in since the task last took what waits.
     pub(super) refusals: usize,
-    /// The last request was the only one when it was put in.
-    pub(super) was_alone: bool,
     pub(super) phase: Phase,
 }
 
@@ -136,8 +125,7 @@ impl Caller {
 impl Link {
     /// Wakes the task if there is something to write and it does not know.
     pub(super) fn see_it_written(&self, mut state: MutexGuard<'_, State>) {
-        if !state.is_writing && !state.outbox.is_empty() {
-            state.is_writing = true;
+        if !state.outbox.is_empty() && state.pacing.tell() {
             drop(state);
             self.wake.notify_one();
         }
@@ -191,14 +179,6 @@ impl Link {
 }
 
 impl State {
-    /// Whether the only request is the one that was just put in, and so was the one before it. Where many ask at a time
-    /// the first of them is alone for a moment, and to write for him would cost a write for one in place of one for all.
-    pub(super) fn is_alone(&mut self) -> bool {
-        let is_only = self.calls.len() == 1;
-        let was_alone = std::mem::replace(&mut self.was_alone, is_only);
-        is_only && was_alone
-    }
-
     /// The caller of this request wants it no more, and is given back. The id stays taken until the peer has answered.
     pub(super) fn abandon(&mut self, id: u64) -> Option<Caller> {
         let caller = self.calls.get_mut(&id)?.caller.take();

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::error::PeerError;
 use crate::memory::Charge;
 use crate::message::Reply;
-use crate::net::calls::{Call, Caller, EARLY_MIN, Link, Phase, Timed};
+use crate::net::calls::{Call, Caller, Link, Phase, Timed};
 use crate::net::frame::{Class, Frame, HEAD, Kind, Malformed};
 use crate::net::inbox::Inbox;
 use crate::net::outbox::{Batch, ROOM};
@@ -258,15 +258,13 @@ impl<'a> Driver<'a> {
     /// Whether there is something to write now.
     fn fill(&mut self) -> bool {
         let mut state = self.link.lock();
-        state.is_writing = !state.outbox.is_empty();
-        state.is_in_hand = state.is_writing;
-        if state.is_writing {
+        let (does_wait, unanswered) = (!state.outbox.is_empty(), state.calls.len());
+        state.pacing.take(does_wait, unanswered);
+        if does_wait {
             state.outbox.fill(&mut self.batch);
-            state.unsent = 0;
             state.refusals = 0;
-            state.early = (state.calls.len() / 2).max(EARLY_MIN);
         }
-        state.is_writing
+        does_wait
     }
 
     /// Ends the requests that are due.

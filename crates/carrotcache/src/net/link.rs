@@ -1,9 +1,8 @@
 //! A connection of frames to a peer, on the side that asks.
 //!
 //! Callers put what they ask into one outbox, under a short lock, and wait for their ids to be answered, in any order.
-//! A caller who is alone, as the one before him was, writes for himself. Else the connection's task does: it yields once,
-//! so that whoever is about to ask can, and writes all of it with one call. There is no timer in that. Only where nothing
-//! was sent that is not answered yet, the first half does not wait for the other, lest both sides work in turns.
+//! The connection's task writes it: it yields once, so that whoever is about to ask can, and writes all of it with one
+//! call. There is no timer in that. When a caller writes himself is told in `pacing.rs`.
 //! Whoever stops waiting abandons his id, and the peer is told; the id stays taken until it is answered, so that a late
 //! answer is not mistaken for one that nobody asked for. When the connection ends, all who wait are told why.
 //! Shared by all groups of a node. Never dials, and never asks twice.
@@ -21,10 +20,11 @@ use crate::error::PeerError;
 use crate::limits::Limits;
 use crate::message::{Reply, Request};
 pub(super) use crate::net::calls::Link;
-use crate::net::calls::{Call, Caller, Calls, EARLY_MIN, Phase, State, Timed};
+use crate::net::calls::{Call, Caller, Calls, Phase, State, Timed};
 use crate::net::driver;
 use crate::net::inbox::Inbox;
 use crate::net::outbox::Outbox;
+use crate::net::pacing::Pacing;
 use crate::net::wire::many::PER_ANSWER;
 use crate::net::words;
 use crate::peers::{Line, Sent, Then};
@@ -69,13 +69,9 @@ impl Link {
             outbox,
             calls: Calls::default(),
             next_id: 1,
-            is_writing: false,
             writer: Some(writer.clone()),
             due: None,
-            was_alone: true,
-            unsent: 0,
-            is_in_hand: false,
-            early: EARLY_MIN,
+            pacing: Pacing::default(),
             refusals: 0,
             phase: Phase::Open,
         };
@@ -150,16 +146,14 @@ impl Link {
         state
             .calls
             .insert(id, Call { kind: words::kind_of(what), slack: slack_of(what), caller: Some(caller) });
-        state.unsent += 1;
-        let is_early = state.unsent == state.early && state.calls.len() == state.early;
-        if (state.is_alone() && !state.is_writing || is_early && !state.is_in_hand)
+        if state.pacing.put(state.calls.len())
             && let Some(writer) = &state.writer
         {
             let waiting = state.outbox.waiting();
             // What goes wrong here will for the task too.
             if let Ok(written) = writer.try_write(waiting.rest()) {
                 waiting.advance(written);
-                state.unsent = 0;
+                state.pacing.written();
             }
         }
         self.see_it_written(guard);

@@ -19,6 +19,7 @@ mod link;
 pub mod listen;
 pub(crate) mod native;
 mod outbox;
+mod pacing;
 mod plain;
 pub mod quick;
 #[cfg(test)]

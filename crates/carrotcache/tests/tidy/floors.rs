@@ -86,6 +86,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "net::listen",
                 "net::native",
                 "net::outbox",
+                "net::pacing",
                 "net::plain",
                 "net::quick",
                 "net::reached",
