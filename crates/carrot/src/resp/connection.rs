@@ -1,8 +1,9 @@
 //! One client: reads all there is, runs all of it, writes once.
 //!
-//! Requests run in their order, and what is here is answered at once, without a task. Reads that follow one upon the other
-//! are looked up together; those that have to wait go on beside each other, some at a time; whatever else comes waits until all before it is answered, so that a client sees
-//! what it has written itself. Owned by the connection's task. Deadlines run while the client is the one to act.
+//! Requests run in their order, and what is here is answered at once, without a task. Reads that follow one upon the
+//! other are looked up together; those that have to wait go on beside each other, some at a time; whatever else comes
+//! waits until all before it is answered, so that a client sees what it has written itself. Owned by the connection's
+//! task. Deadlines run while the client is the one to act.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

@@ -27,7 +27,7 @@ use crate::memory::Charge;
 use crate::message::Reply;
 use crate::net::client::call::Call;
 use crate::net::client::lane::{Asked, Due, Heed, KEPT, Lane};
-use crate::net::client::response::{HEAD_MAX, Head, Malformed, Search};
+use crate::net::client::response::{Body, HEAD_MAX, Head, Malformed, Search};
 use crate::net::reply::TEXT_LIMIT;
 use crate::peers::{BoxFuture, Sent};
 
@@ -180,50 +180,22 @@ impl Reader {
                 "a reply that ends when the connection does, and may have been cut",
             )));
         }
-        let limit = if carries_value { call.value_limit(&self.limits) } else { TEXT_LIMIT };
-        let charge = if carries_value { self.limits.memory.charge() } else { Charge::default() };
-        let charged = |bytes: usize| charge.grow(bytes as u64).map_err(|full| call.full(full));
-        let (mut body, mut at, mut taken) = (head.body, head.end, Vec::new());
+        let mut taken = Taken::new(carries_value, call, &self.limits);
+        let (mut body, mut at) = (head.body, head.end);
         loop {
             let mut bytes = &self.read[at..];
-            loop {
-                let piece = body.take(&mut bytes).map_err(PeerError::from)?;
-                let room = limit - taken.len();
-                // Of a value it counts what is to come, so that all of a run has room when it is read.
-                let run = body.run().filter(|_| carries_value).unwrap_or(0);
-                if run.saturating_add(piece.len() as u64) > room as u64 {
-                    if carries_value {
-                        return Err(Some(PeerError::broken("a reply over the limit")));
-                    }
-                    taken.extend_from_slice(&piece[..room]);
-                    return Ok((taken.into(), None));
-                }
-                if piece.is_empty() {
-                    break;
-                }
-                charged(piece.len())?;
-                if taken.is_empty() {
-                    taken.reserve_exact(piece.len() + ahead(body.run().unwrap_or(0), 0));
-                }
-                taken.extend_from_slice(piece);
-            }
+            let is_enough = taken.pieces(&mut body, &mut bytes)?;
             at = self.read.len() - bytes.len();
-            if body.is_over() {
-                return Ok((charge.around(taken.into()), Some(at)));
+            if is_enough || body.is_over() {
+                return Ok((taken.whole(), (!is_enough).then_some(at)));
             }
             let more = match body.run() {
                 // Much of it in one run: straight to where it stays.
                 Some(run) if carries_value && run >= READ as u64 => {
-                    if taken.capacity() == taken.len() {
-                        taken.reserve_exact(ahead(run, taken.len()));
-                    }
-                    let (before, room) = (taken.len(), taken.capacity() - taken.len());
-                    let more = self
-                        .socket
-                        .more(&mut taken, usize::try_from(run).map_or(room, |run| run.min(room)))
-                        .await;
-                    let came = taken.len() - before;
-                    charged(came)?;
+                    let (before, room) = (taken.bytes.len(), taken.room_for(run));
+                    let more = self.socket.more(&mut taken.bytes, room).await;
+                    let came = taken.bytes.len() - before;
+                    taken.charged(came)?;
                     body.came(came);
                     more
                 }
@@ -235,10 +207,72 @@ impl Reader {
             };
             match more {
                 Ok(()) => {}
-                Err(End::Peer(None)) if body.has_no_end() => return Ok((taken.into(), None)),
+                Err(End::Peer(None)) if body.has_no_end() => return Ok((taken.whole(), None)),
                 Err(end) => return Err(end.failure(CUT, allowed)),
             }
         }
+    }
+}
+
+/// What was taken of a body: of a value all, and no more than one may have; of a refusal's text the beginning.
+struct Taken<'a> {
+    bytes: Vec<u8>,
+    is_value: bool,
+    limit: usize,
+    call: &'a Call,
+    charge: Charge,
+}
+
+impl<'a> Taken<'a> {
+    fn new(is_value: bool, call: &'a Call, limits: &Limits) -> Self {
+        let (limit, charge) = match is_value {
+            true => (call.value_limit(limits), limits.memory.charge()),
+            false => (TEXT_LIMIT, Charge::default()),
+        };
+        Self { bytes: Vec::new(), is_value, limit, call, charge }
+    }
+
+    /// Takes the pieces of the body in what was read, up to where they end; whether that is enough of a text.
+    fn pieces(&mut self, body: &mut Body, read: &mut &[u8]) -> Result<bool, Failure> {
+        loop {
+            let piece = body.take(read).map_err(PeerError::from)?;
+            let room = self.limit - self.bytes.len();
+            // Of a value it counts what is to come, so that all of a run has room when it is read.
+            let run = body.run().filter(|_| self.is_value).unwrap_or(0);
+            if run.saturating_add(piece.len() as u64) > room as u64 {
+                if self.is_value {
+                    return Err(Some(PeerError::broken("a reply over the limit")));
+                }
+                self.bytes.extend_from_slice(&piece[..room]);
+                return Ok(true);
+            }
+            if piece.is_empty() {
+                return Ok(false);
+            }
+            self.charged(piece.len())?;
+            if self.bytes.is_empty() {
+                self.bytes.reserve_exact(piece.len() + ahead(body.run().unwrap_or(0), 0));
+            }
+            self.bytes.extend_from_slice(piece);
+        }
+    }
+
+    /// Makes room to read a part of a run of so many bytes, and gives for how many.
+    fn room_for(&mut self, run: u64) -> usize {
+        if self.bytes.capacity() == self.bytes.len() {
+            self.bytes.reserve_exact(ahead(run, self.bytes.len()));
+        }
+        let room = self.bytes.capacity() - self.bytes.len();
+        usize::try_from(run).map_or(room, |run| run.min(room))
+    }
+
+    fn charged(&self, bytes: usize) -> Result<(), PeerError> {
+        self.charge.grow(bytes as u64).map_err(|full| self.call.full(full))
+    }
+
+    /// All of it, charged for as long as it is held.
+    fn whole(self) -> Bytes {
+        self.charge.around(self.bytes.into())
     }
 }
 
