@@ -34,8 +34,8 @@ pub(super) struct Call {
 /// In the family's older rows every method is a get, and a get may load: there a set or a remove would do the opposite
 /// of what it means and look like a success, and so in any of its rows would a get that must not load. A path that they
 /// do not know makes a Go peer panic; its base path alone it refuses as it should, and so says that it lives, which is
-/// what an id is asked for where there are none. That a stand-in is asked as one can be said everywhere: a Go peer passes over the
-/// header, and answers all the same.
+/// what an id is asked for where there are none. That a stand-in is asked as one can be said everywhere: a Go peer
+/// passes over the header, and answers all the same.
 pub(super) fn can_say(row: &Row, what: &Request) -> bool {
     let is_native = row.dialect == Dialect::Native;
     match what {
