@@ -48,6 +48,11 @@ impl Clock {
         self.0.now()
     }
 
+    /// The same at an instant that was read already.
+    pub(crate) fn at(&self, instant: Instant) -> Time {
+        self.0.at(instant)
+    }
+
     /// How long this clock has run: the argument of the pure parts (rates, rests).
     pub(crate) fn elapsed(&self) -> Duration {
         Duration::from_millis(self.0.now().as_millis())
@@ -68,9 +73,9 @@ impl Moment {
         Self::at(now(), clock)
     }
 
-    /// This moment, whose instant has been read.
+    /// The moment of an instant that has been read.
     pub(crate) fn at(instant: Instant, clock: &Clock) -> Self {
-        Self { instant, elapsed: clock.elapsed() }
+        Self { instant, elapsed: Duration::from_millis(clock.at(instant).as_millis()) }
     }
 }
 

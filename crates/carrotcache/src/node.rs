@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
@@ -77,10 +77,10 @@ impl Node {
         group.serve_held(keys, |at, answer, minute_qps| tell(at, found(answer, minute_qps, view)));
     }
 
-    /// What memory holds of one key, if that has no more than so many bytes. Else it is to be asked for.
-    pub(crate) fn look_for_one(&self, group: &str, key: &[u8], room: usize) -> Option<Found> {
+    /// What memory holds of one key at this instant, if that has no more than so many bytes. Else it is to be asked for.
+    pub(crate) fn look_for_one(&self, group: &str, key: &[u8], room: usize, now: Instant) -> Option<Found> {
         let groups = self.groups.load();
-        let (answer, minute_qps) = groups.get(group)?.serve_one_held(key, room)?;
+        let (answer, minute_qps) = groups.get(group)?.serve_one_held(key, room, now)?;
         Some(found(answer, minute_qps, self.around.views.load().hash()))
     }
 

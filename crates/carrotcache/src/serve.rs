@@ -2,7 +2,7 @@
 //!
 //! Never asks a peer in turn: a view of its own may name another owner, and two such nodes would wait for each other.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::answer::Answer;
 use crate::error::{GetError, KeyError};
@@ -28,16 +28,16 @@ impl Group {
         self.shared.stats.gets.add(gets);
     }
 
-    /// What memory holds of this key, and its gets a second; `None` also where the value has more than so many bytes. What
-    /// is given counts as a get and a hit, else nothing is counted.
-    pub(crate) fn serve_one_held(&self, key: &[u8], room: usize) -> Option<(Answer, f64)> {
+    /// What memory holds of this key at an instant that was just read, and its gets a second; `None` also where the value has
+    /// more than so many bytes. What is given counts as a get and a hit, else nothing is counted.
+    pub(crate) fn serve_one_held(&self, key: &[u8], room: usize, now: Instant) -> Option<(Answer, f64)> {
         let entry = self.shared.store.lookup(self.is_local(key), key)?;
         if entry.value.len() > room {
             return None;
         }
         self.count_hit(&entry);
         self.shared.stats.gets.add(1);
-        let clock = self.shared.around.clock.now();
+        let clock = self.shared.around.clock.at(now);
         let elapsed = Duration::from_millis(clock.as_millis());
         let minute_qps = lock(&self.shared.asked).record(key, elapsed) / 60.0;
         Some((self.remembered_at(entry, clock), minute_qps))

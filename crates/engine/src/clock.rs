@@ -89,6 +89,15 @@ impl Clock {
         }
     }
 
+    /// The exact time at an instant that was read already: costs nothing more. A manual clock shows its own time whenever it
+    /// is asked.
+    pub fn at(&self, instant: Instant) -> Time {
+        match &self.0 {
+            Kind::System(owner) => owner.0.at(instant),
+            Kind::Manual(_) => self.now(),
+        }
+    }
+
     /// Moves a manual clock on.
     ///
     /// # Panics
@@ -230,7 +239,13 @@ impl Ticker {
     }
 
     fn exact(&self) -> Time {
-        Time(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.at(Instant::now())
+    }
+
+    /// Nothing before the start.
+    fn at(&self, instant: Instant) -> Time {
+        let since = instant.saturating_duration_since(self.start);
+        Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn coarse_or_exact(&self) -> Time {

@@ -153,6 +153,11 @@ impl Row {
         self.verbs.contains(&Method::PUT)
     }
 
+    /// Whether it says of a value when that ends, by the wall clock.
+    pub(super) fn tells_ends(&self) -> bool {
+        matches!(self.dialect, Dialect::Mailgun | Dialect::GroupcacheGo)
+    }
+
     /// Whether a POST of a group gives the values of the keys that its body lists.
     pub(super) fn gets_many(&self) -> bool {
         self.dialect == Dialect::Native

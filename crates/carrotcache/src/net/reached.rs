@@ -3,6 +3,7 @@
 //! A seam for tests, which put answers of their own behind a port.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::message::{Found, Reply, Request};
 use crate::node::Node;
@@ -19,9 +20,10 @@ pub(crate) trait Served: Send + Sync {
         let _ = (group, keys, tell);
     }
 
-    /// What memory holds of one key of a group, if that has no more than so many bytes. Else it is to be asked for.
-    fn look_for_one(&self, group: &str, key: &[u8], room: usize) -> Option<Found> {
-        let _ = (group, key, room);
+    /// What memory holds of one key of a group at this instant, if that has no more than so many bytes. Else it is to be
+    /// asked for.
+    fn look_for_one(&self, group: &str, key: &[u8], room: usize, now: Instant) -> Option<Found> {
+        let _ = (group, key, room, now);
         None
     }
 
@@ -55,8 +57,8 @@ impl Served for Reached {
         self.0.look(group, keys, tell);
     }
 
-    fn look_for_one(&self, group: &str, key: &[u8], room: usize) -> Option<Found> {
-        self.0.look_for_one(group, key, room)
+    fn look_for_one(&self, group: &str, key: &[u8], room: usize, now: Instant) -> Option<Found> {
+        self.0.look_for_one(group, key, room, now)
     }
 
     fn look_for_all(&self, group: &str, keys: &[&[u8]], room: usize, tell: &mut dyn FnMut(Found)) -> bool {

@@ -70,6 +70,8 @@ pub(super) struct Asked<'a> {
     pub(super) verb: Verb,
     /// Empty where it was not about one.
     pub(super) group: &'a str,
+    /// Who is named as a value's giver by most: of him no other copy is made.
+    pub(super) giver: &'a Arc<str>,
     /// The longest value taken, in bytes.
     pub(super) value_limit: u64,
     /// By the wall clock.
@@ -146,7 +148,8 @@ pub(super) fn put(row: &Row, found: Found, unix_nanos: i64, replies: &mut Replie
 
 /// The message that carries a value.
 enum Value {
-    Native(wire::Response),
+    /// Written from where it lies.
+    Native(Found),
     Carrot(CarrotResponse),
     Pool(GetResponse),
 }
@@ -154,7 +157,7 @@ enum Value {
 impl Value {
     fn of(row: &Row, found: Found, unix_nanos: i64) -> Self {
         match row.dialect {
-            Dialect::Native => Self::Native(found.into()),
+            Dialect::Native => Self::Native(found),
             Dialect::Carrot => Self::Carrot(CarrotResponse { value: found.value.into() }),
             Dialect::Golang => Self::Pool(GetResponse::without_end(found)),
             Dialect::Mailgun | Dialect::GroupcacheGo => Self::Pool(GetResponse::with_end(found, unix_nanos)),
@@ -163,7 +166,7 @@ impl Value {
 
     fn len(&self) -> usize {
         match self {
-            Self::Native(message) => message.encoded_len(),
+            Self::Native(found) => in_place::found_len(found),
             Self::Carrot(message) => message.encoded_len(),
             Self::Pool(message) => message.encoded_len(),
         }
@@ -171,7 +174,7 @@ impl Value {
 
     fn put(&self, bytes: &mut Vec<u8>) {
         match self {
-            Self::Native(message) => message.encode_raw(bytes),
+            Self::Native(found) => in_place::put_found(found, bytes),
             Self::Carrot(message) => message.encode_raw(bytes),
             Self::Pool(message) => message.encode_raw(bytes),
         }
@@ -254,7 +257,7 @@ fn decode_value(row: &Row, asked: Asked<'_>, head: Fields<'_>, body: Bytes) -> R
     check_type(row, head)?;
     let get_response = |body: Bytes| GetResponse::decode(body).map_err(malformed);
     let found = match row.dialect {
-        Dialect::Native => decode_native(body)?,
+        Dialect::Native => decode_native(asked, body)?,
         Dialect::Carrot => family::bare(CarrotResponse::decode(body).map_err(malformed)?.value, None),
         Dialect::Golang => get_response(body)?.into_found_without_end(),
         Dialect::Mailgun | Dialect::GroupcacheGo => get_response(body)?.into_found(asked.unix_nanos),
@@ -264,11 +267,11 @@ fn decode_value(row: &Row, asked: Asked<'_>, head: Fields<'_>, body: Bytes) -> R
 }
 
 /// In place if it is as our own nodes write it.
-fn decode_native(body: Bytes) -> Result<Found, PeerError> {
-    let giver = Arc::default();
-    match in_place::found(&body, &giver, &mut |value| body.slice_ref(value)) {
+fn decode_native(asked: Asked<'_>, body: Bytes) -> Result<Found, PeerError> {
+    let named = |name: &str| if *name == **asked.giver { asked.giver.clone() } else { Arc::from(name) };
+    match in_place::found(&body, &named, &mut |value| body.slice_ref(value)) {
         Some(found) => Ok(found),
-        None => Ok(wire::Response::decode(body).map_err(malformed)?.into_found(&giver)),
+        None => Ok(wire::Response::decode(body).map_err(malformed)?.into_found(&Arc::default())),
     }
 }
 

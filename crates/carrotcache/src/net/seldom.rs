@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Relaxed, Ordering::Release};
 use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::task::{Unconstrained, unconstrained};
@@ -58,7 +58,8 @@ impl<F: Future> Future for Seldom<F> {
             self.task = cx.waker().clone();
             *lock(&self.bell.task) = self.task.clone();
         }
-        if !self.bell.is_rung.swap(false, AcqRel) {
+        // Looked at before it is taken back: in most cases there is nothing to take.
+        if !self.bell.is_rung.load(Relaxed) || !self.bell.is_rung.swap(false, AcqRel) {
             return Poll::Pending;
         }
         let waker = Waker::from(self.bell.clone());

@@ -156,8 +156,10 @@ impl From<Found> for Response {
 }
 
 impl Response {
-    /// The number of `value`.
+    /// The numbers of `value`, `node` and `view`.
     pub(super) const VALUE: u32 = 1;
+    const NODE: u32 = 6;
+    const VIEW: u32 = 7;
 
     /// All but the value, which is to follow it; and no name where that is `own`.
     pub(super) fn before_value(found: &Found, own: &str) -> Self {

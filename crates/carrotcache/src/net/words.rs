@@ -182,9 +182,10 @@ pub(super) fn answer_in_place(
     giver: &Arc<str>,
     copied: &mut impl FnMut(&[u8]) -> Bytes,
 ) -> Option<Reply> {
+    let named = |name: &str| if name.is_empty() { giver.clone() } else { Arc::from(name) };
     match kind {
-        Kind::FOUND => in_place::found(body, giver, copied).map(Reply::Found),
-        Kind::MANY => in_place::many(body, giver, copied).map(Reply::Many),
+        Kind::FOUND => in_place::found(body, &named, copied).map(Reply::Found),
+        Kind::MANY => in_place::many(body, &named, copied).map(Reply::Many),
         _ => None,
     }
 }

@@ -4,6 +4,8 @@
 //! Not a URL on the way: parsers of those take dot segments away.
 //! Pure, but for the wall clock that the family's ttls need. Kept until it is answered, since it may be sent twice.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
 
@@ -157,15 +159,21 @@ impl Call {
         }
     }
 
-    /// What the reply says.
-    pub(super) fn read(&self, head: Fields<'_>, body: Bytes, limits: &Limits) -> Result<Reply, PeerError> {
-        // Read where it counts alone: a clock costs as much as a small message.
-        let tells_ends = matches!(self.row.dialect, Dialect::Mailgun | Dialect::GroupcacheGo);
+    /// What the reply says; `giver` is whom the last one named as a value's giver.
+    pub(super) fn read(
+        &self,
+        head: Fields<'_>,
+        body: Bytes,
+        giver: &Arc<str>,
+        limits: &Limits,
+    ) -> Result<Reply, PeerError> {
         let asked = Asked {
             verb: self.verb(),
             group: self.group(),
+            giver,
             value_limit: limits.value.as_u64(),
-            unix_nanos: if tells_ends { clock::unix_nanos() } else { 0 },
+            // Read where it counts alone: a clock costs as much as a small message.
+            unix_nanos: if self.row.tells_ends() { clock::unix_nanos() } else { 0 },
         };
         reply::decode(self.row, asked, head, body)
     }

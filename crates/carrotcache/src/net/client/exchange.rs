@@ -9,7 +9,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ use crate::net::client::call::Call;
 use crate::net::client::lane::{Asked, Due, Heed, KEPT, Lane};
 use crate::net::client::response::{Body, HEAD_MAX, Head, Malformed, Search};
 use crate::net::reply::TEXT_LIMIT;
+use crate::net::seldom::Seldom;
 use crate::peers::{BoxFuture, Sent};
 
 /// What is read at once, in bytes; a head and a small value fit.
@@ -42,6 +43,8 @@ pub(super) struct Reader {
     socket: Socket,
     /// What came of the reply, and is no part of a large value.
     read: Vec<u8>,
+    /// Whom the peer named last as a value's giver, itself in most cases.
+    giver: Arc<str>,
     limits: Arc<Limits>,
 }
 
@@ -59,8 +62,8 @@ struct Socket {
     lane: Arc<Lane>,
     stream: OwnedReadHalf,
     idle_timeout: Duration,
-    /// When to look at the clock.
-    alarm: BoxFuture<'static, ()>,
+    /// When to look at the clock. Seldom: it rings also where a peer sends without end, and costs the replies in time nothing.
+    alarm: Seldom<BoxFuture<'static, ()>>,
     rings: Instant,
 }
 
@@ -89,8 +92,8 @@ impl Reader {
         let lane = Arc::new(Lane::new(writer));
         let idle_timeout = limits.idle_timeout;
         let rings = clock::after(clock::now(), idle_timeout);
-        let socket = Socket { lane, stream, idle_timeout, alarm: Box::pin(clock::sleep_until(rings)), rings };
-        Self { socket, read: Vec::with_capacity(READ), limits }
+        let socket = Socket { lane, stream, idle_timeout, alarm: alarm_at(rings), rings };
+        Self { socket, read: Vec::with_capacity(READ), giver: Arc::default(), limits }
     }
 
     /// Where to ask on it.
@@ -151,7 +154,11 @@ impl Reader {
         let head = self.head(allowed).await?;
         let (body, end) = self.body(&head, call, allowed).await?;
         let is_whole = end == Some(self.read.len()) && !head.is_last;
-        Ok((call.read(head.fields(&self.read), body, &self.limits), is_whole))
+        let reply = call.read(head.fields(&self.read), body, &self.giver, &self.limits);
+        if let Ok(Reply::Found(found)) = &reply {
+            self.giver.clone_from(&found.node);
+        }
+        Ok((reply, is_whole))
     }
 
     async fn head(&mut self, allowed: Duration) -> Result<Head, Failure> {
@@ -314,7 +321,7 @@ impl Socket {
             if lane.is_told() {
                 let Heed::On(look) = lane.heed(cx) else { return Poll::Ready(Err(End::Unwanted)) };
                 if look != *rings {
-                    (*alarm, *rings) = (Box::pin(clock::sleep_until(look)), look);
+                    (*alarm, *rings) = (alarm_at(look), look);
                 }
             }
             if let Poll::Ready(came) = read.as_mut().poll(cx) {
@@ -324,9 +331,9 @@ impl Socket {
                     Err(error) => Err(End::Peer(Some(error))),
                 });
             }
-            while alarm.as_mut().poll(cx).is_ready() {
+            while Pin::new(&mut *alarm).poll(cx).is_ready() {
                 match lane.due(*idle_timeout) {
-                    Due::Later(then) => (*alarm, *rings) = (Box::pin(clock::sleep_until(then)), then),
+                    Due::Later(then) => (*alarm, *rings) = (alarm_at(then), then),
                     Due::Late => return Poll::Ready(Err(End::Late)),
                     Due::Idle => return Poll::Ready(Err(End::Unwanted)),
                 }
@@ -335,6 +342,10 @@ impl Socket {
         })
         .await
     }
+}
+
+fn alarm_at(then: Instant) -> Seldom<BoxFuture<'static, ()>> {
+    Seldom::new(Box::pin(clock::sleep_until(then)))
 }
 
 /// How many bytes of a run of so many there is to be room for, behind what came before.

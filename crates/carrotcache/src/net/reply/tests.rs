@@ -49,7 +49,8 @@ fn said(dialect: Dialect, reply: Reply) -> (u16, String, String, Vec<u8>) {
 /// What `dialect` reads in a response it gets for `verb`.
 fn read(dialect: Dialect, verb: Verb, response: Response<Bytes>) -> Result<Reply, PeerError> {
     let (head, body) = response.into_parts();
-    let asked = Asked { verb, group: "scores", value_limit: LIMIT, unix_nanos: NOW };
+    let giver = Arc::from("a");
+    let asked = Asked { verb, group: "scores", giver: &giver, value_limit: LIMIT, unix_nanos: NOW };
     let field = |name: HeaderName| head.headers.get(name).map(HeaderValue::as_bytes);
     let fields = Fields {
         status: head.status,

@@ -1,6 +1,6 @@
 //! The peer port over real sockets: each row's words, and everything that no peer would send.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::Empty;
 use tokio::sync::Notify;

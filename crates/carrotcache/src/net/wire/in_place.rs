@@ -1,4 +1,4 @@
-//! The messages of a get, read where they lie: without the copies and the allocations that prost would make.
+//! The messages of a get, read and written where they lie: without the copies and the allocations that prost would make.
 //!
 //! A reader gives up where it meets anything unusual, and prost is asked then: it alone says what is no message. Tests
 //! hold each reader to what prost reads.
@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use prost::Message;
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::{
+    WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint, fixed64,
+};
 
 use crate::limits::Limits;
 use crate::message::{Found, Reply};
 use crate::net::wire::framed::GetKeys;
-use crate::net::wire::{Answer, LONGEST_NAME, bounds, span};
+use crate::net::wire::{Answer, LONGEST_NAME, Response, bounds, span};
 
 /// A field's value.
 enum Field<'a> {
@@ -82,11 +84,11 @@ impl KeysAsked<'_> {
     }
 }
 
-/// What a `Response` says, if it can be read in place; the value is copied. Of a value that is not said to be another's,
-/// `giver` is the node.
+/// What a `Response` says, if it can be read in place; the value is copied. `named` keeps the name of the node that gave
+/// it; where none is said, or one that no node may have, that is empty.
 pub(in crate::net) fn found(
     mut body: &[u8],
-    giver: &Arc<str>,
+    named: &impl Fn(&str) -> Arc<str>,
     copied: &mut impl FnMut(&[u8]) -> Bytes,
 ) -> Option<Found> {
     let (mut value, mut node) = (&[][..], "");
@@ -109,10 +111,42 @@ pub(in crate::net) fn found(
         ttl: ttl_ms.map(span),
         age: span(age_ms),
         loaded,
-        node: if is_named { Arc::from(node) } else { giver.clone() },
+        node: named(if is_named { node } else { "" }),
         minute_qps: bounds::rate(minute_qps),
         view,
     })
+}
+
+/// How long the `Response` is that says this.
+pub(in crate::net) fn found_len(found: &Found) -> usize {
+    let text = |text: &[u8]| match text.len() {
+        0 => 0,
+        length => 1 + encoded_len_varint(length as u64) + length,
+    };
+    let view = found.view.map_or(0, |_| 1 + size_of::<u64>());
+    text(&found.value) + text(found.node.as_bytes()) + between(found).encoded_len() + view
+}
+
+/// Appends that `Response`, as prost writes it, by one copy of the value and none of the name.
+pub(in crate::net) fn put_found(found: &Found, out: &mut Vec<u8>) {
+    let text = |tag, text: &[u8], out: &mut Vec<u8>| {
+        if !text.is_empty() {
+            encode_key(tag, WireType::LengthDelimited, out);
+            encode_varint(text.len() as u64, out);
+            out.extend_from_slice(text);
+        }
+    };
+    text(Response::VALUE, &found.value, out);
+    between(found).encode_raw(out);
+    text(Response::NODE, found.node.as_bytes(), out);
+    if let Some(view) = &found.view {
+        fixed64::encode(Response::VIEW, view, out);
+    }
+}
+
+/// What stands between the value and the name.
+fn between(found: &Found) -> Response {
+    Response { view: None, ..Response::before_value(found, &found.node) }
 }
 
 /// How many fields a message has, up to the first that cannot be read in place.
@@ -123,7 +157,7 @@ pub(in crate::net) fn fields(mut body: &[u8]) -> usize {
 /// What `Answers` say, if they can be read in place: see [`found`].
 pub(in crate::net) fn many(
     mut body: &[u8],
-    giver: &Arc<str>,
+    named: &impl Fn(&str) -> Arc<str>,
     copied: &mut impl FnMut(&[u8]) -> Bytes,
 ) -> Option<Vec<Reply>> {
     let mut replies = Vec::new();
@@ -139,9 +173,9 @@ pub(in crate::net) fn many(
         let mut rest = answer;
         replies.push(match next(&mut rest) {
             Some((1, Field::Bytes(response))) if rest.is_empty() => {
-                Reply::Found(found(response, giver, copied)?)
+                Reply::Found(found(response, named, copied)?)
             }
-            _ => Answer::decode(answer).ok()?.into_reply(giver)?,
+            _ => Answer::decode(answer).ok()?.into_reply(&named(""))?,
         });
     }
     Some(replies)
@@ -183,8 +217,12 @@ mod tests {
         Arc::from("giver")
     }
 
+    fn by_giver(name: &str) -> Arc<str> {
+        if name.is_empty() { giver() } else { Arc::from(name) }
+    }
+
     fn found_in_place(body: &[u8]) -> Option<String> {
-        found(body, &giver(), &mut Bytes::copy_from_slice).as_ref().map(told)
+        found(body, &by_giver, &mut Bytes::copy_from_slice).as_ref().map(told)
     }
 
     fn found_by_prost(body: &[u8]) -> Option<String> {
@@ -192,7 +230,7 @@ mod tests {
     }
 
     fn many_in_place(body: &[u8]) -> Option<Vec<String>> {
-        many(body, &giver(), &mut Bytes::copy_from_slice).map(all_told)
+        many(body, &by_giver, &mut Bytes::copy_from_slice).map(all_told)
     }
 
     fn many_by_prost(body: &[u8]) -> Option<Vec<String>> {
@@ -265,6 +303,15 @@ mod tests {
             change in any::<(prop::sample::Index, u8)>(),
         ) {
             hold(response.encode_to_vec(), change, found_in_place, found_by_prost)?;
+        }
+
+        #[test]
+        fn a_value_written_in_place_is_what_prost_writes(response in a_response()) {
+            let found = Found { node: response.node.as_str().into(), ..response.into_found(&giver()) };
+            let mut written = Vec::new();
+            put_found(&found, &mut written);
+            prop_assert_eq!(found_len(&found), written.len());
+            prop_assert_eq!(written, Response::from(found).encode_to_vec());
         }
 
         #[test]

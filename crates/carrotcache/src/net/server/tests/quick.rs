@@ -35,7 +35,7 @@ impl Held {
 }
 
 impl Served for Held {
-    fn look_for_one(&self, group: &str, key: &[u8], room: usize) -> Option<Found> {
+    fn look_for_one(&self, group: &str, key: &[u8], room: usize, _: Instant) -> Option<Found> {
         let found = Self::found(key, AT_ONCE).filter(|_| group == "scores")?;
         (found.value.len() <= room).then_some(found)
     }
