@@ -13,7 +13,7 @@ use crate::error::{GetError, PeerError};
 use crate::flight::{Keep, Takeoff};
 use crate::group::{Group, HOP, Landed, Purpose};
 use crate::message::{Found, Reply, Request};
-use crate::peers::{Line, Sent, Trial};
+use crate::peers::{Sent, Trial};
 use crate::stats::{FetchOutcome, Region};
 use crate::store::Arrival;
 use crate::units::{ByteSize, Key};
@@ -74,7 +74,7 @@ impl Group {
         &self,
         takeoff: Takeoff<Landed>,
         began: Moment,
-        sent_on: impl Fn(&dyn Line),
+        is_told_here: impl Fn(bool),
     ) -> Option<Takeoff<Landed>> {
         let shared = &*self.shared;
         let key = takeoff.key();
@@ -91,11 +91,11 @@ impl Group {
         }
         let what = self.get_of(key, false);
         let Some((line, trial)) = shared.around.peers.line(owner, &what, began) else { return Some(takeoff) };
-        sent_on(&*line);
         let deadline = clock::after(began.instant, shared.settings.fetch_deadline());
         let group = self.clone();
         let on_line = OnLine { group, owner: owner.clone(), takeoff, trial, began, deadline };
-        line.send(&what, began.instant, deadline, Box::new(|sent, at| on_line.ends(sent, at)));
+        let then = Box::new(|sent, at| on_line.ends(sent, at));
+        is_told_here(line.send(&what, began.instant, deadline, then));
         None
     }
 

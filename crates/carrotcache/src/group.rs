@@ -21,7 +21,7 @@ use crate::hot::{Hot, HotKeys};
 use crate::limits::Limits;
 use crate::load::Origin;
 use crate::loader::{Loaded, Loader};
-use crate::peers::{Line, Peers};
+use crate::peers::Peers;
 use crate::placement::GroupHash;
 use crate::policy::Policy;
 use crate::runtimes::Runtimes;
@@ -246,8 +246,8 @@ impl Group {
             let now = self.moment();
             self.want([key], now.elapsed);
             let (by, is_sure) = (clock::after(now.instant, limit), AtomicBool::new(false));
-            let fetching = self.fetching(key, now, |line| {
-                is_sure.store(deadline.is_none() && line.is_here(), Ordering::Relaxed);
+            let fetching = self.fetching(key, now, |is_told_here| {
+                is_sure.store(deadline.is_none() && is_told_here, Ordering::Relaxed);
             });
             clock::timeout_at_unless(by, &is_sure, fetching).await
         };
@@ -271,11 +271,12 @@ impl Group {
         GetError::late(&self.shared.name, &Key::new(key), owner, waited)
     }
 
-    /// Joins the key's fetch, or begins it; `sent_on` hears which line its owner is asked on, if it is one.
-    async fn fetching(&self, key: &[u8], now: Moment, sent_on: impl Fn(&dyn Line)) -> Landed {
+    /// Joins the key's fetch, or begins it; `is_told_here` hears, if its owner is asked on a line, whether that tells how it
+    /// ended on this thread.
+    async fn fetching(&self, key: &[u8], now: Moment, is_told_here: impl Fn(bool)) -> Landed {
         let flown = self.shared.fetches.fly(
             key,
-            |takeoff| self.fetch_at_once(takeoff, now, &sent_on),
+            |takeoff| self.fetch_at_once(takeoff, now, &is_told_here),
             self.spawn(),
             |key, keep| self.clone().fetch(key, keep),
         );

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::Handle;
+#[cfg(feature = "http")]
+use tokio::runtime::{Id, RuntimeFlavor};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 /// Cheap to clone; clones share the turn.
@@ -82,6 +84,19 @@ impl Runtimes {
         let here = Handle::try_current().ok()?.id();
         self.handles.iter().find(|handle| handle.id() == here)
     }
+}
+
+/// The runtime on which this is called, where it is one of one thread.
+#[cfg(feature = "http")]
+pub(crate) fn lone_here() -> Option<Id> {
+    let here = Handle::try_current().ok()?;
+    is_lone(&here).then(|| here.id())
+}
+
+/// Whether it has but one thread.
+#[cfg(feature = "http")]
+pub(crate) fn is_lone(runtime: &Handle) -> bool {
+    runtime.runtime_flavor() == RuntimeFlavor::CurrentThread
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::net::TcpStream;
-use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock;
@@ -28,6 +27,7 @@ use crate::net::pacing::Pacing;
 use crate::net::wire::many::PER_ANSWER;
 use crate::net::words;
 use crate::peers::{Line, Sent, Then};
+use crate::runtimes::lone_here;
 use crate::stats::{Cut, NodeStats};
 
 /// What an answer may hold beside its value, in bytes.
@@ -76,7 +76,7 @@ impl Link {
             phase: Phase::Open,
         };
         let (state, wake, heard) = (Mutex::new(state), Notify::new(), AtomicU64::new(0));
-        let link = Arc::new(Self { peer, limits, stats, state, wake, heard, home: home() });
+        let link = Arc::new(Self { peer, limits, stats, state, wake, heard, home: lone_here() });
         tokio::spawn(driver::drive(link.clone(), reader, writer, Inbox::new(read)));
         link
     }
@@ -174,7 +174,7 @@ impl Link {
 }
 
 impl Line for Link {
-    fn send(&self, what: &Request, now: Instant, deadline: Instant, then: Then) {
+    fn send(&self, what: &Request, now: Instant, deadline: Instant, then: Then) -> bool {
         let allowed = deadline.saturating_duration_since(now);
         let timed = Timed { then, deadline, allowed, heard: self.heard.load(Relaxed) };
         match self.put(what, (now, deadline), Caller::Then(timed)) {
@@ -183,17 +183,8 @@ impl Line for Link {
             Err((_, Caller::Then(timed))) => (timed.then)(Sent::Unseen, now),
             Err((_, Caller::Waits(_))) => {}
         }
+        self.home.is_some() && self.home == lone_here()
     }
-
-    fn is_here(&self) -> bool {
-        self.home.is_some() && self.home == home()
-    }
-}
-
-/// The runtime on which this is called, where it is one of one thread.
-fn home() -> Option<Id> {
-    let handle = Handle::try_current().ok()?;
-    (handle.runtime_flavor() == RuntimeFlavor::CurrentThread).then(|| handle.id())
 }
 
 /// One caller's wait for an answer; forgotten when that has come.

@@ -164,10 +164,11 @@ impl Transport for Wires {
 struct Gone;
 
 impl Line for Gone {
-    fn send(&self, what: &Request, now: Instant, _: Instant, then: Then) {
+    fn send(&self, what: &Request, now: Instant, _: Instant, then: Then) -> bool {
         // As a line does that has no words for it.
         let is_get = matches!(what, Request::Get { .. });
         then(if is_get { Sent::Unseen } else { Sent::Answered(Ok(Reply::Unsupported)) }, now);
+        false
     }
 }
 

@@ -27,6 +27,7 @@ use crate::net::client::lane::{Asked, Lane};
 use crate::net::cluster_name::CLUSTER;
 use crate::net::dialect::Row;
 use crate::peers::{Line, Sent, Then};
+use crate::runtimes::is_lone;
 
 /// The connections to one peer.
 pub(super) struct Pool {
@@ -86,7 +87,7 @@ impl Pool {
         let said = self.said.as_ref().map_err(PeerError::clone)?;
         // Those that were closed while they were idle are passed over. Behind one that breaks as it is used, the others may
         // be no better.
-        while let Some(lane) = self.take() {
+        while let Some((lane, _)) = self.take() {
             match ask_on(&lane, call.clone(), said, times).await {
                 Some(Sent::Answered(reply)) => return reply,
                 Some(Sent::Unseen) => break,
@@ -107,13 +108,15 @@ impl Pool {
         Ok(lane)
     }
 
-    /// The idle connection used last; before those of other runtimes, one of the caller's.
-    fn take(&self) -> Option<Arc<Lane>> {
-        let here = Handle::try_current().ok().map(|here| here.id());
+    /// The idle connection used last; before those of other runtimes, one of the caller's. And whether its task runs on
+    /// this very thread.
+    fn take(&self) -> Option<(Arc<Lane>, bool)> {
+        let here = Handle::try_current().ok();
         let mut idle = self.lock();
-        let near = here.and_then(|here| idle.iter().rposition(|lane| lane.is_at(here)));
+        let near = here.as_ref().and_then(|here| idle.iter().rposition(|lane| lane.is_at(here.id())));
         let taken = near.or(idle.len().checked_sub(1))?;
-        Some(idle.remove(taken))
+        let is_here = near.is_some() && here.is_some_and(|here| is_lone(&here));
+        Some((idle.remove(taken), is_here))
     }
 
     /// Whether there is a connection on which a request can be sent at once, and a place for it.
@@ -147,23 +150,27 @@ impl Drop for Pool {
 }
 
 impl Line for Pool {
-    fn send(&self, what: &Request, now: Instant, deadline: Instant, then: Then) {
+    fn send(&self, what: &Request, now: Instant, deadline: Instant, then: Then) -> bool {
         let Some(call) = Call::new(self.row, what.clone()) else {
-            return then(Sent::Answered(Ok(Reply::Unsupported)), now);
+            then(Sent::Answered(Ok(Reply::Unsupported)), now);
+            return false;
         };
         let (Ok(said), Ok(place)) = (&self.said, self.places.clone().try_acquire_owned()) else {
-            return then(Sent::Unseen, now);
+            then(Sent::Unseen, now);
+            return false;
         };
         let mut asked = Asked { call, began: now, deadline, then, place: Some(place) };
-        while let Some(lane) = self.take() {
+        while let Some((lane, is_here)) = self.take() {
             match lane.send(asked, said) {
-                Ok(_) => return,
+                // Its task ends the request at its deadline, whatever the peer does meanwhile.
+                Ok(_) => return is_here,
                 Err(back) => asked = back,
             }
         }
         let Asked { then, place, .. } = asked;
         drop(place);
         then(Sent::Unseen, now);
+        false
     }
 }
 

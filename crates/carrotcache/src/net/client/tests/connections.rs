@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 use crate::net::wire;
-use crate::peers::Sent;
+use crate::peers::{Sent, Then};
 
 fn head(fields: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\n{fields}\r\n\r\n")
@@ -181,6 +181,30 @@ async fn a_request_on_a_line_ends_at_its_deadline_and_its_connection_with_it() {
         assert!(matches!(late, Sent::Answered(Err(PeerError::Timeout(_)))));
         assert_eq!(peer.ended.recv().await, Some(0));
         assert!(is_good(&transport.ask(&peer.member, get(b"Tom"), soon()).await));
+    }
+}
+
+#[test]
+fn a_line_tells_on_the_thread_that_asks_only_where_its_connection_lives_on_a_runtime_of_that_thread() {
+    let lone = || Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second, several) = (lone(), lone(), runtime());
+    for (home, asks, is_here) in [
+        (&first, &first, true),
+        (&first, &second, false),
+        (&first, &several, false),
+        (&several, &several, false),
+        (&several, &first, false),
+    ] {
+        let peer = several.block_on(Peer::play(vec![vec![Hear, good(), Hear, good(), Hold]]));
+        let transport = HttpTransport::new(Dialect::Native, limits());
+        assert!(is_good(&home.block_on(transport.ask(&peer.member, get(b"Tom"), soon()))));
+        let line = transport.line(&peer.member).unwrap();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let send = |then: Then| asks.block_on(async { line.send(&get(b"Tom"), clock::now(), soon(), then) });
+        assert_eq!(send(Box::new(|sent, _| drop(tell.send(sent)))), is_here);
+        // What is not sent is told at once, by whoever asked.
+        assert!(!send(Box::new(|sent, _| assert!(matches!(sent, Sent::Unseen)))));
+        assert!(matches!(home.block_on(told), Ok(Sent::Answered(reply)) if is_good(&reply)));
     }
 }
 
