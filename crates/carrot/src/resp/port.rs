@@ -1,5 +1,6 @@
 //! Clients of the Redis front, on the connections of a listener.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,15 @@ const HEARD_OUT: Duration = Duration::from_secs(1);
 
 /// Answers clients until the returned handle is stopped or dropped.
 pub fn open(listener: Listener, front: Arc<Front>) -> Serving {
-    listener.attended_by(move |accepted| attend(accepted, front.clone()))
+    let address = listener.address();
+    // Where it is known to all of them, none has to ask the system.
+    let local = (!address.ip().is_unspecified()).then_some(address);
+    listener.attended_by(move |accepted| attend(accepted, local, front.clone()))
 }
 
-async fn attend(accepted: Accepted, front: Arc<Front>) -> Parted {
+async fn attend(accepted: Accepted, local: Option<SocketAddr>, front: Arc<Front>) -> Parted {
     let Accepted { mut stream, address, mut stop, .. } = accepted;
-    let Ok(local) = stream.local_addr() else { return Parted::Ended };
+    let Ok(local) = local.map_or_else(|| stream.local_addr(), Ok) else { return Parted::Ended };
     let seat = front.clients.enter(address, local);
     match serve(&mut stream, &front, seat, stop.told()).await {
         End::Overdue => return Parted::Overdue,

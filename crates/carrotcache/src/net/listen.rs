@@ -5,6 +5,8 @@
 //! handed, and its requests take no task of their own. One socket rather than one a runtime with `SO_REUSEPORT`: the
 //! turn is fairer than the system's hash, an address that another process has is an error, and a stop leaves no queue
 //! unread but the one that it empties.
+//! A connection may be an attacker's and say nothing, so it costs little: one that stays where it was accepted is
+//! registered once, one that ends wakes nobody, and after a few the task leaves its thread to those served before.
 //! Owned by whoever started it. What is said on a connection is its attendant's affair: HTTP's is in `http1.rs`.
 
 use std::future::Future;
@@ -16,14 +18,20 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::clock;
 use crate::error::StartError;
 use crate::limits::Limits;
 use crate::runtimes::Runtimes;
 use crate::units::ByteSize;
+
+/// So many are accepted, and the thread is others' for a moment: a burst that waits in the queue would have it to itself.
+const IN_A_ROW: u32 = 4;
+
+/// So many connections have ended before the task that accepts is woken to let go of them, if it is not awake anyway.
+const SWEPT: usize = 64;
 
 /// What one listener allows its clients.
 #[derive(Clone, Debug)]
@@ -239,6 +247,10 @@ struct Counts {
     faults: AtomicU64,
     overdue: AtomicU64,
     panics: AtomicU64,
+    /// Connections that have ended.
+    ended: AtomicUsize,
+    /// Rung after each so many of them.
+    many_ended: Notify,
 }
 
 impl Counts {
@@ -265,7 +277,15 @@ struct Counted(Arc<Counts>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
+        let counts = &self.0;
+        counts.open.fetch_sub(1, Relaxed);
+        if std::thread::panicking() {
+            counts.panics.fetch_add(1, Relaxed);
+            tracing::error!("a request panicked; its connection is closed");
+        }
+        if (counts.ended.fetch_add(1, Relaxed) + 1).is_multiple_of(SWEPT) {
+            counts.many_ended.notify_one();
+        }
     }
 }
 
@@ -287,27 +307,29 @@ where
 {
     /// Accepts until stopped, then waits for the connections to end.
     async fn open(self: Arc<Self>, socket: TcpListener) {
-        let mut stopped = Stop(self.stopped.clone());
-        let mut connections = JoinSet::new();
+        let (mut stopped, mut connections) = (Stop(self.stopped.clone()), JoinSet::new());
+        let mut in_a_row = 0;
         loop {
             let has_room = connections.len() < self.connections;
             tokio::select! {
                 () = stopped.told() => break,
-                Some(ended) = connections.join_next() => self.note(ended),
+                // Where there is room nobody waits for one to end: to wake this task for each costs more than it does.
+                Some(_) = connections.join_next(), if !has_room => {}
+                () = self.counts.many_ended.notified() => sweep(&mut connections),
                 (stream, address) = self.accept(&socket), if has_room => {
-                    // Let go by the runtime of this task, for another to take up.
-                    if let Ok(stream) = stream.into_std() {
-                        self.hand_over((stream, address), &mut connections);
-                    }
+                    self.seat(stream, address, &mut connections);
+                    in_a_row += 1;
                 }
+            }
+            if in_a_row == IN_A_ROW {
+                in_a_row = 0;
+                tokio::task::yield_now().await;
             }
         }
         if let Ok(socket) = socket.into_std() {
             self.empty(&socket, &mut connections).await;
         }
-        while let Some(ended) = connections.join_next().await {
-            self.note(ended);
-        }
+        while connections.join_next().await.is_some() {}
     }
 
     /// The next connection. Whatever the system says, this neither gives up nor spins.
@@ -333,40 +355,68 @@ where
         loop {
             if connections.len() < self.connections {
                 match socket.accept() {
-                    Ok(accepted) => self.hand_over(accepted, connections),
+                    Ok((stream, address)) => {
+                        if stream.set_nonblocking(true).is_ok() {
+                            let runtime = self.runtimes.next();
+                            self.attend_on(
+                                runtime,
+                                async { TcpStream::from_std(stream) },
+                                address,
+                                connections,
+                            );
+                        }
+                    }
                     Err(error) if is_of_the_client(&error) => {}
                     // None is left, or the system has no more for us.
                     Err(_) => return,
                 }
-            } else if let Some(ended) = connections.join_next().await {
-                self.note(ended);
+            } else {
+                connections.join_next().await;
             }
         }
     }
 
     /// Has the connection attended on the next runtime in turn.
-    fn hand_over(
+    fn seat(self: &Arc<Self>, stream: TcpStream, address: SocketAddr, connections: &mut JoinSet<()>) {
+        let runtime = self.runtimes.next();
+        if runtime.id() == self.runtimes.first().id() {
+            self.attend_on(runtime, async { Ok(stream) }, address, connections);
+        } else if let Ok(stream) = stream.into_std() {
+            // Let go by the runtime of this task, for another to take up.
+            self.attend_on(runtime, async { TcpStream::from_std(stream) }, address, connections);
+        }
+    }
+
+    /// Has the connection, which is to be made on that runtime, attended there.
+    fn attend_on(
         self: &Arc<Self>,
-        (stream, address): (std::net::TcpStream, SocketAddr),
+        runtime: &Handle,
+        stream: impl Future<Output = io::Result<TcpStream>> + Send + 'static,
+        address: SocketAddr,
         connections: &mut JoinSet<()>,
     ) {
+        sweep(connections);
         let counted = self.counts.connection();
-        connections.spawn_on(self.clone().attend(stream, address, counted), self.runtimes.next());
+        connections.spawn_on(self.clone().attend(stream, address, counted), runtime);
         if connections.len() == self.connections {
             self.counts.full.fetch_add(1, Relaxed);
         }
     }
 
-    fn note(&self, ended: Result<(), JoinError>) {
-        if ended.is_err_and(|error| error.is_panic()) {
-            self.counts.panics.fetch_add(1, Relaxed);
-            tracing::error!("a request panicked; its connection is closed");
-        }
-    }
-
     /// One connection, on the runtime it was handed to.
-    async fn attend(self: Arc<Self>, stream: std::net::TcpStream, address: SocketAddr, _counted: Counted) {
-        let Ok(stream) = taken_up(stream).await else { return };
+    async fn attend(
+        self: Arc<Self>,
+        stream: impl Future<Output = io::Result<TcpStream>>,
+        address: SocketAddr,
+        _counted: Counted,
+    ) {
+        let Ok(stream) = stream.await else { return };
+        // Replies are written whole: Nagle would only keep their last packet back.
+        let _ = stream.set_nodelay(true);
+        // At once; where the stream is new to this runtime, what has come in is told with it.
+        if stream.writable().await.is_err() {
+            return;
+        }
         let stop = Stop(self.stopped.clone());
         if let Parted::Overdue = (self.attendant)(Accepted { stream, address, stop }).await {
             self.counts.overdue.fetch_add(1, Relaxed);
@@ -374,18 +424,77 @@ where
     }
 }
 
-/// The connection, on the runtime of this task, which knows by then whether something has come in on it.
-async fn taken_up(stream: std::net::TcpStream) -> io::Result<TcpStream> {
-    stream.set_nonblocking(true)?;
-    let stream = TcpStream::from_std(stream)?;
-    // Replies are written whole: Nagle would only keep their last packet back.
-    let _ = stream.set_nodelay(true);
-    // At once; what has come in is told with it.
-    stream.writable().await?;
-    Ok(stream)
+/// Lets go of the tasks of connections that have ended.
+fn sweep(connections: &mut JoinSet<()>) {
+    while connections.try_join_next().is_some() {}
 }
 
 /// The client hung up while it was in the queue, which says nothing of the next one.
 fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Context;
+
+    use super::*;
+
+    async fn bind(connections: usize) -> Listener {
+        let limits = ListenLimits { connections, ..ListenLimits::from(&Limits::default()) };
+        Listener::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap()
+    }
+
+    /// Attended until the client goes.
+    async fn until_it_goes(mut accepted: Accepted) -> Parted {
+        let _ = tokio::io::copy(&mut accepted.stream, &mut tokio::io::sink()).await;
+        Parted::Ended
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_connections_leaves_the_thread_to_others_after_a_few() {
+        let listener = bind(1000).await;
+        let address = listener.address();
+        // The system completes them; they wait in its queue.
+        let burst: Vec<_> = (0..50).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let serving = listener.attended_by(until_it_goes);
+        let mut before = 0;
+        while before < burst.len() as u64 {
+            tokio::task::yield_now().await;
+            let accepted = serving.stats().accepted;
+            assert!(accepted - before <= u64::from(IN_A_ROW), "{before} and then {accepted}");
+            before = accepted;
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_that_have_ended_take_no_place_of_others() {
+        let listener = bind(2).await;
+        let address = listener.address();
+        let serving = listener.attended_by(until_it_goes);
+        for nth in 1..=SWEPT as u64 * 2 {
+            drop(TcpStream::connect(address).await.unwrap());
+            while serving.stats().accepted < nth || serving.stats().open > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(serving.stats().full, 0);
+    }
+
+    #[test]
+    fn who_accepts_is_called_each_time_that_many_connections_have_ended() {
+        let counts = Arc::<Counts>::default();
+        for _ in 0..3 {
+            let mut called = pin!(counts.many_ended.notified());
+            let mut is_called =
+                || called.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready();
+            for _ in 1..SWEPT {
+                drop(counts.connection());
+                assert!(!is_called());
+            }
+            drop(counts.connection());
+            assert!(is_called());
+        }
+    }
 }
