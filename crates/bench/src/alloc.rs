@@ -12,7 +12,8 @@ static COUNTING: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicI64 = AtomicI64::new(0);
 
 /// The system's allocator, counted.
-pub(crate) struct Counting;
+#[derive(Debug)]
+pub struct Counting;
 
 /// Begins to count, from 0.
 pub(crate) fn start() {

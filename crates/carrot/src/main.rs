@@ -50,11 +50,16 @@ mod whereabouts;
 use std::io::Write;
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use tokio::runtime::Handle;
 
 use crate::cli::Command;
 use crate::cores::on_all_cores;
 use crate::line::in_one_line;
+
+/// By figures: DESIGN.md.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Wrong usage, wrong settings, or a node that could not start.
 const NOT_STARTED: u8 = 2;

@@ -28,6 +28,21 @@ impl Missing {
     }
 }
 
+/// The program of the nodes that are measured, and of those that ask them: this one with the allocator of `carrot`.
+pub(crate) const NODES: &str = "carrot-bench-nodes";
+
+/// What puts our own programs where they are looked for.
+const BUILT: &str = "cargo build --release -p carrot -p carrot-bench puts it beside this program";
+
+/// A program of ours, which is built beside this one.
+///
+/// # Errors
+/// When it was not built.
+pub(crate) fn ours(name: &'static str) -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name(name);
+    if program.exists() { Ok(program) } else { Err(Missing::new(name, BUILT).into()) }
+}
+
 /// Programs of this machine and of a directory into which packages were unpacked.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {

@@ -7,10 +7,8 @@ use anyhow::Context as _;
 
 use super::Serves;
 use super::fill::{Spoken, Values};
-use crate::wire::programs::Missing;
+use crate::wire::programs;
 use crate::wire::running::{Cores, Running, STARTS_WITHIN};
-
-const HOW: &str = "cargo build --release -p carrot puts it beside this program";
 
 /// A group without an origin: what is set is there, and nothing else. Keys have no group before them.
 const CONFIG: &str = r#"[node]
@@ -44,10 +42,7 @@ impl Serves for Carrot {
 /// # Errors
 /// When it was not built or does not start.
 pub(crate) fn start(values: Values) -> anyhow::Result<Carrot> {
-    let program = std::env::current_exe()?.with_file_name("carrot");
-    if !program.exists() {
-        return Err(Missing::new("carrot", HOW).into());
-    }
+    let program = programs::ours("carrot")?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("carrot.toml");
     fs::write(&file, CONFIG)?;

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::wire::load::node::{GROUP, Owner, Pair};
 use crate::wire::load::told;
 use crate::wire::measure::{Terms, by_lines};
+use crate::wire::programs::{self, NODES};
 use crate::wire::results::Played;
 
 /// The subcommand by which the bench starts itself.
@@ -62,7 +63,7 @@ pub(crate) struct Gets {
 impl Callers {
     /// One round against this node.
     pub(crate) fn round(self, owner: &Owner, terms: Terms<'_>) -> anyhow::Result<Played> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(programs::ours(NODES)?);
         command.arg(CHILD);
         owner.pair.tell(&mut command);
         command.args(["--callers", &self.callers.to_string(), "--batch", &self.batch.to_string()]);

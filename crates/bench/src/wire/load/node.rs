@@ -9,6 +9,7 @@ use carrotcache::{BoxError, ByteSize, Cluster, ClusterBuilder, Hot, Key};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::wire::anchors::Serves;
+use crate::wire::programs::{self, NODES};
 use crate::wire::running::{Cores, Running, STARTS_WITHIN, free_port};
 
 /// The subcommand by which the bench starts itself.
@@ -89,7 +90,7 @@ impl Owner {
     /// When it does not start.
     pub(crate) fn start(mut pair: Pair, cores: Cores) -> anyhow::Result<Self> {
         (pair.owner, pair.asker) = (free_port()?, free_port()?);
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(programs::ours(NODES)?);
         command.arg(CHILD);
         pair.tell(&mut command);
         let mut running = Running::start(command, cores)?;

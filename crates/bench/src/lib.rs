@@ -3,12 +3,16 @@
 //!
 //! Prints a table and writes every run to `results/NAME.json`, with commit, machine and command line, so that a
 //! figure in the docs can be traced to how it was made.
+//!
+//! Two programs: `carrot-bench`, and `carrot-bench-nodes`, which is the same with the allocator that `carrot` has. The nodes
+//! that `wire` measures run in the second, as they would in a service that cares; the engine beside other caches in the first,
+//! where all have the system's allocator and its bytes can be counted.
 
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its findings")]
 
-mod alloc;
+pub mod alloc;
 mod bars;
 mod engine;
 mod placement;
@@ -20,9 +24,6 @@ mod wire;
 use std::process::ExitCode;
 
 use clap::Parser;
-
-#[global_allocator]
-static ALLOCATOR: alloc::Counting = alloc::Counting;
 
 /// Measures carrotcache's parts beside what one would use instead.
 #[derive(Parser)]
@@ -54,7 +55,9 @@ enum Command {
     WirePipes(wire::Pipes),
 }
 
-fn main() -> ExitCode {
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Placement => placement::run(),
         Command::Engine(options) => engine::run(&options),

@@ -1,0 +1,12 @@
+//! The bench, with the allocator that `carrot` has: for the nodes that it starts, and for their clients.
+
+use std::process::ExitCode;
+
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    carrot_bench::main()
+}

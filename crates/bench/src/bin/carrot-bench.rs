@@ -1,0 +1,12 @@
+//! The bench, with the system's allocator, whose bytes can be counted.
+
+use std::process::ExitCode;
+
+use carrot_bench::alloc::Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn main() -> ExitCode {
+    carrot_bench::main()
+}
