@@ -12,8 +12,10 @@
 //! which it does on the node's cores without a break; `elsewhere` says how much that is, for there the node has no part in
 //! it. With / elsewhere is thus what the node itself adds.
 //! The windows are in another order each round, so that what changes on the machine meanwhile is not one window's alone.
-//! And the good client begins each at a random moment of its pace: it and the attack both go by fixed paces, and would
-//! else meet in all windows or in none.
+//! And the good client begins each at a random moment of its pace, which is a hair slower than it says: it and the attack
+//! both go by clocks, and in step they would meet always or never. So it passes through the attack's moments in each
+//! window, as one that knows nothing of attacks does; at random it would be in its own way, since two that wait awake
+//! at once leave the node no core.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints its findings")]
@@ -38,6 +40,8 @@ const GOAL: f64 = 1.5;
 /// The good client: its connections, and how often each asks.
 const CONNECTIONS: usize = 2;
 const PACE: Duration = Duration::from_millis(2);
+/// Between one that asks and the next.
+const TURN: Duration = PACE.checked_div(CONNECTIONS as u32).unwrap();
 /// Before its time comes it is waited for awake, since sleep ends late.
 const AWAKE: Duration = Duration::from_micros(150);
 
@@ -175,10 +179,12 @@ fn good_client(node: &Node, front: Front, window: Duration) -> Outcome<Vec<f64>>
     // Of std's, each is another.
     let phase = RandomState::new().hash_one(()) as f64 / u64::MAX as f64;
     let began = Instant::now() + PACE.mul_f64(phase);
+    // Later by one turn at the end of the window.
+    let pace = PACE + TURN.mul_f64(PACE.as_secs_f64() / window.as_secs_f64());
     std::thread::scope(|scope| {
         let one = |at: usize| {
-            let first = began + PACE * u32::try_from(at)? / CONNECTIONS as u32;
-            asked(connect(address)?, front, first, began + window)
+            let first = began + TURN * u32::try_from(at)?;
+            asked(connect(address)?, front, first, pace, began + window)
         };
         let asking: Vec<_> = (0..CONNECTIONS).map(|at| scope.spawn(move || one(at))).collect();
         let mut all = Vec::new();
@@ -189,7 +195,13 @@ fn good_client(node: &Node, front: Front, window: Duration) -> Outcome<Vec<f64>>
     })
 }
 
-fn asked(mut stream: TcpStream, front: Front, first: Instant, end: Instant) -> Outcome<Vec<f64>> {
+fn asked(
+    mut stream: TcpStream,
+    front: Front,
+    first: Instant,
+    pace: Duration,
+    end: Instant,
+) -> Outcome<Vec<f64>> {
     let (request, begins, ends) = front.get_home();
     let (mut due, mut latencies, mut reply) = (first, Vec::new(), Vec::new());
     while due < end {
@@ -211,7 +223,7 @@ fn asked(mut stream: TcpStream, front: Front, first: Instant, end: Instant) -> O
             return Err(format!("the good client was answered {}", reply.escape_ascii()).into());
         }
         latencies.push(due.elapsed().as_secs_f64() * 1e6);
-        due += PACE;
+        due += pace;
     }
     Ok(latencies)
 }
