@@ -1,4 +1,4 @@
-//! The allocator of the bench: the system's, with a count of the bytes asked for, while that is wanted.
+//! The allocator of `carrot-bench`: the system's, with a count of the bytes asked for, while that is wanted.
 //!
 //! Only the `memory` workload wants it, in a process of its own; else each call reads one flag that nobody writes, so
 //! that no timed run counts anything. The only file here with `unsafe`: `GlobalAlloc` is an unsafe trait. A crate that
@@ -16,9 +16,16 @@ static ASKED: AtomicI64 = AtomicI64::new(0);
 pub struct Counting;
 
 /// Begins to count, from 0.
+///
+/// # Panics
+/// In a program that has another allocator: nothing would be counted there, and look like a figure.
 pub(crate) fn start() {
-    ASKED.store(0, Ordering::SeqCst);
     COUNTING.store(true, Ordering::SeqCst);
+    let before = asked_bytes();
+    let probe = std::hint::black_box(Box::new([0_u8; 64]));
+    assert!(asked_bytes() > before, "this program does not count what it allocates");
+    drop(probe);
+    ASKED.store(0, Ordering::SeqCst);
 }
 
 /// The bytes asked for and not given back since `start`: the sizes as callers named them, without what the heap adds.

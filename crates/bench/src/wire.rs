@@ -101,8 +101,9 @@ impl Options {
 /// Measures, prints the tables, and writes `results/wire.json` if everything was measured at full size.
 ///
 /// # Errors
-/// When the results cannot be written. A contestant that is not here, or fails, is none: it is told and written down.
+/// When our own programs cannot be built, or the results cannot be written. A contestant that is not here, or fails, is none: it is told and written down.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    programs::build_ours()?;
     let ground = options.ground()?;
     if cfg!(debug_assertions) {
         eprintln!("carrot-bench was built without optimisation: figures of ours say nothing.");

@@ -73,7 +73,7 @@ impl Moment {
         Self::at(now(), clock)
     }
 
-    /// The moment of an instant that has been read.
+    /// The moment of an instant that has been read; by it also where tokio's time is paused and the clock is the system's.
     pub(crate) fn at(instant: Instant, clock: &Clock) -> Self {
         Self { instant, elapsed: Duration::from_millis(clock.at(instant).as_millis()) }
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::answer::{Answer, Source};
-use crate::clock::{self, Moment};
+use crate::clock::{self, Elapsed, Moment};
 use crate::error::{GetError, PeerError};
 use crate::flight::{Keep, Takeoff};
 use crate::group::{Group, HOP, Landed, Purpose};
@@ -52,7 +52,9 @@ impl OnLine {
             Sent::Answered(answer) => answer,
             Sent::Unseen => {
                 trial.unseen();
-                return group.spawn()(takeoff.errand(|key, keep| group.clone().fetch(key, keep)));
+                let fetch =
+                    |key: Key, keep| group.in_time(began, key.clone(), group.clone().fetch(key, keep));
+                return group.spawn()(takeoff.errand(fetch));
             }
         };
         let now = group.moment_at(at);
@@ -62,7 +64,10 @@ impl OnLine {
             Fetched::Landed(landed) => takeoff.land(landed),
             Fetched::Unreachable => {
                 let group = &group;
-                group.spawn()(takeoff.errand(|key, keep| group.clone().replaced(key, keep, deadline)));
+                let replaced = |key: Key, keep| {
+                    group.in_time(began, key.clone(), group.clone().replaced(key, keep, deadline))
+                };
+                group.spawn()(takeoff.errand(replaced));
             }
         }
     }
@@ -74,7 +79,7 @@ impl Group {
         &self,
         takeoff: Takeoff<Landed>,
         began: Moment,
-        is_told_here: impl Fn(bool),
+        told_here: impl Fn(bool),
     ) -> Option<Takeoff<Landed>> {
         let shared = &*self.shared;
         let key = takeoff.key();
@@ -95,7 +100,7 @@ impl Group {
         let group = self.clone();
         let on_line = OnLine { group, owner: owner.clone(), takeoff, trial, began, deadline };
         let then = Box::new(|sent, at| on_line.ends(sent, at));
-        is_told_here(line.send(&what, began.instant, deadline, then));
+        told_here(line.send(&what, began.instant, deadline, then));
         None
     }
 
@@ -117,6 +122,21 @@ impl Group {
             Fetched::Landed(landed) => landed,
             // Availability over balance: a dead owner costs extra loads, not an outage.
             Fetched::Unreachable => self.stand_in(place, &key, &keep, deadline).await,
+        }
+    }
+
+    /// The errand of a flight that has left its line. Whoever began it may have no timer of his own, since the line had
+    /// one; so it ends when he would have given up, whatever load on another thread it has come to wait for.
+    pub(crate) fn in_time(
+        &self,
+        began: Moment,
+        key: Key,
+        errand: impl Future<Output = Landed> + Send + 'static,
+    ) -> impl Future<Output = Landed> + Send + 'static {
+        let (group, limit) = (self.clone(), self.patience(None));
+        async move {
+            let landed = clock::timeout_at(clock::after(began.instant, limit), errand).await;
+            landed.unwrap_or_else(|Elapsed| Err(group.gave_up(key.as_bytes(), limit)))
         }
     }
 

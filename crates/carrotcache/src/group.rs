@@ -246,8 +246,8 @@ impl Group {
             let now = self.moment();
             self.want([key], now.elapsed);
             let (by, is_sure) = (clock::after(now.instant, limit), AtomicBool::new(false));
-            let fetching = self.fetching(key, now, |is_told_here| {
-                is_sure.store(deadline.is_none() && is_told_here, Ordering::Relaxed);
+            let fetching = self.fetching(key, now, |is_here| {
+                is_sure.store(deadline.is_none() && is_here, Ordering::Relaxed);
             });
             clock::timeout_at_unless(by, &is_sure, fetching).await
         };
@@ -271,12 +271,12 @@ impl Group {
         GetError::late(&self.shared.name, &Key::new(key), owner, waited)
     }
 
-    /// Joins the key's fetch, or begins it; `is_told_here` hears, if its owner is asked on a line, whether that tells how it
+    /// Joins the key's fetch, or begins it; `told_here` hears, if its owner is asked on a line, whether that tells how it
     /// ended on this thread.
-    async fn fetching(&self, key: &[u8], now: Moment, is_told_here: impl Fn(bool)) -> Landed {
+    async fn fetching(&self, key: &[u8], now: Moment, told_here: impl Fn(bool)) -> Landed {
         let flown = self.shared.fetches.fly(
             key,
-            |takeoff| self.fetch_at_once(takeoff, now, &is_told_here),
+            |takeoff| self.fetch_at_once(takeoff, now, &told_here),
             self.spawn(),
             |key, keep| self.clone().fetch(key, keep),
         );

@@ -86,7 +86,7 @@ pub(crate) trait Line: Send + Sync {
     /// Asks, at the instant `now`, and has `then` told how it ended: once, soon after `deadline` at the latest. It is told
     /// in the line's own task, or in this call, and must not hold either up.
     ///
-    /// Gives whether the task that will tell it runs on the very thread on which this is called, as on a runtime of one
+    /// Gives whether it is still to be told, and the task that will tell it runs on the very thread on which this is called, as on a runtime of one
     /// thread. Whoever waits there needs no timer beside that task's: while the thread is held up, neither would ring.
     fn send(&self, what: &Request, now: Instant, deadline: Instant, then: Then) -> bool;
 }

@@ -1,5 +1,7 @@
 //! The bench, with the system's allocator, whose bytes can be counted.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use carrot_bench::alloc::Counting;

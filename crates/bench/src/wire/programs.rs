@@ -43,6 +43,21 @@ pub(crate) fn ours(name: &'static str) -> anyhow::Result<PathBuf> {
     if program.exists() { Ok(program) } else { Err(Missing::new(name, BUILT).into()) }
 }
 
+/// Has cargo build our own programs, where it is cargo that runs this one: it has built this one alone, and the others may
+/// be of another day.
+///
+/// # Errors
+/// When they cannot be built, or are not there.
+pub(crate) fn build_ours() -> anyhow::Result<()> {
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        let mut build = Command::new(cargo);
+        build.args(["build", "--bins", "--package", "carrot", "--package", "carrot-bench"]);
+        build.args((!cfg!(debug_assertions)).then_some("--release")).current_dir(env!("CARGO_MANIFEST_DIR"));
+        anyhow::ensure!(build.status()?.success(), "our own programs cannot be built");
+    }
+    ours(NODES).map(drop)
+}
+
 /// Programs of this machine and of a directory into which packages were unpacked.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Stdio;
 
-use crate::wire::programs::Programs;
+use crate::wire::programs::{NODES, Programs};
 
 /// Each program, and the word by which it tells its version.
 const PROGRAMS: [(&str, &str); 6] = [
@@ -15,11 +15,17 @@ const PROGRAMS: [(&str, &str); 6] = [
     ("go", "version"),
 ];
 
-/// Of those that are here. Where they tell it, on which output and with which exit code, differs.
+/// Of those that are here. Where they tell it, on which output and with which exit code, differs. And what our own nodes
+/// are, of which a reader would not guess it.
 pub(crate) fn told(programs: &Programs) -> BTreeMap<String, String> {
+    let ours = (
+        NODES.to_owned(),
+        "the bench's own program, with mimalloc for an allocator as carrot has".to_owned(),
+    );
     PROGRAMS
         .iter()
         .filter_map(|(program, word)| Some(((*program).to_owned(), version(programs, program, word)?)))
+        .chain([ours])
         .collect()
 }
 

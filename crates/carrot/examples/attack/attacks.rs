@@ -105,9 +105,10 @@ impl Field {
         for n in 0_u32.. {
             let due = began + Duration::from_secs(1) * n / a_second;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if due.elapsed() > BEHIND {
+                self.is_late.store(true, Ordering::Relaxed);
+            }
             if self.over.load(Ordering::Relaxed) {
-                let behind = began.elapsed().saturating_sub(due - began);
-                self.is_late.store(behind > BEHIND, Ordering::Relaxed);
                 return;
             }
             call(stand + n as usize);

@@ -9,9 +9,10 @@
 //! they send, not by how fast this machine can send it. And its thread is given a core only where nobody else wants it
 //! (SCHED_IDLE), since attackers have machines of their own: to wait for this thread is no cost of the attack. It keeps its
 //! pace all the same, or the run is void. What remains is the system's work for the attackers' ends of the connections,
-//! which it does on the node's cores without a break; `elsewhere` says how much that is, for there the node has no part in
-//! it. With / elsewhere is thus what the node itself adds.
-//! The windows are in another order each round, so that what changes on the machine meanwhile is not one window's alone.
+//! which it does on the node's cores without a break; `elsewhere` says what that costs together with a server that does
+//! nothing but accept, read and close, for there the node has no part in it. It reads all that comes, so beside
+//! `non-readers` it says little. With / elsewhere is thus about what the node itself adds.
+//! Each round begins with another of the windows, so that what changes on the machine meanwhile is not one window's alone.
 //! And the good client begins each at a random moment of its pace, which is a hair slower than it says: it and the attack
 //! both go by clocks, and in step they would meet always or never. So it passes through the attack's moments in each
 //! window, as one that knows nothing of attacks does; at random it would be in its own way, since two that wait awake

@@ -178,12 +178,12 @@ impl Line for Link {
         let allowed = deadline.saturating_duration_since(now);
         let timed = Timed { then, deadline, allowed, heard: self.heard.load(Relaxed) };
         match self.put(what, (now, deadline), Caller::Then(timed)) {
-            Ok(_) => {}
+            Ok(_) => return self.home.is_some() && self.home == lone_here(),
             Err((Failure::Other(error), caller)) => caller.told(Err(error), now),
             Err((_, Caller::Then(timed))) => (timed.then)(Sent::Unseen, now),
             Err((_, Caller::Waits(_))) => {}
         }
-        self.home.is_some() && self.home == lone_here()
+        false
     }
 }
 

@@ -9,11 +9,14 @@
 //! registered once, one that ends wakes nobody, and after a few the task leaves its thread to those served before.
 //! Owned by whoever started it. What is said on a connection is its attendant's affair: HTTP's is in `http1.rs`.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -27,7 +30,7 @@ use crate::limits::Limits;
 use crate::runtimes::Runtimes;
 use crate::units::ByteSize;
 
-/// So many are accepted, and the thread is others' for a moment: a burst that waits in the queue would have it to itself.
+/// After each so many the thread is others' for a moment: a burst that waits in the queue would have it to itself.
 const IN_A_ROW: u32 = 4;
 
 /// So many connections have ended before the task that accepts is woken to let go of them, if it is not awake anyway.
@@ -279,10 +282,6 @@ impl Drop for Counted {
     fn drop(&mut self) {
         let counts = &self.0;
         counts.open.fetch_sub(1, Relaxed);
-        if std::thread::panicking() {
-            counts.panics.fetch_add(1, Relaxed);
-            tracing::error!("a request panicked; its connection is closed");
-        }
         if (counts.ended.fetch_add(1, Relaxed) + 1).is_multiple_of(SWEPT) {
             counts.many_ended.notify_one();
         }
@@ -418,10 +417,25 @@ where
             return;
         }
         let stop = Stop(self.stopped.clone());
-        if let Parted::Overdue = (self.attendant)(Accepted { stream, address, stop }).await {
-            self.counts.overdue.fetch_add(1, Relaxed);
+        match or_panic((self.attendant)(Accepted { stream, address, stop })).await {
+            Some(Parted::Overdue) => drop(self.counts.overdue.fetch_add(1, Relaxed)),
+            Some(Parted::Ended) => {}
+            None => {
+                self.counts.panics.fetch_add(1, Relaxed);
+                tracing::error!("a request panicked; its connection is closed");
+            }
         }
     }
+}
+
+/// What comes of it; `None`: it panicked. Nothing of it is used after that.
+async fn or_panic<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Lets go of the tasks of connections that have ended.
@@ -436,7 +450,6 @@ fn is_of_the_client(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
     use std::task::Context;
 
     use super::*;

@@ -56,6 +56,18 @@ async fn a_node_that_is_itself_the_stand_in_keeps_the_value_for_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flight_that_has_left_its_line_ends_when_its_caller_would_have_given_up() {
+    let (_town, groups, key) = three(&Origin::prompt());
+    let (group, began) = (&groups[0], groups[0].moment());
+    let landed = group.in_time(began, key.as_str().into(), async { Err(GetError::Leaving) }).await;
+    assert!(matches!(landed, Err(GetError::Leaving)));
+    // A load on a thread that its loader blocks, where no timer rings.
+    let landed = group.in_time(began, key.as_str().into(), std::future::pending()).await;
+    assert!(matches!(landed, Err(GetError::Deadline { .. })), "{landed:?}");
+    assert_eq!(clock::now() - began.instant, group.patience(None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_owner_and_stand_in_down_a_node_loads_by_itself_and_keeps_nothing() {
     let origin = Origin::prompt();
     let (town, groups, key) = three(&origin);

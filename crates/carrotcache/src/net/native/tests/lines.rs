@@ -141,6 +141,25 @@ async fn what_is_asked_of_a_peer_that_takes_nothing_ends_in_time() {
     assert!(matches!(told, Sent::Answered(Err(PeerError::Timeout(_)))));
 }
 
+#[tokio::test]
+async fn a_line_tells_here_what_is_still_to_be_told_and_no_more_once_it_is_gone() {
+    let peer = Played::start().await;
+    let (transport, _) = transport(limits());
+    let (line, heard) = lined(&transport, &peer).await;
+    let what = Request::Get {
+        group: GroupName::new("g").unwrap(),
+        key: Key::new(b"k"),
+        stand_in: false,
+        cached_only: false,
+    };
+    let is_here = || line.send(&what, clock::now(), clock::after(clock::now(), LONG), Box::new(|_, _| {}));
+    assert!(is_here(), "its task has this thread to itself");
+    let lost = send(&line, "lost", LONG);
+    drop(heard);
+    assert!(matches!(lost.await.unwrap(), Sent::Answered(Err(_)) | Sent::Unseen));
+    assert!(!is_here(), "that was told at once");
+}
+
 #[test]
 fn a_connection_whose_runtime_stops_before_its_task_begins_takes_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
