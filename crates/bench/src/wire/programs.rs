@@ -50,10 +50,13 @@ pub(crate) fn ours(name: &'static str) -> anyhow::Result<PathBuf> {
 /// When they cannot be built, or are not there.
 pub(crate) fn build_ours() -> anyhow::Result<()> {
     if let Some(cargo) = std::env::var_os("CARGO") {
-        let mut build = Command::new(cargo);
-        build.args(["build", "--bins", "--package", "carrot", "--package", "carrot-bench"]);
-        build.args((!cfg!(debug_assertions)).then_some("--release")).current_dir(env!("CARGO_MANIFEST_DIR"));
-        anyhow::ensure!(build.status()?.success(), "our own programs cannot be built");
+        // Each by itself: together they would share features, and this very program would be built anew and replaced.
+        for (package, program) in [("carrot-bench", NODES), ("carrot", "carrot")] {
+            let mut build = Command::new(&cargo);
+            build.args(["build", "--package", package, "--bin", program]);
+            build.args((!cfg!(debug_assertions)).then_some("--release")).current_dir(env!("CARGO_MANIFEST_DIR"));
+            anyhow::ensure!(build.status()?.success(), "{program} cannot be built");
+        }
     }
     ours(NODES).map(drop)
 }
