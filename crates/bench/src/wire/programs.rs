@@ -54,7 +54,9 @@ pub(crate) fn build_ours() -> anyhow::Result<()> {
         for (package, program) in [("carrot-bench", NODES), ("carrot", "carrot")] {
             let mut build = Command::new(&cargo);
             build.args(["build", "--package", package, "--bin", program]);
-            build.args((!cfg!(debug_assertions)).then_some("--release")).current_dir(env!("CARGO_MANIFEST_DIR"));
+            build
+                .args((!cfg!(debug_assertions)).then_some("--release"))
+                .current_dir(env!("CARGO_MANIFEST_DIR"));
             anyhow::ensure!(build.status()?.success(), "{program} cannot be built");
         }
     }
