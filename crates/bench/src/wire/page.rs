@@ -21,8 +21,9 @@ pub(crate) fn page(report: &Report<Run>) -> anyhow::Result<(String, String)> {
          Remote gets of the library, and the fronts of the program, beside what one would use instead, on one machine over\n\
          loopback. Made by `cargo run --release -p carrot-bench -- tables` from `results/wire.json`, which holds every\n\
          round: {}; commit {}; `{}`.\n\n\
-         `cargo run --release -p carrot-bench -- wire --runs 3` builds our own programs and measures it anew; the servers of others are got by `scripts/wire-anchors`. Client and server share the machine, so CPU time\n\
-         a get is the sound figure, and ratios within a run: absolute speeds change with the machine's load.\n\n\
+         `cargo run --release -p carrot-bench -- wire --runs 3` builds our own programs and measures it anew; the servers of\n\
+         others are got by `scripts/wire-anchors`. Client and server share the machine, so CPU time a get is the sound figure,\n\
+         and ratios within a run: absolute speeds change with the machine's load.\n\n\
          Every get is answered from the other process's memory: counters say so, and one that is not ends the round. Values\n\
          are looked at by their length. A get of many is told by its keys.\n",
         report.machine()?,
