@@ -55,16 +55,7 @@ async fn the_older_dialects_have_no_set_and_no_remove() {
 
 /// The group `scores` on each node, which mirrors all it fetches; its values are the numbers of the loads.
 fn mirrored(nodes: &[Cluster]) -> Vec<Group> {
-    let loads = Arc::new(AtomicUsize::new(0));
-    let open = |node: &Cluster| {
-        let loads = loads.clone();
-        let load = move |_: Key| {
-            let load = loads.fetch_add(1, Ordering::Relaxed) + 1;
-            async move { Ok::<_, BoxError>(Some(load.to_string())) }
-        };
-        node.group("scores").hot(Hot::Always).open(load).unwrap()
-    };
-    nodes.iter().map(open).collect()
+    scores_with(nodes, Hot::Always).0
 }
 
 #[tokio::test]

@@ -44,6 +44,10 @@ async fn nodes(count: usize) -> Vec<Cluster> {
 
 /// The group `scores` on each node, whose values are the numbers of the loads, and how many there were.
 fn scores(nodes: &[Cluster]) -> (Vec<Group>, Arc<AtomicUsize>) {
+    scores_with(nodes, Hot::default())
+}
+
+fn scores_with(nodes: &[Cluster], hot: Hot) -> (Vec<Group>, Arc<AtomicUsize>) {
     let loads = Arc::new(AtomicUsize::new(0));
     let open = |node: &Cluster| {
         let loads = loads.clone();
@@ -51,7 +55,7 @@ fn scores(nodes: &[Cluster]) -> (Vec<Group>, Arc<AtomicUsize>) {
             let load = loads.fetch_add(1, Ordering::Relaxed) + 1;
             async move { Ok::<_, BoxError>(Some(load.to_string())) }
         };
-        node.group("scores").open(load).unwrap()
+        node.group("scores").hot(hot).open(load).unwrap()
     };
     (nodes.iter().map(open).collect(), loads)
 }
