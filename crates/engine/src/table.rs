@@ -52,6 +52,10 @@ const PASSED: u64 = 0xF;
 /// finds the same word found the same table.
 const GENERATION: u64 = 0x3F;
 
+/// How much of a block is fetched ahead, in bytes: header, key and value of a small entry. The lines of a longer one that
+/// follow are read in order, and the processor foresees those.
+const BLOCK_AHEAD: usize = 192;
+
 /// How often a reader looks again at an entry that is being moved, before it asks for the lock.
 const PATIENCE: u32 = 64;
 
@@ -308,7 +312,9 @@ impl<M> Table<M> {
         for slot in view.line(view.home(half)) {
             let word = slot.load(Ordering::Relaxed);
             if word >> 48 == tag {
-                prefetch(ptr::without_provenance((word & ADDRESS) as usize));
+                for ahead in (0..BLOCK_AHEAD).step_by(size_of::<Line>()) {
+                    prefetch(ptr::without_provenance((word & ADDRESS) as usize + ahead));
+                }
             }
         }
     }
