@@ -119,6 +119,8 @@ mod flight;
 mod group;
 mod hot;
 mod inventory;
+mod landings;
+mod lanes;
 mod limits;
 mod listed;
 mod load;
@@ -135,6 +137,7 @@ pub mod placement;
 mod policy;
 #[cfg(all(doctest, feature = "http"))]
 mod readme;
+mod room;
 mod runtimes;
 mod serve;
 mod stats;
@@ -173,6 +176,7 @@ pub use crate::hot::Hot;
 pub use crate::limits::Limits;
 pub use crate::memory::{Charge, Memory, MemoryFull, MemorySnapshot};
 pub use crate::policy::Policy;
+pub use crate::room::Room;
 pub use crate::units::{BadGroupName, BadUnit, ByteSize, GroupName, Key, Span};
 pub use crate::view::Member;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrotcache::{BoxFuture, Group, GroupName, KeyError, Limits, Value};
+use carrotcache::{Ask, BoxFuture, ByteSize, GetError, Group, GroupName, KeyError, Limits, Room, Value};
 
 use crate::resp::command::Told;
 use crate::resp::front::Front;
@@ -16,7 +16,7 @@ use crate::resp::request::Request;
 use crate::resp::window::in_order;
 
 /// What the values of one reply may come to, in bytes.
-const REPLY_MAX: usize = 64 << 20;
+const REPLY_MAX: ByteSize = ByteSize::mib(64);
 
 /// `GET key`
 pub fn get(value: Option<Value>) -> Reply {
@@ -122,11 +122,12 @@ pub fn mget(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
                 Err(refusal) => replies.push(refusal),
             }
         }
+        let room = Arc::new(Room::new(REPLY_MAX));
         let (places, asks): (Vec<_>, Vec<_>) = asked
             .into_values()
             .map(|(group, places, keys)| {
-                let group = group.clone();
-                (places, async move { Ok(group.get_many(&keys).await) })
+                let (group, room) = (group.clone(), room.clone());
+                (places, async move { Ok(group.answer_many_in(&keys, Ask::default(), &room).await) })
             })
             .unzip();
         let given = match in_order(asks.into_iter()).await {
@@ -134,15 +135,17 @@ pub fn mget(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
             Err(lost) => return lost,
         };
         for (at, got) in places.into_iter().flatten().zip(given.into_iter().flatten()) {
-            replies[at] = got.map_or_else(|error| refused::of_get(&error), Reply::Value);
+            replies[at] = match got {
+                Ok(answer) => Reply::Value(answer.value),
+                Err(GetError::LeftOut { room }) => {
+                    return Reply::error(format!(
+                        "ERR these values are over {room} bytes together: ask for fewer"
+                    ));
+                }
+                Err(error) => refused::of_get(&error),
+            };
         }
-        let list = Reply::List(replies);
-        if list.values_len() > REPLY_MAX {
-            return Reply::error(format!(
-                "ERR these values are over {REPLY_MAX} bytes together: ask for fewer"
-            ));
-        }
-        list
+        Reply::List(replies)
     })
 }
 

@@ -52,6 +52,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "placement::slots",
                 "policy",
                 "readme",
+                "room",
                 "runtimes",
                 "stats",
                 "sync",
@@ -60,8 +61,8 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "value",
                 "view",
             ],
-            &["flight", "load", "loader", "peers", "store", "views"],
-            &["fetch", "fetch_many", "group", "inventory", "many", "serve", "whereabouts"],
+            &["flight", "landings", "load", "loader", "peers", "store", "views"],
+            &["fetch", "fetch_many", "group", "inventory", "lanes", "many", "serve", "whereabouts"],
             &["change", "clear", "write"],
             &["node", "typed"],
             &[
