@@ -30,7 +30,9 @@ Or with a file, which says all that flags do, of as many groups as you like
 
 Password
   CARROT_PASSWORD, or node.password in a file, is what callers of --http, --resp
-  and --admin have to know. There is no flag for it: others could see it.
+  and --admin have to know; CARROT_RESP_PASSWORD, or resp.password, is what those
+  of --resp have to know instead. There are no flags for them: others could see
+  them.
 
 Setting and removing
   PUT and DELETE reach the node that owns the key and the node that was asked.
@@ -58,8 +60,9 @@ const CHECK: &str = "\
 What is wrong is said with its line and column. Nothing is opened and nobody is
 asked, unless --origins says so: then a query is tried on its database too, and an
 origin that does not answer is a warning, since a node would ask it again.
-Of the environment only CARROT_PASSWORD is heeded, and what stands in the file as
-${NAME}; flags of serve and other CARROT_* variables are not.
+Of the environment only CARROT_PASSWORD and CARROT_RESP_PASSWORD are heeded, and
+what stands in the file as ${NAME}; flags of serve and other CARROT_* variables are
+not.
 Exit codes: 0 in order, 2 not.";
 
 /// A distributed read-through cache: every key has one owner, and the owner asks the origin once.

@@ -187,6 +187,9 @@ pub struct RespPart {
     #[arg(long, env = "CARROT_DEFAULT_GROUP", value_name = "NAME")]
     #[serde(deserialize_with = "word")]
     pub default_group: Option<GroupName>,
+    /// As the node's: on a command line it is `CARROT_RESP_PASSWORD` alone.
+    #[arg(skip)]
+    pub password: Option<Secret>,
 }
 
 /// `[limits]`
