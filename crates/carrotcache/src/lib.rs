@@ -132,6 +132,7 @@ mod message;
 pub mod net;
 mod node;
 mod open;
+mod panics;
 mod peers;
 pub mod placement;
 mod policy;

@@ -45,6 +45,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "listed",
                 "memory",
                 "message",
+                "panics",
                 "placement",
                 "placement::md5",
                 "placement::ranks",
