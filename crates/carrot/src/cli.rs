@@ -58,8 +58,9 @@ Then, from another terminal
 
 const CHECK: &str = "\
 What is wrong is said with its line and column. Nothing is opened and nobody is
-asked, unless --origins says so: then a query is tried on its database too, and an
-origin that does not answer is a warning, since a node would ask it again.
+asked, unless --origins says so: then a query is tried on its database too, which has
+to take it, and an origin that does not answer is a warning, since a node would ask
+it again.
 Of the environment only CARROT_PASSWORD and CARROT_RESP_PASSWORD are heeded, and
 what stands in the file as ${NAME}; flags of serve and other CARROT_* variables are
 not.
