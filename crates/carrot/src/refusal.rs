@@ -75,7 +75,10 @@ impl Refusal {
     /// The path is answered, but not by that method.
     pub fn method(allow: &'static str) -> Self {
         let message = format!("allowed here: {allow}");
-        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "bad_request", message) }
+        Self {
+            allow: Some(allow),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        }
     }
 
     /// The key is one that no group takes; its group has counted it.
