@@ -260,7 +260,7 @@ impl<'a> Session<'a> {
     }
 
     fn request(&mut self, frame: Frame<'_>) -> Result<(), End> {
-        if self.unanswered.contains_key(&frame.id) {
+        if self.unanswered.contains_key(&frame.id) || self.outbox.is_sending(frame.id, 1) {
             return Err(End::Cut(Cut::Unasked));
         }
         if frame.more || self.parts.contains_key(&frame.id) {
@@ -360,10 +360,16 @@ impl<'a> Session<'a> {
         let id_of = |at: usize| id.wrapping_add(at as u64);
         let is_taken = |id: &u64| self.unanswered.contains_key(id) || self.parts.contains_key(id);
         let are_some_taken = !self.unanswered.is_empty() || !self.parts.is_empty();
-        if are_some_taken && (0..keys.len()).any(|at| is_taken(&id_of(at))) {
+        if self.outbox.is_sending(id, keys.len() as u64)
+            || are_some_taken && (0..keys.len()).any(|at| is_taken(&id_of(at)))
+        {
             return Err(End::Cut(Cut::Unasked));
         }
         let desk = self.desk;
+        if keys.is_empty() {
+            self.reply(id, desk.malformed("a GET without a key"));
+            return Ok(());
+        }
         if keys.len() as u64 > KEYS {
             // What one frame has to wait for it could not be told of otherwise.
             self.reply(id, desk.too_many_keys(&format!("more than {KEYS} keys in one GET")));
