@@ -172,7 +172,7 @@ impl Link {
         state.writer = None;
         let calls = std::mem::take(&mut state.calls);
         state.abandoned = Abandoned::default();
-        state.outbox = Outbox::new(&self.limits.memory, 0);
+        state.outbox.clear();
         drop(state);
         let (heard, now) = (self.heard.load(Relaxed), clock::now());
         for call in calls.into_values() {
