@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::process;
+use std::sync::atomic::Ordering::Relaxed;
 
 use carrotcache::{EvictionCause, GroupSnapshot};
 
@@ -137,6 +138,8 @@ fn stats(front: &Front, lines: &mut Lines) {
     lines.add("total_commands_processed", counts.commands);
     lines.add("instantaneous_ops_per_sec", front.counts.rate());
     lines.add("total_error_replies", counts.errors);
+    lines.add("total_writes_processed", front.counts.writes.load(Relaxed));
+    lines.add("carrot_repeated_reads", front.counts.repeats.load(Relaxed));
     lines.add("keyspace_hits", hits);
     lines.add("keyspace_misses", gets.saturating_sub(hits));
     lines.add("evicted_keys", sum(|group| group.evictions.get(EvictionCause::Room)));

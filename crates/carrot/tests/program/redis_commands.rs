@@ -1,9 +1,12 @@
 //! The commands of the Redis front, over real sockets, each reply byte by byte.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::awaiting::until;
+use crate::database::{Pages, SERVE};
 use crate::process::Node;
 use crate::redis_client::{RedisClient, request};
 
@@ -245,6 +248,38 @@ fn a_connection_is_greeted_in_both_versions() {
     client.ask("GET scores:nobody", "$-1\r\n");
     client.ask("QUIT", "+OK\r\n");
     assert_eq!(client.rest(), b"");
+}
+
+#[test]
+fn what_was_slow_is_in_the_slowlog_also_where_it_was_queued() {
+    let pages = Pages::new("delete", &[("home", "Hello")]);
+    let (node, resp) = Node::with_redis(pages.directory.path(), &SERVE, &[]);
+    node.until_ready();
+    let mut client = RedisClient::connect(resp);
+    for (sent, slow) in [
+        ("GET pages:1\r\nPING\r\n", vec!["GET", "pages:1"]),
+        ("GETRANGE pages:2 0 1\r\nPING\r\n", vec!["GETRANGE", "pages:2", "0", "1"]),
+        ("MULTI\r\nGET pages:3\r\nEXEC\r\nPING\r\n", vec!["GET", "pages:3"]),
+        ("MULTI\r\nMGET pages:4\r\nEXEC\r\nPING\r\n", vec!["MGET", "pages:4"]),
+    ] {
+        pages.lock();
+        client.send(sent);
+        until("it is loaded", || node.page().sum("carrot_flights", "") == 1.0);
+        let begun = Instant::now();
+        // From 10 ms on it is slow.
+        until("it was slow", || begun.elapsed() > Duration::from_millis(10));
+        pages.unlock();
+        while client.line() != "+PONG" {}
+        client.ask("SLOWLOG LEN", ":1\r\n");
+        client.send("SLOWLOG GET\r\n");
+        let heads = [(); 6].map(|()| client.line());
+        assert_eq!(heads[5], format!("*{}", slow.len()), "{heads:?}");
+        assert_eq!(slow.iter().map(|_| client.string()).collect::<Vec<_>>(), slow);
+        // From where, and the client's name.
+        client.string();
+        client.string();
+        client.ask("SLOWLOG RESET", "+OK\r\n");
+    }
 }
 
 #[test]

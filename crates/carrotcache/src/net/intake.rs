@@ -6,6 +6,8 @@
 //! size: bodies take room from entries then, but no more than a part, lest slow senders keep loads from having any.
 //! Owned by the port; never waits, and holds no byte itself.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::memory::{Charge, Memory, MemoryFull};
@@ -26,9 +28,15 @@ pub struct Intake {
 }
 
 /// What one request holds of it, until it is dropped.
+pub type Share<'a> = Held<&'a Intake>;
+
+/// The same of who may go anywhere, such as a task.
+pub type OwnShare = Held<Arc<Intake>>;
+
+/// A part of what an intake holds.
 #[derive(Debug)]
-pub struct Share<'a> {
-    intake: &'a Intake,
+pub struct Held<I: Deref<Target = Intake>> {
+    intake: I,
     bytes: u64,
     charge: Charge,
 }
@@ -78,11 +86,16 @@ impl Intake {
 
     /// A share that holds nothing yet.
     pub fn share(&self) -> Share<'_> {
-        Share { intake: self, bytes: 0, charge: self.memory.charge() }
+        Held { intake: self, bytes: 0, charge: self.memory.charge() }
+    }
+
+    /// The same, for who may go anywhere.
+    pub fn own_share(self: &Arc<Self>) -> OwnShare {
+        Held { intake: self.clone(), bytes: 0, charge: self.memory.charge() }
     }
 }
 
-impl Share<'_> {
+impl<I: Deref<Target = Intake>> Held<I> {
     /// Holds so many bytes more. Costs one atomic operation, or a few with a memory; entries may leave for it then.
     ///
     /// # Errors
@@ -107,7 +120,7 @@ impl Share<'_> {
     }
 }
 
-impl Drop for Share<'_> {
+impl<I: Deref<Target = Intake>> Drop for Held<I> {
     fn drop(&mut self) {
         self.release();
     }
