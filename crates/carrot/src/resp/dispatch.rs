@@ -43,6 +43,12 @@ pub fn read(session: &Session, words: Words<'_>) -> Option<Told> {
 pub fn dispatch(session: &mut Session, front: &Arc<Front>, words: Words<'_>) -> Step {
     let command = match allowed(session, front, words) {
         Ok(command) => command,
+        // With words behind it: what is queued is given up, as in Redis.
+        Err(_) if session.queue.is_some() && words.get(0).eq_ignore_ascii_case(b"exec") => {
+            session.set_queue(None);
+            let why = "wrong number of arguments for 'exec' command";
+            return Step::Reply(Reply::error(format!("EXECABORT Transaction discarded because of: {why}")));
+        }
         Err(refusal) => {
             session.spoil();
             return Step::Reply(refusal);
