@@ -92,10 +92,13 @@ impl Session {
         std::mem::replace(&mut self.queue, queue)
     }
 
-    /// Has a queued request refused, and EXEC with it.
+    /// Has a queued request refused, and EXEC with it: nothing is kept of the queue then, as in Redis.
     pub fn spoil(&mut self) {
         if let Some(queue) = &mut self.queue {
             queue.is_spoilt = true;
+            queue.requests = Vec::new();
+            queue.bytes = 0;
+            queue.held.release();
         }
     }
 }
@@ -106,11 +109,14 @@ impl Queue {
         Self { requests: Vec::new(), is_spoilt: false, bytes: 0, held }
     }
 
-    /// Puts a request behind the others.
+    /// Puts a request behind the others, if they can still be run.
     ///
     /// # Errors
     /// If there is no room for it.
     pub fn push(&mut self, request: Request) -> Result<(), Unqueued> {
+        if self.is_spoilt {
+            return Ok(());
+        }
         let bytes = self.bytes.saturating_add(request.weight());
         if self.requests.len() == QUEUED_MAX || bytes > QUEUED_BYTES_MAX {
             return Err(Unqueued::Full);
