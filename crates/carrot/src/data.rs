@@ -269,7 +269,7 @@ impl DataFront {
     }
 
     /// The body of a PUT: at most as long as a value may be.
-    async fn value(&self, body: Incoming, held: &mut Share<'_>) -> Result<Bytes, Refusal> {
+    async fn value(&self, body: Incoming, held: &mut Share) -> Result<Bytes, Refusal> {
         self.whole(body, "value", self.value_max.as_u64(), held).await
     }
 
@@ -279,7 +279,7 @@ impl DataFront {
         mut body: Incoming,
         what: &str,
         limit: u64,
-        held: &mut Share<'_>,
+        held: &mut Share,
     ) -> Result<Bytes, Refusal> {
         let claimed = body.size_hint().lower();
         if claimed > limit {

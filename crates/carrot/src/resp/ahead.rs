@@ -36,11 +36,11 @@ struct Read<'c> {
 }
 
 /// What the looks gave.
-pub struct Looked<'c> {
+pub struct Looked {
     /// What is told of each, or where it is not known here, its request.
     pub told: Vec<Result<Reply, (Request, Told)>>,
     /// The room that they take together, if they are long.
-    pub held: Option<Share<'c>>,
+    pub held: Option<Share>,
 }
 
 impl<'c> Ahead<'c> {
@@ -62,7 +62,7 @@ impl<'c> Ahead<'c> {
 
     /// Looks all of them up. Values that there is no room for are let go again: all of them wait for a slow client to take
     /// the first.
-    pub fn look(&mut self, input: &[u8], front: &'c Front) -> Looked<'c> {
+    pub fn look(&mut self, input: &[u8], front: &Front) -> Looked {
         let mut told = Vec::with_capacity(self.0.len());
         for reads in self.0.chunk_by(|one, next| ptr::eq(one.group, next.group)) {
             let keys: Vec<&[u8]> = reads.iter().map(|read| &input[read.key.clone()]).collect();

@@ -48,7 +48,7 @@ struct Connection<'c> {
     /// Where in it the next request begins.
     start: usize,
     /// Of long requests in it.
-    held: Share<'c>,
+    held: Share,
     charged: usize,
     /// Reads that were read and not looked up.
     ahead: Ahead<'c>,

@@ -107,7 +107,7 @@ pub fn run(session: &mut Session, front: &Arc<Front>, words: Words<'_>) -> Step 
             Step::Reply(Reply::error("ERR MULTI calls can not be nested"))
         }
         Run::Multi => {
-            session.set_queue(Some(Queue::new(front.queued.own_share())));
+            session.set_queue(Some(Queue::new(front.queued.share())));
             Step::Reply(Reply::OK)
         }
         Run::Exec => match session.set_queue(None) {

@@ -59,9 +59,9 @@ pub struct Front {
     /// Of all requests that are being read.
     pub intake: Intake,
     /// Of all that is queued between MULTI and EXEC.
-    pub queued: Arc<Intake>,
+    pub queued: Intake,
     /// Of all replies that wait for those before them.
-    pub standing: Arc<Intake>,
+    pub standing: Intake,
     /// Of all long replies that are not taken yet.
     pub outgo: Intake,
     /// What one client may do.
@@ -153,7 +153,7 @@ impl Front {
         let values =
             |most: u64| Intake::new(value.saturating_mul(most)).charged_to(cluster.memory().clone(), value);
         let (intake, outgo) = (values(VALUES_AT_ONCE), values(VALUES_AT_ONCE));
-        let (queued, standing) = (Arc::new(values(VALUES_QUEUED)), Arc::new(values(VALUES_STANDING)));
+        let (queued, standing) = (values(VALUES_QUEUED), values(VALUES_STANDING));
         let allowed = Allowed {
             connections: limits.connections,
             bulk: i64::try_from(value.max(Limits::KEY_MAX.as_u64() * 2)).unwrap_or(i64::MAX),

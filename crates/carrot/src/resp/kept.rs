@@ -4,7 +4,7 @@
 //! have under way, of as many clients as there are. Together they have their room; where that is full a value is let go, and
 //! is asked for again in its turn. So nobody is refused for it, and nobody has to be trusted to take what he asked for.
 
-use carrotcache::net::intake::OwnShare;
+use carrotcache::net::intake::Share;
 
 use crate::resp::front::Front;
 use crate::resp::reply::Reply;
@@ -18,7 +18,7 @@ pub const LONG: usize = 64 << 10;
 pub struct Kept {
     reply: Reply,
     /// Until it is written. What is so short that a whole line of it is not long needs none.
-    _held: Option<OwnShare>,
+    _held: Option<Share>,
 }
 
 impl Kept {
@@ -28,7 +28,7 @@ impl Kept {
         if length < LONG / AT_ONCE {
             return Ok(Self::in_turn(reply));
         }
-        let mut held = front.standing.own_share();
+        let mut held = front.standing.share();
         match held.grow(length as u64) {
             Ok(()) => Ok(Self { reply, _held: Some(held) }),
             Err(_) => Err(reply),

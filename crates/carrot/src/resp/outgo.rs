@@ -34,7 +34,7 @@ pub struct Outgo<'c> {
     /// What comes behind it.
     line: VecDeque<Due>,
     /// Of long replies in the buffer.
-    held: Share<'c>,
+    held: Share,
     /// For the client to take a part of it.
     part_timeout: Duration,
     sent: Sent,

@@ -135,3 +135,26 @@ async fn what_memory_answers_is_sent_with_one_write_however_many_keys_are_asked_
         assert_eq!(front.counts.writes.load(Relaxed) - before, 1, "{asked}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_whose_values_find_no_room_to_wait_are_answered_in_their_places_all_the_same() {
+    let (serving, front) = serve().await;
+    let value = "v".repeat(20_000);
+    let sets: String = (0..8).map(|n| request(&format!("SET a:{n} {value}"))).collect();
+    assert_eq!(told(&serving, sets, usize::MAX).await, "+OK\r\n".repeat(8));
+    // Those of `b` are loaded.
+    let gets: String =
+        (0..8).map(|n| request(&format!("GET a:{n}")) + &request(&format!("GET b:{n}"))).collect();
+    let replies: String = (0..8).map(|n| string(&value) + &string(&n.to_string())).collect();
+    for is_full in [false, true] {
+        let mut others = front.standing.share();
+        while is_full && others.grow(10_000).is_ok() {}
+        let before = front.counts.repeats.load(Relaxed);
+        assert_eq!(told(&serving, gets.repeat(3), usize::MAX).await, replies.repeat(3), "{is_full}");
+        assert_eq!(front.counts.repeats.load(Relaxed) > before, is_full);
+    }
+    // Nothing is held of what was answered.
+    let mut all = front.standing.share();
+    while all.grow(10_000).is_ok() {}
+    assert!(all.grow(5_000).is_ok());
+}

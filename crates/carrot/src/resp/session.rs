@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use carrotcache::net::intake::{NoRoom, OwnShare};
+use carrotcache::net::intake::{NoRoom, Share};
 
 use crate::auth::Tries;
 use crate::resp::clients::{Client, Seat};
@@ -46,7 +46,7 @@ pub struct Queue {
     pub is_spoilt: bool,
     bytes: usize,
     /// Of what all connections may queue, past the bytes that are free.
-    held: OwnShare,
+    held: Share,
 }
 
 /// Why a request is not queued.
@@ -105,7 +105,7 @@ impl Session {
 
 impl Queue {
     /// With nothing in it. `held` holds nothing yet.
-    pub fn new(held: OwnShare) -> Self {
+    pub fn new(held: Share) -> Self {
         Self { requests: Vec::new(), is_spoilt: false, bytes: 0, held }
     }
 

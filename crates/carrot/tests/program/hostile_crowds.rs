@@ -165,7 +165,7 @@ fn values_that_come_at_once_are_no_more_than_a_node_holds_whoever_sends_them() {
         Some(put(node.http, "/v1/pages/more", &value)).filter(|reply| reply.status == 503)
     };
     let busy = eventually("all but their last bytes have come", busy);
-    let line = "busy: bodies of 32768 bytes together are being received";
+    let line = "busy: values of 32768 bytes together are on their way";
     assert_eq!(busy.text(), format!(r#"{{"error":"busy","message":"{line}"}}"#));
     assert_eq!(busy.header("retry-after"), Some("1"));
     assert_eq!(node.get("/v1/pages/home").text(), "Hello");

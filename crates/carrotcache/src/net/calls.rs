@@ -158,7 +158,7 @@ impl Link {
         state.phase = Phase::Closed(why.clone());
         state.writer = None;
         let calls = std::mem::take(&mut state.calls);
-        state.outbox = Outbox::new(&self.limits.memory, 0);
+        state.outbox.clear();
         drop(state);
         let (heard, now) = (self.heard.load(Relaxed), clock::now());
         for caller in calls.into_values().filter_map(|call| call.caller) {

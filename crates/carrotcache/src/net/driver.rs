@@ -135,7 +135,7 @@ enum Said {
 
 impl<'a> Driver<'a> {
     fn new(link: &'a Link, writer: Arc<OwnedWriteHalf>, inbox: Inbox) -> Self {
-        let batch = Batch::new(&link.limits.memory);
+        let batch = link.lock().outbox.spare();
         let (parts, whole) = (HashMap::new(), Vec::new());
         Self { link, writer, inbox, batch, parts, whole, quiet: clock::now(), stalled: None }
     }

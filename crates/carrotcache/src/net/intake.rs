@@ -1,42 +1,36 @@
-//! How many bytes of bodies a port holds at once, over all of its connections.
+//! How many bytes of values a port holds at once on their way, in or out, over all of its connections.
 //!
-//! A value is held whole until it is where it belongs, and thousands of connections may bring one each: their sum is
-//! bounded here, and who would exceed it is told to come again. Counted as bytes come and not as they are announced, so
-//! that whoever announces much and sends nothing keeps nobody out. Charged to the node's memory as well, if that has a
-//! size: bodies take room from entries then, but no more than a part, lest slow senders keep loads from having any.
-//! Owned by the port; never waits, and holds no byte itself.
+//! A value is held whole until it is where it belongs, and thousands of connections may bring one each, or not take
+//! theirs: their sum is bounded here, and who would exceed it is told to come again. Counted as bytes come and not as
+//! they are announced, so that whoever announces much and sends nothing keeps nobody out. Charged to the node's memory as
+//! well, if that has a size: they take room from entries then, but no more than a part, lest slow senders and readers keep
+//! loads from having any. Owned by the port; never waits, and holds no byte itself.
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::limits::Limits;
 use crate::memory::{Charge, Memory, MemoryFull};
 use crate::stats::Refusal;
 
-/// A port's bodies take at most a quarter of the memory: there are two such ports, and the rest is for what is kept and
-/// for loads.
+/// At most a quarter of the memory is taken: there are several such ports, and the rest is for what is kept and for loads.
 const SHARE: u64 = 4;
 
 /// The bytes that are held, and how many may be.
 ///
-/// For any port that takes bodies beside the cache's own; each has its own.
-#[derive(Debug)]
+/// For any port that takes or gives values beside the cache's own; each has its own. Clones are the same.
+#[derive(Clone, Debug)]
 pub struct Intake {
-    held: AtomicU64,
+    held: Arc<AtomicU64>,
     most: u64,
     memory: Memory,
 }
 
 /// What one request holds of it, until it is dropped.
-pub type Share<'a> = Held<&'a Intake>;
-
-/// The same of who may go anywhere, such as a task.
-pub type OwnShare = Held<Arc<Intake>>;
-
-/// A part of what an intake holds.
 #[derive(Debug)]
-pub struct Held<I: Deref<Target = Intake>> {
-    intake: I,
+pub struct Share {
+    held: Arc<AtomicU64>,
+    most: u64,
     bytes: u64,
     charge: Charge,
 }
@@ -45,8 +39,8 @@ pub struct Held<I: Deref<Target = Intake>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoRoom {
-    /// Bodies hold as much as they may together.
-    #[error("bodies of {most} bytes together are being received")]
+    /// They hold as much as they may together.
+    #[error("values of {most} bytes together are on their way")]
     Full {
         /// What may be held, in bytes.
         most: u64,
@@ -70,7 +64,7 @@ impl NoRoom {
 impl Intake {
     /// Room for so many bytes.
     pub fn new(most: u64) -> Self {
-        Self { held: AtomicU64::new(0), most, memory: Memory::default() }
+        Self { held: Arc::default(), most, memory: Memory::default() }
     }
 
     /// The same room, with what is held charged to this memory, where that has a size. It is at most a quarter of it then,
@@ -84,29 +78,39 @@ impl Intake {
         self
     }
 
-    /// A share that holds nothing yet.
-    pub fn share(&self) -> Share<'_> {
-        Held { intake: self, bytes: 0, charge: self.memory.charge() }
+    /// As much as a node's limits allow bodies to hold, and one of `largest` bytes at least.
+    pub(crate) fn within(limits: &Limits, largest: u64) -> Self {
+        Self::new(limits.bodies.as_u64().max(largest)).charged_to(limits.memory.clone(), largest)
     }
 
-    /// The same, for who may go anywhere.
-    pub fn own_share(self: &Arc<Self>) -> OwnShare {
-        Held { intake: self.clone(), bytes: 0, charge: self.memory.charge() }
+    /// What is charged for them.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// How many bytes may be held together.
+    pub(crate) fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// A share that holds nothing yet.
+    pub fn share(&self) -> Share {
+        Share { held: self.held.clone(), most: self.most, bytes: 0, charge: self.memory.charge() }
     }
 }
 
-impl<I: Deref<Target = Intake>> Held<I> {
+impl Share {
     /// Holds so many bytes more. Costs one atomic operation, or a few with a memory; entries may leave for it then.
     ///
     /// # Errors
     /// When all shares together would then hold too many, or memory has no room; this one holds what it held.
     pub fn grow(&mut self, bytes: u64) -> Result<(), NoRoom> {
-        let most = self.intake.most;
+        let most = self.most;
         let more = |held: u64| held.checked_add(bytes).filter(|held| *held <= most);
-        let grown = self.intake.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        let grown = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         grown.map_err(|_| Full { most })?;
         if let Err(full) = self.charge.grow(bytes) {
-            self.intake.held.fetch_sub(bytes, Ordering::Relaxed);
+            self.held.fetch_sub(bytes, Ordering::Relaxed);
             return Err(full.into());
         }
         self.bytes += bytes;
@@ -116,11 +120,11 @@ impl<I: Deref<Target = Intake>> Held<I> {
     /// Holds nothing any more.
     pub fn release(&mut self) {
         self.charge.release();
-        self.intake.held.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        self.held.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
 }
 
-impl<I: Deref<Target = Intake>> Drop for Held<I> {
+impl Drop for Share {
     fn drop(&mut self) {
         self.release();
     }

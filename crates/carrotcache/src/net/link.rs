@@ -22,8 +22,10 @@ pub(super) use crate::net::calls::Link;
 use crate::net::calls::{Call, Caller, Calls, Phase, State, Timed};
 use crate::net::driver;
 use crate::net::inbox::Inbox;
+use crate::net::intake::{Intake, NoRoom};
 use crate::net::outbox::Outbox;
 use crate::net::pacing::Pacing;
+use crate::net::unsent;
 use crate::net::wire::many::PER_ANSWER;
 use crate::net::words;
 use crate::peers::{Line, Sent, Then};
@@ -61,9 +63,11 @@ impl Link {
         peer: Arc<str>,
         limits: Arc<Limits>,
         stats: Arc<NodeStats>,
+        values: &Intake,
     ) -> Arc<Self> {
+        unsent::bound(&stream);
         let (reader, writer) = stream.into_split();
-        let outbox = Outbox::new(&limits.memory, limits.bodies.as_u64());
+        let outbox = Outbox::new(values, values.most());
         let writer = Arc::new(writer);
         let state = State {
             outbox,
@@ -136,7 +140,11 @@ impl Link {
         }
         let id = state.next_id;
         if let Err(full) = words::ask(&mut state.outbox, id, what, (now, deadline)) {
-            return Err((PeerError::Memory(full).into(), caller));
+            let refused = match full {
+                NoRoom::Memory(full) => PeerError::Memory(full),
+                NoRoom::Full { .. } => PeerError::Busy(state.calls.len()),
+            };
+            return Err((refused.into(), caller));
         }
         state.next_id = id.wrapping_add(1);
         let is_sooner = matches!(caller, Caller::Then(_)) && state.due.is_none_or(|due| deadline < due);

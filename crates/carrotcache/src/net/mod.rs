@@ -6,12 +6,14 @@
 mod calls;
 pub(crate) mod client;
 pub(crate) mod cluster_name;
+mod desk;
 pub mod dialect;
 mod driver;
 mod frame;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gets;
 mod http1;
 mod inbox;
 pub mod intake;
@@ -29,9 +31,11 @@ mod read_ahead;
 mod reply;
 mod seldom;
 pub(crate) mod server;
+mod service;
 pub(crate) mod session;
 mod target;
 mod turn;
+mod unsent;
 pub(crate) mod upgrade;
 mod wire;
 mod words;

@@ -22,6 +22,7 @@ use crate::message::{Reply, Request};
 use crate::net::client::HttpTransport;
 use crate::net::client::pool::dial;
 use crate::net::dialect::Dialect;
+use crate::net::intake::Intake;
 use crate::net::link::{Failure, Link};
 use crate::net::upgrade::{self, HEAD_MAX, Hello};
 use crate::peers::{BoxFuture, Line, Transport};
@@ -50,6 +51,8 @@ struct Around {
     limits: Arc<Limits>,
     hello: Hello,
     stats: Arc<NodeStats>,
+    /// What waits to be sent to all peers.
+    values: Intake,
 }
 
 impl fmt::Debug for NativeTransport {
@@ -61,9 +64,10 @@ impl fmt::Debug for NativeTransport {
 impl NativeTransport {
     /// A transport without connections; they are made when they are needed.
     pub(crate) fn new(limits: Limits, hello: Hello, stats: Arc<NodeStats>) -> Self {
+        let values = Intake::within(&limits, limits.value.as_u64());
         Self {
             http: HttpTransport::new(Dialect::Native, limits.clone()).of_cluster(hello.cluster.as_deref()),
-            around: Arc::new(Around { limits: Arc::new(limits), hello, stats }),
+            around: Arc::new(Around { limits: Arc::new(limits), hello, stats, values }),
             peers: Mutex::default(),
         }
     }
@@ -200,12 +204,12 @@ impl Peer {
 
     /// Dials, and asks for frames; and for how long the answer holds, where that is no.
     async fn dial(&self) -> Result<Result<Arc<Link>, Duration>, PeerError> {
-        let Around { limits, hello, stats } = &*self.around;
+        let Around { limits, hello, stats, values } = &*self.around;
         let mut stream = dial(&self.authority, limits).await?;
         let shaken = clock::timeout(limits.connect_timeout, shake(&mut stream, &self.authority, hello)).await;
         Ok(match shaken {
             Ok(Some((upgrade::Answer::Yes { node }, read))) => {
-                Ok(Link::start(stream, &read, node, limits.clone(), stats.clone()))
+                Ok(Link::start(stream, &read, node, limits.clone(), stats.clone(), values))
             }
             Ok(Some((upgrade::Answer::No, _))) => Err(REFUSED),
             Ok(Some((upgrade::Answer::Stranger(cluster), _))) => {

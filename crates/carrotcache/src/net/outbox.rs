@@ -2,8 +2,9 @@
 //!
 //! Whatever is small is encoded at once, behind what is there, so that one write takes it all; a value is copied here
 //! and nowhere else. A message over one frame waits as it is, and of each such one frame at a time goes along, so that
-//! nothing small waits behind more than those. Gets of one group that wait together share a frame. Values are charged to the node's memory
-//! until they are written. Never writes itself: whoever owns it swaps what waits for an empty batch, and writes that.
+//! nothing small waits behind more than those. Gets of one group that wait together share a frame. Values are charged to
+//! the node's memory until they are written, and long ones are held in a share of what those of all connections may hold:
+//! they wait whole, where of the others no more waits than one connection has room for. Never writes itself: whoever owns it swaps what waits for an empty batch, and writes that.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,8 +12,9 @@ use std::time::{Duration, Instant};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-use crate::memory::{Charge, Memory, MemoryFull};
+use crate::memory::Charge;
 use crate::net::frame::{self, BODY_MAX, Kind};
+use crate::net::intake::{Intake, NoRoom, Share};
 use crate::net::wire::framed::GetKeys;
 use crate::units::GroupName;
 use crate::value::Value;
@@ -33,7 +35,6 @@ pub(super) const KEYS: u64 = 1024;
 const TOGETHER: Duration = Duration::from_millis(16);
 
 /// Frames that are written together.
-#[derive(Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
     written: usize,
@@ -42,8 +43,8 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(memory: &Memory) -> Self {
-        Self { charge: memory.charge(), ..Self::default() }
+    fn new(values: &Intake) -> Self {
+        Self { bytes: Vec::new(), written: 0, charge: values.memory().charge() }
     }
 
     /// What is still to be written.
@@ -70,11 +71,11 @@ impl Batch {
 /// What waits to be written.
 pub(super) struct Outbox {
     batch: Batch,
-    memory: Memory,
+    values: Intake,
     long: VecDeque<Long>,
-    /// What is left of the long ones, in bytes.
+    /// What the long ones hold: all of each until its last frame is written, in bytes.
     long_bytes: u64,
-    /// What long ones may hold together, in bytes.
+    /// What they may hold together, in bytes.
     long_max: u64,
     /// The frame at the end of the batch, if keys can be added to it.
     open: Option<Gets>,
@@ -89,7 +90,7 @@ struct Long {
     value: Value,
     /// How much of the two is written.
     at: usize,
-    _charge: Charge,
+    _share: Share,
 }
 
 /// A frame of gets to which keys can be added.
@@ -112,9 +113,19 @@ pub(super) struct Gotten {
 impl Outbox {
     /// An empty one, of which long messages hold at most `long_max` bytes together, or are one; and the others as many, or
     /// `ROOM`.
-    pub(super) fn new(memory: &Memory, long_max: u64) -> Self {
-        let (memory, batch) = (memory.clone(), Batch::new(memory));
-        Self { batch, memory, long: VecDeque::new(), long_bytes: 0, long_max, open: None }
+    pub(super) fn new(values: &Intake, long_max: u64) -> Self {
+        let (values, batch) = (values.clone(), Batch::new(values));
+        Self { batch, values, long: VecDeque::new(), long_bytes: 0, long_max, open: None }
+    }
+
+    /// An empty batch, to be swapped for what waits.
+    pub(super) fn spare(&self) -> Batch {
+        Batch::new(&self.values)
+    }
+
+    /// Nothing waits any more.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(&self.values, self.long_max);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -138,11 +149,11 @@ impl Outbox {
 
     /// A message without a value.
     pub(super) fn message(&mut self, id: u64, kind: Kind, message: &impl Message) {
-        // Without values there is no charge to be refused.
+        // Without values there is no share to be refused.
         let _ = self.values(id, kind, message.encoded_len(), 0, |out| message.encode_raw(out));
     }
 
-    /// A message of this length, of which so many bytes are values. Nothing is put in if memory has no room for them.
+    /// A message of this length, of which so many bytes are values. Nothing is put in if there is no room for them.
     pub(super) fn values(
         &mut self,
         id: u64,
@@ -150,12 +161,12 @@ impl Outbox {
         length: usize,
         values: usize,
         encode: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(), MemoryFull> {
+    ) -> Result<(), NoRoom> {
         if length > BODY_MAX {
-            let charge = self.memory.charge_of(values as u64)?;
+            let share = self.share_of(values)?;
             let mut head = Vec::with_capacity(length);
             encode(&mut head);
-            self.push_long(id, kind, head, Value::from(bytes::Bytes::new()), charge);
+            self.push_long(id, kind, head, Value::from(bytes::Bytes::new()), share);
         } else {
             self.batch.charge.grow(values as u64)?;
             self.framed(id, kind, encode);
@@ -164,17 +175,19 @@ impl Outbox {
     }
 
     /// A message that `write` writes, if it does and it fits a frame: it gives the bytes of values in it. Whether it is put
-    /// in; not either if memory has no room for the values.
+    /// in; not either if there is no room for the values.
     pub(super) fn written(
         &mut self,
         id: u64,
         kind: Kind,
         write: impl FnOnce(&mut Vec<u8>) -> Option<usize>,
-    ) -> Result<bool, MemoryFull> {
+    ) -> Result<bool, NoRoom> {
         let out = &mut self.batch.bytes;
         let at = frame::begin(out, id, kind, false);
         let written = write(out).filter(|_| out.len() - at - frame::HEAD <= BODY_MAX);
-        match written.map(|values| self.batch.charge.grow(values as u64)) {
+        let held = written.map(|values| self.batch.charge.grow(values as u64));
+        let out = &mut self.batch.bytes;
+        match held {
             Some(Ok(())) => {
                 frame::end(out, at);
                 self.open = None;
@@ -186,7 +199,7 @@ impl Outbox {
             }
             Some(Err(full)) => {
                 out.truncate(at);
-                Err(full)
+                Err(full.into())
             }
         }
     }
@@ -196,7 +209,7 @@ impl Outbox {
         self.framed(id, kind, |_| {});
     }
 
-    /// A message whose last field is a value, as its field `tag`. Nothing is put in if memory has no room for it.
+    /// A message whose last field is a value, as its field `tag`. Nothing is put in if there is no room for it.
     pub(super) fn value(
         &mut self,
         id: u64,
@@ -204,7 +217,7 @@ impl Outbox {
         message: &impl Message,
         tag: u32,
         value: Value,
-    ) -> Result<(), MemoryFull> {
+    ) -> Result<(), NoRoom> {
         // A tag under 16 is one byte, a length at most ten.
         let length = message.encoded_len() + 11 + value.len();
         let announce = |out: &mut Vec<u8>| {
@@ -213,10 +226,10 @@ impl Outbox {
             encode_varint(value.len() as u64, out);
         };
         if length > BODY_MAX {
-            let charge = self.memory.charge_of(value.len() as u64)?;
+            let share = self.share_of(value.len())?;
             let mut head = Vec::new();
             announce(&mut head);
-            self.push_long(id, kind, head, value, charge);
+            self.push_long(id, kind, head, value, share);
         } else {
             self.batch.charge.grow(value.len() as u64)?;
             self.framed(id, kind, |out| {
@@ -267,7 +280,7 @@ impl Outbox {
     pub(super) fn forget(&mut self, id: u64) -> Option<usize> {
         let at = self.long.iter().position(|long| long.id == id)?;
         let long = self.long.remove(at)?;
-        self.long_bytes -= long.left();
+        self.long_bytes -= long.length();
         Some(long.at)
     }
 
@@ -279,9 +292,11 @@ impl Outbox {
         while batch.bytes.len() < BATCH
             && let Some(mut long) = self.long.pop_front()
         {
-            self.long_bytes -= long.write(&mut batch.bytes);
+            long.write(&mut batch.bytes);
             if long.left() > 0 {
                 self.long.push_back(long);
+            } else {
+                self.long_bytes -= long.length();
             }
         }
     }
@@ -300,21 +315,30 @@ impl Outbox {
         frame::end(out, at);
     }
 
-    fn push_long(&mut self, id: u64, kind: Kind, head: Vec<u8>, value: Value, charge: Charge) {
-        let long = Long { id, kind, head, value, at: 0, _charge: charge };
-        self.long_bytes += long.left();
+    fn share_of(&self, values: usize) -> Result<Share, NoRoom> {
+        let mut share = self.values.share();
+        share.grow(values as u64)?;
+        Ok(share)
+    }
+
+    fn push_long(&mut self, id: u64, kind: Kind, head: Vec<u8>, value: Value, share: Share) {
+        let long = Long { id, kind, head, value, at: 0, _share: share };
+        self.long_bytes += long.length();
         self.long.push_back(long);
     }
 }
 
 impl Long {
-    fn left(&self) -> u64 {
-        (self.head.len() + self.value.len() - self.at) as u64
+    fn length(&self) -> u64 {
+        (self.head.len() + self.value.len()) as u64
     }
 
-    /// Writes its next frame, and gives how much of it that was.
-    fn write(&mut self, out: &mut Vec<u8>) -> u64 {
-        let before = self.left();
+    fn left(&self) -> u64 {
+        self.length() - self.at as u64
+    }
+
+    /// Writes its next frame.
+    fn write(&mut self, out: &mut Vec<u8>) {
         let head = self.head.get(self.at..).unwrap_or_default();
         let head = &head[..head.len().min(BODY_MAX)];
         let from = (self.at + head.len()).saturating_sub(self.head.len());
@@ -326,7 +350,6 @@ impl Long {
         out.extend_from_slice(head);
         out.extend_from_slice(value);
         frame::end(out, at);
-        before - self.left()
     }
 }
 

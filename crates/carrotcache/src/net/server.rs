@@ -21,6 +21,7 @@ use crate::limits::Limits;
 use crate::memory::Charge;
 use crate::message::{Change, Found, Reply, Request};
 use crate::net::cluster_name::{CLUSTER, Gate};
+use crate::net::desk::{Desk, SLACK};
 use crate::net::dialect::{CACHED_ONLY, Dialect, Row, STAND_IN};
 use crate::net::http1::Takeover;
 use crate::net::intake::{Intake, Share};
@@ -28,7 +29,7 @@ use crate::net::listen::{Listener, Serving};
 use crate::net::quick::{COPIED, Plain, Quick, Replies};
 use crate::net::reached::Answer;
 use crate::net::reply::{self, Subject};
-use crate::net::session::{self, Desk, SLACK};
+use crate::net::session;
 use crate::net::target::{NO_ENTRY, Route, route};
 use crate::net::upgrade::{self, Hello};
 use crate::net::wire;
@@ -56,12 +57,12 @@ pub(crate) struct Terms {
 /// Outside a tokio runtime.
 pub(crate) fn serve(listener: Listener, answer: Answer, terms: Terms) -> Serving {
     let Terms { dialect, limits, stats, dropped_ttl, hello, frames } = terms;
-    let bodies = Intake::new(limits.bodies.as_u64().max(body_max(&limits)))
-        .charged_to(limits.memory.clone(), body_max(&limits));
+    let held = || Intake::within(&limits, body_max(&limits));
+    let (bodies, answers) = (held(), held());
     // More permits than a semaphore holds are as good as all it holds.
     let in_flight = Semaphore::new(limits.in_flight.min(Semaphore::MAX_PERMITS)).into();
     let gate = Gate::new(hello.cluster.clone(), stats.clone());
-    let desk = Desk { answer, in_flight, bodies, limits, stats, hello };
+    let desk = Desk { answer, in_flight, bodies, answers, limits, stats, hello };
     let port = Arc::new(PeerPort { dialect, frames, gate, desk: Arc::new(desk), dropped_ttl });
     listener.serve_each(Some(port.clone()), move || {
         let port = port.clone();
@@ -372,7 +373,7 @@ impl PeerPort {
 
     /// The whole body, and what is held for it until its request is answered: a place among those in flight, from before
     /// it is read, and its share of what bodies may hold.
-    async fn take_in(&self, body: Incoming) -> Result<(Bytes, (SemaphorePermit<'_>, Share<'_>)), Reply> {
+    async fn take_in(&self, body: Incoming) -> Result<(Bytes, (SemaphorePermit<'_>, Share)), Reply> {
         let Ok(place) = self.desk.in_flight.try_acquire() else {
             return Err(self.desk.busy(self.desk.limits.in_flight));
         };
@@ -382,7 +383,7 @@ impl PeerPort {
     }
 
     /// The whole body in time, or why it is not taken.
-    async fn whole(&self, body: Incoming, held: &mut Share<'_>) -> Result<Bytes, Reply> {
+    async fn whole(&self, body: Incoming, held: &mut Share) -> Result<Bytes, Reply> {
         let read = clock::timeout(self.desk.limits.idle_timeout, self.read(body, held)).await;
         read.unwrap_or_else(|clock::Elapsed| Err(self.desk.malformed("the body did not come in time")))
     }
@@ -391,7 +392,7 @@ impl PeerPort {
     ///
     /// One that there is no room for, or that is over the limit by no more than the limit, is read to its end and
     /// dropped: closing on a peer that is still sending would take our refusal away from it with the connection.
-    async fn read(&self, mut body: Incoming, held: &mut Share<'_>) -> Result<Bytes, Reply> {
+    async fn read(&self, mut body: Incoming, held: &mut Share) -> Result<Bytes, Reply> {
         let limit = body_max(&self.desk.limits);
         let patience = limit.saturating_mul(2);
         let (mut taken, mut room) = (BytesMut::new(), Ok(()));

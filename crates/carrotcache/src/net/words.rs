@@ -8,9 +8,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use prost::{DecodeError, Message};
 
-use crate::memory::MemoryFull;
 use crate::message::{Reply, Request};
 use crate::net::frame::Kind;
+use crate::net::intake::NoRoom;
 use crate::net::outbox::{Gotten, Outbox};
 use crate::net::reply::TEXT_LIMIT;
 use crate::net::wire::framed::{GetKeys, OneKey, SetKey, Words};
@@ -90,7 +90,7 @@ pub(super) fn ask(
     id: u64,
     what: &Request,
     (now, deadline): (Instant, Instant),
-) -> Result<(), MemoryFull> {
+) -> Result<(), NoRoom> {
     let about = |group: &GroupName, key: &Key| OneKey {
         group: group.as_str().to_owned(),
         key: Bytes::copy_from_slice(key.as_bytes()),
@@ -140,7 +140,7 @@ pub(super) fn ask(
 }
 
 /// Answers the request with this id, as the node `own`. Nothing is put in if memory has no room for a value in it.
-pub(super) fn reply(out: &mut Outbox, id: u64, reply: Reply, own: &str) -> Result<(), MemoryFull> {
+pub(super) fn reply(out: &mut Outbox, id: u64, reply: Reply, own: &str) -> Result<(), NoRoom> {
     let values = reply.value_bytes();
     match reply {
         Reply::Found(found) => {

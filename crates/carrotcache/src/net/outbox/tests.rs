@@ -6,11 +6,12 @@ use bytes::Bytes;
 
 use super::*;
 use crate::clock;
+use crate::memory::Memory;
 use crate::net::wire::framed::{OneKey, SetKey};
 use crate::units::ByteSize;
 
 fn outbox() -> Outbox {
-    Outbox::new(&Memory::default(), u64::MAX)
+    Outbox::new(&Intake::new(u64::MAX), u64::MAX)
 }
 
 fn value(length: usize, byte: u8) -> Value {
@@ -36,7 +37,7 @@ type Seen = (u64, Kind, bool, Vec<u8>);
 /// All that waits, batch by batch.
 fn batches(outbox: &mut Outbox) -> Vec<Vec<Seen>> {
     let mut batches = Vec::new();
-    let mut batch = Batch::default();
+    let mut batch = outbox.spare();
     while !outbox.is_empty() {
         outbox.fill(&mut batch);
         let mut frames = Vec::new();
@@ -92,7 +93,7 @@ fn what_is_small_waits_for_one_frame_of_what_is_large_and_no_more() {
     for id in [1, 2] {
         outbox.value(id, Kind::SET, &set("k"), SetKey::VALUE, value(1 << 20, 7)).unwrap();
     }
-    let mut batch = Batch::default();
+    let mut batch = outbox.spare();
     outbox.fill(&mut batch);
     assert!(batch.rest().len() < 2 * BODY_MAX);
     // The first to go out in the next batch, though both large ones wait.
@@ -161,18 +162,24 @@ fn keys_that_do_not_fit_one_frame_go_in_the_next() {
 }
 
 #[test]
-fn values_are_charged_until_they_are_written() {
-    let memory = Memory::new(ByteSize::kib(300));
+fn values_are_held_by_all_connections_together_until_they_are_written() {
+    let memory = Memory::new(ByteSize::mib(1));
     let used = || memory.snapshot().unwrap().used_bytes;
-    let mut outbox = Outbox::new(&memory, u64::MAX);
+    let values = Intake::new(300 << 10).charged_to(memory.clone(), 300 << 10);
+    let (mut outbox, mut other) = (Outbox::new(&values, u64::MAX), Outbox::new(&values, u64::MAX));
     let mut put = |length| outbox.value(1, Kind::SET, &set("k"), SetKey::VALUE, value(length, 1));
     put(1000).unwrap();
     put(200 << 10).unwrap();
     assert_eq!(used(), 1000 + (200 << 10));
-    put(100 << 10).unwrap_err();
-    put(1).unwrap();
+    put(101 << 10).unwrap_err();
+    let mut put_there = |length| other.value(1, Kind::SET, &set("k"), SetKey::VALUE, value(length, 1));
+    put_there(101 << 10).unwrap_err();
+    // Short ones do not wait for the room of long ones.
+    put_there(50_000).unwrap();
+    assert_eq!(used(), 51_000 + (200 << 10));
     let messages = batches(&mut outbox);
-    assert_eq!((messages.len(), used()), (4, 0));
+    assert_eq!((messages.len(), used()), (4, 50_000));
+    other.value(1, Kind::SET, &set("k"), SetKey::VALUE, value(101 << 10, 1)).unwrap();
 }
 
 #[test]
@@ -181,7 +188,7 @@ fn what_is_forgotten_is_sent_no_further() {
     for id in [1, 2] {
         outbox.value(id, Kind::SET, &set("k"), SetKey::VALUE, value(1 << 20, 7)).unwrap();
     }
-    let mut batch = Batch::default();
+    let mut batch = outbox.spare();
     outbox.fill(&mut batch);
     assert_eq!(outbox.forget(1), Some(BODY_MAX));
     assert_eq!((outbox.forget(2), outbox.forget(3)), (Some(0), None));
@@ -190,7 +197,7 @@ fn what_is_forgotten_is_sent_no_further() {
 
 #[test]
 fn values_over_one_frame_have_a_bound_and_others_one_of_their_own() {
-    let mut outbox = Outbox::new(&Memory::default(), 1 << 20);
+    let mut outbox = Outbox::new(&Intake::new(u64::MAX), 1 << 20);
     outbox.value(1, Kind::SET, &set("k"), SetKey::VALUE, value(2 << 20, 7)).unwrap();
     assert!(!outbox.has_room_for(BODY_MAX) && outbox.has_room_for(100));
     // More may be put in than is read of a peer meanwhile.
@@ -208,7 +215,7 @@ fn a_buffer_that_grew_is_not_kept() {
     while outbox.has_room() {
         outbox.value(1, Kind::SET, &set("k"), SetKey::VALUE, value(10_000, 7)).unwrap();
     }
-    let mut batch = Batch::default();
+    let mut batch = outbox.spare();
     outbox.fill(&mut batch);
     let length = batch.rest().len();
     batch.advance(length);

@@ -166,7 +166,8 @@ fn a_connection_whose_runtime_stops_before_its_task_begins_takes_nothing() {
     let link = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        Link::start(stream, b"", Arc::from("peer"), Arc::new(limits()), Arc::default())
+        let values = Intake::new(u64::MAX);
+        Link::start(stream, b"", Arc::from("peer"), Arc::new(limits()), Arc::default(), &values)
     });
     drop(runtime);
     let line: Arc<dyn Line> = link;

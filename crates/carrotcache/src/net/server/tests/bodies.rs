@@ -5,7 +5,7 @@ use super::*;
 /// What bodies may hold in these tests: the least there is, one of the largest value.
 const MOST: usize = (256 << 10) + (64 << 10);
 
-const BUSY: &[u8] = b"busy: bodies of 327680 bytes together are being received\n";
+const BUSY: &[u8] = b"busy: values of 327680 bytes together are on their way\n";
 
 const REMOVE_KEYS: &str = "/_groupcache/scores/_remove-keys/";
 

@@ -31,6 +31,9 @@ use crate::value::Value;
 /// A value that goes in many frames.
 pub(super) const LARGE: usize = 1 << 20;
 
+/// One that just goes in one.
+pub(super) const SOME: usize = 60_000;
+
 pub(super) fn limits() -> Limits {
     let short = Duration::from_secs(1);
     Limits {
@@ -62,6 +65,8 @@ pub(super) struct Node {
     pub(super) hanging: Arc<AtomicUsize>,
     /// Lets one of them go.
     pub(super) gate: Arc<Notify>,
+    /// Gets of `some`.
+    pub(super) some: Arc<AtomicUsize>,
 }
 
 /// One wait, counted for as long as it lasts.
@@ -76,9 +81,10 @@ impl Drop for Hanging {
 impl Node {
     pub(super) async fn start(limits: Limits) -> Self {
         let (hanging, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-        let (waits, opens) = (hanging.clone(), gate.clone());
+        let (waits, opens, some) = (hanging.clone(), gate.clone(), Arc::<AtomicUsize>::default());
+        let counted = some.clone();
         let answer: Answer = Arc::new(move |request| {
-            let (waits, opens) = (waits.clone(), opens.clone());
+            let (waits, opens, counted) = (waits.clone(), opens.clone(), counted.clone());
             Box::pin(async move {
                 match request {
                     Request::Get { key, .. } if key.as_bytes() == b"hang" => {
@@ -88,6 +94,10 @@ impl Node {
                         found("late")
                     }
                     Request::Get { key, .. } if key.as_bytes() == b"large" => found(vec![7; LARGE]),
+                    Request::Get { key, .. } if key.as_bytes() == b"some" => {
+                        counted.fetch_add(1, Ordering::Relaxed);
+                        found(vec![7; SOME])
+                    }
                     Request::Get { key, .. } if key.as_bytes() == b"none" => Reply::NotFound,
                     Request::Get { key, .. } => found(Bytes::copy_from_slice(key.as_bytes())),
                     Request::GetMany { keys, .. } => {
@@ -122,7 +132,7 @@ impl Node {
             hello,
             frames: true,
         };
-        Self { port: serve(listener, answer, terms), stats, hanging, gate }
+        Self { port: serve(listener, answer, terms), stats, hanging, gate, some }
     }
 
     pub(super) fn address(&self) -> SocketAddr {

@@ -1,0 +1,166 @@
+//! What is under way for one peer that asks in frames, and how it is answered.
+//!
+//! The node is asked, and what it says at once goes out at once; what it has to wait for takes a task. Each id is answered
+//! once, also one that is cancelled; what a peer may have under way is bounded, and so is what waits for it to read.
+//! Never reads or writes a socket: `session.rs` does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use prost::DecodeError;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+
+use crate::clock;
+use crate::limits::Limits;
+use crate::message::{Change, Reply, Request};
+use crate::net::desk::Desk;
+use crate::net::frame::{BODY_MAX, Kind};
+use crate::net::outbox::Outbox;
+use crate::net::words;
+use crate::stats::Refusal;
+
+/// Of what long values that wait may hold, one connection has no more than this part, or one of them.
+const SHARE: u64 = 4;
+
+/// What one peer has asked.
+pub(super) struct Service<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) outbox: Outbox,
+    /// What waits for its answer.
+    under_way: JoinSet<(u64, Reply)>,
+    /// The same by id; whoever takes an id out of here answers it.
+    unanswered: HashMap<u64, AbortHandle>,
+}
+
+impl<'a> Service<'a> {
+    pub(super) fn new(desk: &'a Desk) -> Self {
+        // Of long ones no peer leaves the others without room.
+        let outbox = Outbox::new(&desk.answers, desk.answers.most() / SHARE);
+        Self { desk, outbox, under_way: JoinSet::new(), unanswered: HashMap::new() }
+    }
+
+    /// Whether nothing waits for its answer.
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// Whether this id has no answer yet.
+    pub(super) fn is_unanswered(&self, id: u64) -> bool {
+        self.unanswered.contains_key(&id)
+    }
+
+    /// The next that has its answer; `None` when nothing waits. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Option<Result<(u64, Reply), JoinError>> {
+        self.under_way.join_next().await
+    }
+
+    pub(super) fn no_message(&mut self, id: u64, kind: Kind, error: &DecodeError) {
+        let refused = self.desk.malformed(&format!("the body is no message of {kind:?}: {error}"));
+        self.reply(id, refused);
+    }
+
+    pub(super) fn no_group(&mut self, id: u64) {
+        self.desk.stats.refusals.add(Refusal::NoGroup);
+        self.reply(id, Reply::NoGroup);
+    }
+
+    /// Asks the node. What it answers at once goes out at once; for what it has to wait for there is a task.
+    pub(super) fn ask(&mut self, id: u64, what: Request, within: Option<Duration>) {
+        if let Some(refused) = self.refuse(&what) {
+            return self.reply(id, refused);
+        }
+        let limits = &self.desk.limits;
+        if self.under_way.len() >= limits.in_flight_per_connection {
+            return self.reply(id, self.desk.busy(limits.in_flight_per_connection));
+        }
+        let Ok(place) = self.desk.in_flight.clone().try_acquire_owned() else {
+            return self.reply(id, self.desk.busy(limits.in_flight));
+        };
+        let mut answer = self.desk.answer.answer(what);
+        // Whoever is polled in vain is polled again by the task, and learns there whom to wake.
+        if let Poll::Ready(reply) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            drop(place);
+            return self.reply(id, reply);
+        }
+        let deadline = within.map(|within| clock::after(clock::now(), within));
+        let task = self.under_way.spawn(async move {
+            let _place = place;
+            let reply = match deadline {
+                Some(deadline) => clock::timeout_at(deadline, answer).await.unwrap_or(Reply::Deadline),
+                None => answer.await,
+            };
+            (id, reply)
+        });
+        self.unanswered.insert(id, task);
+    }
+
+    /// Why the node is not asked this.
+    fn refuse(&self, what: &Request) -> Option<Reply> {
+        match what {
+            Request::Get { key, .. } | Request::Remove { key, .. } | Request::Held { key, .. } => {
+                self.desk.refuse_key(key.as_bytes())
+            }
+            Request::Change { key, change: Change::Expire { .. } | Change::Remove, .. } => {
+                self.desk.refuse_key(key.as_bytes())
+            }
+            Request::Set { key, value, .. }
+            | Request::Change { key, change: Change::Set { value, .. }, .. } => {
+                self.desk.refuse_key(key.as_bytes()).or_else(|| {
+                    let length = value.len() as u64;
+                    (length > self.desk.limits.value.as_u64()).then(|| self.desk.value_too_large(length))
+                })
+            }
+            Request::GetMany { keys, .. } => (keys.len() > Limits::KEYS_MAX).then(|| {
+                self.desk.too_many_keys(&format!("more than {} keys in one request", Limits::KEYS_MAX))
+            }),
+            Request::Clear { .. } | Request::Id | Request::Members => None,
+        }
+    }
+
+    pub(super) fn reply(&mut self, id: u64, reply: Reply) {
+        let own = &self.desk.hello.node;
+        let is_long = reply.value_bytes() >= BODY_MAX;
+        let refused = match &reply {
+            // Before a short one is looked for there is room.
+            reply if is_long && !self.outbox.has_room_for(reply.value_bytes()) => self.full(),
+            _ => match words::reply(&mut self.outbox, id, reply, own) {
+                Ok(()) => return,
+                Err(full) => self.desk.busy_with(full),
+            },
+        };
+        // Without a value there is room.
+        let _ = words::reply(&mut self.outbox, id, refused, own);
+    }
+
+    fn full(&self) -> Reply {
+        self.desk.stats.refusals.add(Refusal::InFlight);
+        Reply::Busy(Arc::from("values that wait to be sent"))
+    }
+
+    /// What waited has its answer, and so perhaps has more.
+    pub(super) fn land(&mut self, landed: Result<(u64, Reply), JoinError>) {
+        let mut next = Some(landed);
+        while let Some(landed) = next {
+            match landed {
+                Ok((id, reply)) if self.unanswered.remove(&id).is_some() => self.reply(id, reply),
+                Ok(_) => {}
+                // One that panicked breaks the connection it happened on, as it does over HTTP.
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => {}
+            }
+            next = if self.outbox.has_room() { self.under_way.try_join_next() } else { None };
+        }
+    }
+
+    /// Not wanted any more, whether or not its request had come to its end. What is answered already is not answered
+    /// again.
+    pub(super) fn cancel(&mut self, id: u64, was_coming: bool) {
+        let was_waiting = self.unanswered.remove(&id).map(|task| task.abort()).is_some();
+        // Of a long answer this is the last frame then.
+        if was_coming || was_waiting || self.outbox.forget(id).is_some() {
+            self.outbox.bare(id, Kind::CANCELLED);
+        }
+    }
+}
