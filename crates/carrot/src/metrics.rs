@@ -88,9 +88,11 @@ impl Collector for Page {
         }
         sheet.gauge("carrot_flights", None, "Flights under way", |group| group.flights)?;
         sheet.gauge("carrot_waiters", None, "Callers waiting for a flight", |group| group.waiters)?;
-        sheet.times("carrot_hit", "How long the data front took to answer from memory", |group| {
-            self.hit_seconds.get(group.group.as_str())
-        })?;
+        sheet.times(
+            "carrot_hit",
+            "How long GETs of one key over HTTP took to answer from memory",
+            |group| self.hit_seconds.get(group.group.as_str()),
+        )?;
         sheet.times("carrot_load", "How long loads took", |group| Some(&group.load_seconds))?;
         sheet.times("carrot_fetch", "How long fetches took", |group| Some(&group.fetch_seconds))?;
         sheet.node_count(

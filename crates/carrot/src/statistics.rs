@@ -157,7 +157,10 @@ mod tests {
             ("/placement", json!("slots")),
             ("/view_mismatches", json!(0)),
             ("/refusals/malformed", json!(1)),
-            ("/cuts", json!({ "malformed": 0, "unasked": 0, "overdue": 0, "stalled": 0, "silent": 0 })),
+            (
+                "/cuts",
+                json!({ "malformed": 0, "unasked": 0, "overdue": 0, "stalled": 0, "silent": 0, "unanswered": 0 }),
+            ),
             ("/memory", json!(null)),
             ("/peers", json!([{ "member": "local", "self": true, "share": 1.0 }])),
             (

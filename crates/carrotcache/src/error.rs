@@ -305,6 +305,14 @@ pub enum HeldError {
     /// It could not be asked, or gave no reply.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// The same of the key's owner, where only he was asked.
+    #[error("{owner} could not be asked")]
+    Owner {
+        /// The owner.
+        owner: Arc<str>,
+        /// Why.
+        source: PeerError,
+    },
     /// It answered, and did not say.
     #[error("refused: {0}")]
     Refused(

@@ -30,7 +30,7 @@ pub struct Limits {
     /// Connections of HTTP that this node keeps to one peer, each with one request at a time.
     pub connections_per_peer: usize,
     /// Callers that may wait for one of those connections, or for answers on one of frames; past it the peer counts as
-    /// busy.
+    /// busy. One of frames that leaves more requests than this unanswered after they were cancelled is cut.
     pub waiting_per_peer: usize,
     /// To connect to a peer.
     pub connect_timeout: Duration,

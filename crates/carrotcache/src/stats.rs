@@ -164,8 +164,12 @@ labels! {
         Overdue = "overdue",
         /// The other side did not take in time what was sent.
         Stalled = "stalled",
-        /// The peer gave no sign of life when it was asked for one.
+        /// The peer gave no sign of life when it was asked for one, or for `Limits::idle_timeout`, although what was asked of
+        /// it had been cancelled.
         Silent = "silent",
+        /// The peer lives and left a request without an answer for `Limits::idle_timeout` after it was cancelled, or more
+        /// of them than `Limits::waiting_per_peer`.
+        Unanswered = "unanswered",
     }
 }
 

@@ -78,7 +78,10 @@ impl Group {
         let view = self.shared.around.views.current();
         match view.place(self.shared.seed, key).owner() {
             Owner::Local => Ok(self.held(key)),
-            Owner::Remote(owner) => self.ask_held(owner, Key::new(key)).await,
+            Owner::Remote(owner) => match self.ask_held(owner, Key::new(key)).await {
+                Err(HeldError::Peer(source)) => Err(HeldError::Owner { owner: owner.name.clone(), source }),
+                held => held,
+            },
         }
     }
 

@@ -48,6 +48,8 @@ enum Breach {
     Drip,
     /// Reads no more, and says nothing.
     Still,
+    /// Reads all, and says nothing.
+    Mute,
 }
 
 impl Breach {
@@ -76,6 +78,7 @@ impl Breach {
             }
             // For as long as the test runs.
             Self::Still => return std::future::pending().await,
+            Self::Mute => Vec::new(),
         };
         let _ = stream.write_all(&bytes).await;
         // Until it is hung up on.
@@ -125,9 +128,13 @@ struct Beside {
 
 impl Beside {
     async fn start(breach: Breach, load_deadline: Duration) -> Self {
+        Self::start_with(breach, load_deadline, &Limits::default()).await
+    }
+
+    async fn start_with(breach: Breach, load_deadline: Duration, limits: &Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut urls = vec![format!("http://{}", listener.local_addr().unwrap())];
-        let mut limits = Limits::default();
+        let mut limits = limits.clone();
         limits.header_timeout = Duration::from_millis(200);
         limits.value = carrotcache::ByteSize::mib(64);
         let builder =
@@ -146,6 +153,19 @@ impl Beside {
 
     fn cuts(&self, cut: Cut) -> u64 {
         self.nodes[0].stats().cuts.get(cut)
+    }
+
+    /// Gets other keys until a connection has been cut so.
+    async fn is_cut(&self, cut: Cut) {
+        let cut = async {
+            let mut n = 0;
+            while self.cuts(cut) == 0 {
+                // The answer may be anything: some of these keys are the peer's.
+                let _ = self.groups[0].get(format!("other {n}")).await;
+                n += 1;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), cut).await.expect("a cut");
     }
 
     fn fetches(&self, outcome: FetchOutcome) -> u64 {
@@ -231,9 +251,35 @@ async fn a_peer_that_says_nothing_costs_its_callers_the_deadline_once_and_is_lef
     assert!(answered > 0 && late > 0, "{answered} {late}");
     assert_eq!(beside.fetches(FetchOutcome::Deadline), late);
     // It is asked whether it lives, and its keys have another then.
-    while beside.cuts(Cut::Silent) == 0 {
-        beside.good_peer_answers().await;
+    beside.is_cut(Cut::Silent).await;
+    beside.good_peer_answers().await;
+    for n in 0..60 {
+        assert_eq!(beside.groups[0].get(n.to_string()).await.unwrap(), b"v");
     }
+}
+
+#[tokio::test]
+async fn a_peer_that_says_nothing_is_replaced_also_where_as_much_is_asked_of_it_as_may_be() {
+    let mut limits = Limits::default();
+    limits.waiting_per_peer = 2;
+    let beside = Beside::start_with(Breach::Mute, Duration::from_millis(300), &limits).await;
+    let mut gets: Vec<_> = (0..60)
+        .map(|n| {
+            let group = beside.groups[0].clone();
+            tokio::spawn(async move { group.get(n.to_string()).await })
+        })
+        .collect();
+    for get in gets.drain(..) {
+        match get.await.unwrap() {
+            Ok(value) => assert_eq!(value, b"v"),
+            Err(GetError::Deadline { owner: Some(_), .. } | GetError::Busy { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let (busy, late) = (beside.fetches(FetchOutcome::Busy), beside.fetches(FetchOutcome::Deadline));
+    assert!(busy > 0 && late > 0, "{busy} {late}");
+    beside.is_cut(Cut::Silent).await;
+    beside.good_peer_answers().await;
     for n in 0..60 {
         assert_eq!(beside.groups[0].get(n.to_string()).await.unwrap(), b"v");
     }

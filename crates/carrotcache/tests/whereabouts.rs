@@ -115,6 +115,15 @@ async fn a_member_that_is_gone_is_said_to_be_and_what_is_known_of_it_is_told() {
         let is_gone = *at.member.authority == address.to_string();
         assert_eq!(matches!(at.held, Err(HeldError::Peer(_))), is_gone, "{at:?}");
     }
+    // An owner who cannot be asked is named.
+    let mut unasked = 0;
+    for n in 0..100 {
+        if let Err(error) = groups[0].holding(n.to_string()).await {
+            assert_eq!(error.to_string(), format!("http://{address} could not be asked"));
+            unasked += 1;
+        }
+    }
+    assert!(unasked > 0 && unasked < 100, "{unasked}");
     // Looking is no request; keys of it are.
     let asked = |state: fn(&PeerState) -> bool| {
         let peers = nodes[0].peers();

@@ -34,7 +34,8 @@ What is shown of each group, over the last interval and since the node's start
   saved     gets - fetches - loads: answered without asking anyone. Over all nodes
             these add up to what the origin was saved
   hit, fetch, load   how long each took: half of them (p50) and all but one in a
-            hundred (p99) at most so long, estimated from a histogram
+            hundred (p99) at most so long, estimated from a histogram. Hits are timed
+            where one key is asked for over HTTP, and nowhere else
   evicted   entries that left for room; expired: for time, past their ttl
   trouble   what was refused or failed, if anything was
 and of each member

@@ -8,8 +8,11 @@ use std::ops::Range;
 use std::ptr;
 
 use carrotcache::Group;
+use carrotcache::net::intake::Share;
 
 use crate::resp::command::Told;
+use crate::resp::front::Front;
+use crate::resp::kept::LONG;
 use crate::resp::keyspace::Keyspace;
 use crate::resp::reads::here;
 use crate::resp::reply::Reply;
@@ -32,6 +35,14 @@ struct Read<'c> {
     told: Told,
 }
 
+/// What the looks gave.
+pub struct Looked {
+    /// What is told of each, or where it is not known here, its request.
+    pub told: Vec<Result<Reply, (Request, Told)>>,
+    /// The room that they take together, if they are long.
+    pub held: Option<Share>,
+}
+
 impl<'c> Ahead<'c> {
     /// Puts the read that begins there in the input behind the others; whether it could be.
     pub fn put(&mut self, keyspace: &'c Keyspace, start: usize, words: Words<'_>, told: Told) -> bool {
@@ -49,19 +60,35 @@ impl<'c> Ahead<'c> {
         self.0.len() == TOGETHER
     }
 
-    /// What is told of each, or where it is not known here, its request.
-    pub fn look(&mut self, input: &[u8]) -> Vec<Result<Reply, (Request, Told)>> {
-        let mut looked = Vec::with_capacity(self.0.len());
+    /// Looks all of them up. Values that there is no room for are let go again: all of them wait for a slow client to take
+    /// the first.
+    pub fn look(&mut self, input: &[u8], front: &Front) -> Looked {
+        let mut told = Vec::with_capacity(self.0.len());
         for reads in self.0.chunk_by(|one, next| ptr::eq(one.group, next.group)) {
             let keys: Vec<&[u8]> = reads.iter().map(|read| &input[read.key.clone()]).collect();
             let group = reads[0].group;
             let found = if let [key] = keys[..] { vec![group.hit(key)] } else { group.hits(&keys) };
-            for (read, found) in reads.iter().zip(found) {
-                let request = || Words::of(&input[read.start..], &read.words).to_request();
-                looked.push(here(found, read.told).ok_or_else(|| (request(), read.told)));
+            let look =
+                |(read, found): (&Read<'_>, _)| here(found, read.told).ok_or_else(|| read.later(input));
+            told.extend(reads.iter().zip(found).map(look));
+        }
+        let length: usize = told.iter().flatten().map(Reply::values_len).sum();
+        let mut held = None;
+        if length >= LONG && told.len() > 1 {
+            let mut share = front.standing.share();
+            if share.grow(length as u64).is_err() {
+                told = self.0.iter().map(|read| Err(read.later(input))).collect();
             }
+            held = Some(share);
         }
         self.0.clear();
-        looked
+        Looked { told, held }
+    }
+}
+
+impl Read<'_> {
+    /// For who waits for it.
+    fn later(&self, input: &[u8]) -> (Request, Told) {
+        (Words::of(&input[self.start..], &self.words).to_request(), self.told)
     }
 }

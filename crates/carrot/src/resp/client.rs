@@ -1,5 +1,6 @@
 //! CLIENT: what a connection says of itself, and who else is there.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use crate::resp::clients::Client;
@@ -14,7 +15,8 @@ use crate::resp::session::Session;
 
 type Run = fn(&Session, &Front, Words<'_>) -> Reply;
 
-/// `CLIENT ID | SETNAME name | GETNAME | SETINFO attribute value | INFO | LIST | KILL … | NO-EVICT on | NO-TOUCH on | HELP`
+/// `CLIENT ID | SETNAME name | GETNAME | SETINFO attribute value | INFO | LIST … | KILL … | NO-EVICT on |
+/// NO-TOUCH on | REPLY ON | HELP`
 pub fn client(session: &mut Session, front: &Front, words: Words<'_>) -> Reply {
     if let Some(help) = help::asked(words, "client", help::CLIENT) {
         return help;
@@ -22,6 +24,9 @@ pub fn client(session: &mut Session, front: &Front, words: Words<'_>) -> Reply {
     let sub = words.get(1).to_ascii_lowercase();
     if sub == b"kill" {
         return kill(session, front, words);
+    }
+    if sub == b"list" {
+        return list(front, words);
     }
     let (wants, run): (usize, Run) = match &sub[..] {
         b"id" => (2, |session, _, _| Reply::Number(i64::try_from(session.client().id).unwrap_or(i64::MAX))),
@@ -32,10 +37,14 @@ pub fn client(session: &mut Session, front: &Front, words: Words<'_>) -> Reply {
         }),
         b"setinfo" => (4, |session, _, words| set_info(session, words)),
         b"info" => (2, |session, _, _| Reply::Lines(session.client().line())),
-        b"list" => (2, |_, front, _| Reply::Lines(front.clients.lines())),
         // Nobody is evicted here, and no order of use is kept for a client's sake.
         b"no-evict" | b"no-touch" => (3, |_, _, words| match words.get(2) {
             word if word.eq_ignore_ascii_case(b"on") || word.eq_ignore_ascii_case(b"off") => Reply::OK,
+            _ => refused::syntax(),
+        }),
+        // What is asked is answered: there are no replies that could be left out.
+        b"reply" => (3, |_, _, words| match words.get(2) {
+            word if word.eq_ignore_ascii_case(b"on") => Reply::OK,
             _ => refused::syntax(),
         }),
         _ => return refused::unknown_sub("client", words.get(1)),
@@ -44,6 +53,34 @@ pub fn client(session: &mut Session, front: &Front, words: Words<'_>) -> Reply {
         return refused::arity(&format!("client|{}", String::from_utf8_lossy(&sub)));
     }
     run(session, front, words)
+}
+
+/// `CLIENT LIST [TYPE type | ID id …]`
+fn list(front: &Front, words: Words<'_>) -> Reply {
+    let is = |option: &str| words.get(2).eq_ignore_ascii_case(option.as_bytes());
+    let lines = match words.len() {
+        2 => front.clients.lines(|_| true),
+        4 if is("type") => match is_normal(words.get(3)) {
+            Ok(is_normal) => front.clients.lines(|_| is_normal),
+            Err(refusal) => return refusal,
+        },
+        4.. if is("id") => {
+            let ids: Option<HashSet<i64>> = words.from(3).map(integer).collect();
+            let Some(ids) = ids else { return Reply::error("ERR Invalid client ID") };
+            front.clients.lines(|client| i64::try_from(client.id).is_ok_and(|id| ids.contains(&id)))
+        }
+        _ => return refused::syntax(),
+    };
+    Reply::Lines(lines)
+}
+
+/// Whether a type of clients is that of those there are.
+fn is_normal(word: &[u8]) -> Result<bool, Reply> {
+    match &word.to_ascii_lowercase()[..] {
+        b"normal" => Ok(true),
+        b"master" | b"replica" | b"slave" | b"pubsub" => Ok(false),
+        _ => Err(refused::unknown_named("Unknown client type", word)),
+    }
 }
 
 /// `CLIENT KILL ip:port`, which may be one's own, or `CLIENT KILL option value …`, which counts.
@@ -100,13 +137,7 @@ impl Doomed {
                 }
                 b"addr" => doomed.address = Some(text(value)),
                 b"laddr" => doomed.local = Some(text(value)),
-                b"type" => {
-                    doomed.is_normal = match &value.to_ascii_lowercase()[..] {
-                        b"normal" => true,
-                        b"master" | b"replica" | b"slave" | b"pubsub" => false,
-                        _ => return Err(refused::unknown_named("Unknown client type", value)),
-                    }
-                }
+                b"type" => doomed.is_normal = is_normal(value)?,
                 // The one that there is.
                 b"user" if value == b"default" => {}
                 b"user" => return Err(refused::unknown_named("No such user", value)),

@@ -94,10 +94,11 @@ impl Clients {
         gone.inspect(|client| client.killed.notify_one()).count()
     }
 
-    /// A line for each, the oldest first.
-    pub fn lines(&self) -> String {
+    /// A line for each that `shown` is true of, the oldest first.
+    pub fn lines(&self, shown: impl Fn(&Client) -> bool) -> String {
         let open: Vec<Arc<Client>> = locked(&self.open).values().cloned().collect();
-        open.iter().fold(String::new(), |lines, client| lines + &client.line())
+        let shown = open.iter().filter(|client| shown(client));
+        shown.fold(String::new(), |lines, client| lines + &client.line())
     }
 }
 
@@ -165,7 +166,7 @@ mod tests {
         let (first, second) = (clients.enter(address, address), clients.enter(address, address));
         first.client().say(|said| said.name = "first".to_owned());
         assert_eq!((clients.len(), first.client().id, second.client().id), (2, 1, 2));
-        let lines = clients.lines();
+        let lines = clients.lines(|_| true);
         assert!(
             lines.starts_with("id=1 addr=127.0.0.1:5 laddr=127.0.0.1:5 name=first age=0 db=0 "),
             "{lines}"
@@ -173,7 +174,7 @@ mod tests {
         assert!(lines.lines().nth(1).unwrap().starts_with("id=2 "), "{lines}");
         assert_eq!(clients.kill(|client| client.id == 2), 1);
         drop(first);
-        assert_eq!((clients.len(), clients.lines().lines().count()), (1, 1));
+        assert_eq!((clients.len(), clients.lines(|_| true).lines().count()), (1, 1));
         assert_eq!(clients.enter(address, address).client().id, 3);
     }
 }

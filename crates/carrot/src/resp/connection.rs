@@ -5,11 +5,9 @@
 //! waits until all before it is answered, so that a client sees what it has written itself. Owned by the connection's
 //! task. Deadlines run while the client is the one to act.
 
-use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
 use std::time::Instant;
 
 use carrotcache::net::intake::Share;
@@ -20,18 +18,17 @@ use tokio::net::tcp::ReadHalf;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::awake;
-use crate::resp::ahead::Ahead;
+use crate::resp::ahead::{Ahead, Looked};
 use crate::resp::clients::Seat;
-use crate::resp::command::Told;
 use crate::resp::dispatch::{Step, dispatch, read, run};
 use crate::resp::end::End;
 use crate::resp::front::Front;
 use crate::resp::outgo::Outgo;
 use crate::resp::reads::waited;
 use crate::resp::reply::Reply;
-use crate::resp::request::{Bounds, Parser, Request};
-use crate::resp::session::Session;
-use crate::resp::window::Errand;
+use crate::resp::request::{Bounds, Parser, Words};
+use crate::resp::session::{Queue, Session};
+use crate::resp::window::at_once;
 
 /// What a connection reads into at first, and what it keeps of a longer buffer once that is empty, in bytes.
 const FIRST: usize = 16 << 10;
@@ -56,7 +53,6 @@ struct Connection<'c> {
     /// Reads that were read and not looked up.
     ahead: Ahead<'c>,
     out: Outgo<'c>,
-    opened: Instant,
     /// Something has come.
     has_spoken: bool,
     /// When the client was last done with something: a request, or taking what it was sent.
@@ -87,7 +83,6 @@ pub async fn serve(
         charged: 0,
         ahead: Ahead::default(),
         out: Outgo::new(writer.as_ref(), front),
-        opened: now,
         has_spoken: false,
         idle_since: now,
         begun: None,
@@ -112,7 +107,7 @@ impl Connection<'_> {
                 return end;
             }
             let ended = self.answer().await;
-            self.front.counts.errors.fetch_add(self.out.take_errors(), Relaxed);
+            self.out.count();
             if let Err(end) = ended {
                 return end;
             }
@@ -165,7 +160,9 @@ impl Connection<'_> {
     fn deadline(&self) -> Instant {
         let allowed = &self.front.allowed;
         match self.begun {
-            _ if !self.session.is_known || !self.has_spoken => self.opened + allowed.greeting_timeout,
+            _ if !self.session.is_known || !self.has_spoken => {
+                self.session.greets_since + allowed.greeting_timeout
+            }
             Some(begun) => begun + allowed.part_timeout,
             None => self.idle_since + allowed.idle_timeout,
         }
@@ -266,10 +263,11 @@ impl Connection<'_> {
     /// Answers the reads that were put ahead.
     async fn look_ahead(&mut self) -> Result<(), End> {
         let Self { front, session, input, ahead, out, .. } = self;
-        for looked in ahead.look(input) {
+        let Looked { told, held: _held } = ahead.look(input, front);
+        for looked in told {
             match looked {
                 Ok(reply) => out.put(reply, session).await?,
-                Err((request, told)) => wait(session, front, out, request, told).await?,
+                Err((request, told)) => out.put_read(request, told, session).await?,
             }
         }
         Ok(())
@@ -287,40 +285,31 @@ impl Connection<'_> {
         }
         match dispatch(session, front, words) {
             Step::Reply(reply) => out.put(reply, session).await,
-            Step::Read(request, told) => wait(session, front, out, request, told).await,
-            Step::Later(work) => {
-                let began = Instant::now();
-                let reply = later(work, out).await?;
-                front.slowlog.note(words, began.elapsed(), session.client());
-                out.put(reply, session).await
-            }
-            Step::Exec(requests) => exec(session, front, out, requests).await,
+            Step::Read(request, told) => out.put_read(request, told, session).await,
+            Step::Later(work) => noted(work, words, session, front, out).await,
+            Step::Exec(queue) => exec(session, front, out, &queue).await,
             Step::HangUp => Err(End::Refused),
         }
     }
 }
 
-/// Has a read waited for, beside others.
-async fn wait(
+/// Answers with what work comes to, and notes it if that took long.
+async fn noted(
+    work: BoxFuture<'static, Reply>,
+    words: Words<'_>,
     session: &Session,
-    front: &Arc<Front>,
+    front: &Front,
     out: &mut Outgo<'_>,
-    request: Request,
-    told: Told,
 ) -> Result<(), End> {
-    let errand = Errand::begin(waited(front.clone(), request.bytes(1), told));
-    out.put_errand(errand, request, session).await
+    let began = Instant::now();
+    let reply = later(work, out).await?;
+    front.slowlog.note(words, began.elapsed(), session.client());
+    out.put(reply, session).await
 }
 
 /// What work comes to. If it is not done at once, what was answered before is sent first.
 async fn later(mut work: BoxFuture<'static, Reply>, out: &mut Outgo<'_>) -> Result<Reply, End> {
-    let at_once = poll_fn(|context| {
-        Poll::Ready(match work.as_mut().poll(context) {
-            Poll::Ready(reply) => Some(reply),
-            Poll::Pending => None,
-        })
-    });
-    if let Some(reply) = at_once.await {
+    if let Some(reply) = at_once(&mut work).await {
         return Ok(reply);
     }
     out.flush().await?;
@@ -332,21 +321,21 @@ async fn exec(
     session: &mut Session,
     front: &Arc<Front>,
     out: &mut Outgo<'_>,
-    requests: Vec<Request>,
+    queue: &Queue,
 ) -> Result<(), End> {
-    out.put_list(requests.len());
-    for request in requests {
-        let reply = match run(session, front, request.words()) {
-            Step::Reply(reply) => reply,
-            Step::Read(request, told) => {
-                let key = request.bytes(1);
-                later(Box::pin(waited(front.clone(), key, told)), out).await?
+    out.put_list(queue.requests.len());
+    for request in &queue.requests {
+        let work = match run(session, front, request.words()) {
+            Step::Reply(reply) => {
+                out.put(reply, session).await?;
+                continue;
             }
-            Step::Later(work) => later(work, out).await?,
+            Step::Read(request, told) => Box::pin(waited(front.clone(), request.bytes(1), told)),
+            Step::Later(work) => work,
             // Neither is ever queued.
             Step::Exec(_) | Step::HangUp => return Err(End::Refused),
         };
-        out.put(reply, session).await?;
+        noted(work, request.words(), session, front, out).await?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use carrotcache::net::listen::{Listener, Serving};
 use carrotcache::{ByteSize, Cluster, Limits};
@@ -147,6 +147,32 @@ async fn a_client_that_says_nothing_is_closed() {
 async fn a_stranger_is_closed_however_much_it_says() {
     let serving = serve(Some(PASSWORD), short_greeting).await;
     assert_eq!(overdue(serving, Some(PASSWORD), |client| client.drip(b"PING\r\n")).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_does_not_put_it_off_by_resets() {
+    let serving = serve(Some(PASSWORD), short_greeting).await;
+    assert_eq!(overdue(serving, Some(PASSWORD), |client| client.drip(b"RESET\r\n")).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_of_an_old_connection_leaves_time_to_say_the_password_again() {
+    // Long enough for one answer on a machine that has much to do.
+    const GREETING: Duration = Duration::from_secs(2);
+    let serving = serve(Some(PASSWORD), |allowed| allowed.greeting_timeout = GREETING).await;
+    let resets = |client: &mut Client| {
+        let (login, begun) = (format!("AUTH {PASSWORD}"), Instant::now());
+        client.ask(&login, "+OK\r\n");
+        while begun.elapsed() <= GREETING {
+            client.ask("GET pages:none", "$-1\r\n");
+        }
+        client.ask("RESET", "+RESET\r\n");
+        client.ask(&login, "+OK\r\n");
+        client.ask("GET pages:none", "$-1\r\n");
+        // And no longer than that.
+        client.ask("RESET", "+RESET\r\n");
+    };
+    assert_eq!(overdue(serving, Some(PASSWORD), resets).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

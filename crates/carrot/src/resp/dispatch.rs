@@ -14,7 +14,7 @@ use crate::resp::reads::at_once;
 use crate::resp::refused;
 use crate::resp::reply::Reply;
 use crate::resp::request::{Request, Words};
-use crate::resp::session::{QUEUED_MAX, Queue, Session};
+use crate::resp::session::{Queue, Session, Unqueued};
 
 /// What is to be done about a request.
 pub enum Step {
@@ -25,7 +25,7 @@ pub enum Step {
     /// To be waited for, once all before it is answered.
     Later(BoxFuture<'static, Reply>),
     /// What was queued, to be run in order.
-    Exec(Vec<Request>),
+    Exec(Queue),
     /// Nothing more is said.
     HangUp,
 }
@@ -43,6 +43,12 @@ pub fn read(session: &Session, words: Words<'_>) -> Option<Told> {
 pub fn dispatch(session: &mut Session, front: &Arc<Front>, words: Words<'_>) -> Step {
     let command = match allowed(session, front, words) {
         Ok(command) => command,
+        // With words behind it: what is queued is given up, as in Redis.
+        Err(_) if session.queue.is_some() && words.get(0).eq_ignore_ascii_case(b"exec") => {
+            session.set_queue(None);
+            let why = "wrong number of arguments for 'exec' command";
+            return Step::Reply(Reply::error(format!("EXECABORT Transaction discarded because of: {why}")));
+        }
         Err(refusal) => {
             session.spoil();
             return Step::Reply(refusal);
@@ -52,14 +58,21 @@ pub fn dispatch(session: &mut Session, front: &Arc<Front>, words: Words<'_>) -> 
         || matches!(command.name, "quit" | "reset");
     match &mut session.queue {
         Some(queue) if !is_of_queue => {
-            if queue.push(words.to_request()) {
-                let queued = queue.requests.len();
-                session.client().say(|said| said.queued = Some(queued));
-                return Step::Reply(Reply::Word("QUEUED"));
+            let pushed = queue.push(words.to_request());
+            let queued = queue.requests.len();
+            match pushed {
+                Ok(()) => {
+                    session.client().say(|said| said.queued = Some(queued));
+                    Step::Reply(Reply::Word("QUEUED"))
+                }
+                Err(unqueued) => {
+                    if let Unqueued::NoRoom(full) = unqueued {
+                        front.cluster.count_refusal(full.cause());
+                    }
+                    session.spoil();
+                    Step::Reply(Reply::error(unqueued.to_string()))
+                }
             }
-            session.spoil();
-            let refusal = format!("ERR more is queued than {QUEUED_MAX} commands, or than this node holds");
-            Step::Reply(Reply::error(refusal))
         }
         _ => run(session, front, words),
     }
@@ -94,7 +107,7 @@ pub fn run(session: &mut Session, front: &Arc<Front>, words: Words<'_>) -> Step 
             Step::Reply(Reply::error("ERR MULTI calls can not be nested"))
         }
         Run::Multi => {
-            session.set_queue(Some(Queue::default()));
+            session.set_queue(Some(Queue::new(front.queued.share())));
             Step::Reply(Reply::OK)
         }
         Run::Exec => match session.set_queue(None) {
@@ -102,7 +115,7 @@ pub fn run(session: &mut Session, front: &Arc<Front>, words: Words<'_>) -> Step 
             Some(Queue { is_spoilt: true, .. }) => {
                 Step::Reply(Reply::error("EXECABORT Transaction discarded because of previous errors."))
             }
-            Some(queue) => Step::Exec(queue.requests),
+            Some(queue) => Step::Exec(queue),
         },
         Run::Discard => match session.set_queue(None) {
             None => Step::Reply(Reply::error("ERR DISCARD without MULTI")),

@@ -15,6 +15,13 @@ use crate::resp::slowlog::Slowlog;
 /// The largest values whose requests may be held at once, of all connections: as at the HTTP front.
 const VALUES_AT_ONCE: u64 = 32;
 
+/// The same of what is queued between MULTI and EXEC. Apart from requests, since it may stay for as long as a client likes,
+/// and less.
+const VALUES_QUEUED: u64 = 8;
+
+/// The same of what waits for the replies before it. Past them a value is asked for again in its turn.
+const VALUES_STANDING: u64 = 8;
+
 /// For a connection that sends nothing and waits for nothing. Clients keep theirs open for long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -51,6 +58,10 @@ pub struct Front {
     pub counts: Counts,
     /// Of all requests that are being read.
     pub intake: Intake,
+    /// Of all that is queued between MULTI and EXEC.
+    pub queued: Intake,
+    /// Of all replies that wait for those before them.
+    pub standing: Intake,
     /// Of all long replies that are not taken yet.
     pub outgo: Intake,
     /// What one client may do.
@@ -83,6 +94,10 @@ pub struct Counts {
     pub commands: AtomicU64,
     /// Replies that are errors.
     pub errors: AtomicU64,
+    /// Writes to clients.
+    pub writes: AtomicU64,
+    /// Reads that were done again in their turn, since there was no room for what they gave to wait for it.
+    pub repeats: AtomicU64,
     /// What the rate was last reckoned from, and what it was.
     looked: Mutex<Option<Look>>,
 }
@@ -135,9 +150,10 @@ impl Front {
     pub fn new(plan: FrontPlan) -> Arc<Self> {
         let FrontPlan { cluster, groups, default_group, gate, limits } = plan;
         let value = limits.value.as_u64();
-        let held =
-            || Intake::new(value.saturating_mul(VALUES_AT_ONCE)).charged_to(cluster.memory().clone(), value);
-        let (intake, outgo) = (held(), held());
+        let values =
+            |most: u64| Intake::new(value.saturating_mul(most)).charged_to(cluster.memory().clone(), value);
+        let (intake, outgo) = (values(VALUES_AT_ONCE), values(VALUES_AT_ONCE));
+        let (queued, standing) = (values(VALUES_QUEUED), values(VALUES_STANDING));
         let allowed = Allowed {
             connections: limits.connections,
             bulk: i64::try_from(value.max(Limits::KEY_MAX.as_u64() * 2)).unwrap_or(i64::MAX),
@@ -155,6 +171,8 @@ impl Front {
             slowlog: Slowlog::default(),
             counts: Counts::default(),
             intake,
+            queued,
+            standing,
             outgo,
             allowed,
             since: Instant::now(),

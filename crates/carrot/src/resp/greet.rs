@@ -1,5 +1,7 @@
 //! How a connection begins and ends: HELLO, AUTH, SELECT, PING, ECHO, RESET, QUIT.
 
+use std::time::Instant;
+
 use carrotcache::Refusal;
 
 use crate::resp::front::Front;
@@ -139,7 +141,11 @@ pub fn reset(session: &mut Session, front: &Front, _: Words<'_>) -> Reply {
     session.set_queue(None);
     session.speak(Version::Resp2);
     session.client().say(|said| said.name.clear());
-    session.is_known = front.gate.is_open();
+    if session.is_known && !front.gate.is_open() {
+        session.is_known = false;
+        // Not for who has yet to say the password: he could put it off for ever.
+        session.greets_since = Instant::now();
+    }
     Reply::Word("RESET")
 }
 

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::process;
+use std::sync::atomic::Ordering::Relaxed;
 
 use carrotcache::{EvictionCause, GroupSnapshot};
 
@@ -82,6 +83,8 @@ fn server(front: &Front, lines: &mut Lines) {
 fn clients(front: &Front, lines: &mut Lines) {
     lines.add("connected_clients", front.clients.len());
     lines.add("maxclients", front.allowed.connections);
+    // There is no command that blocks.
+    lines.add("blocked_clients", 0);
 }
 
 fn memory(front: &Front, lines: &mut Lines) {
@@ -137,6 +140,8 @@ fn stats(front: &Front, lines: &mut Lines) {
     lines.add("total_commands_processed", counts.commands);
     lines.add("instantaneous_ops_per_sec", front.counts.rate());
     lines.add("total_error_replies", counts.errors);
+    lines.add("total_writes_processed", front.counts.writes.load(Relaxed));
+    lines.add("carrot_repeated_reads", front.counts.repeats.load(Relaxed));
     lines.add("keyspace_hits", hits);
     lines.add("keyspace_misses", gets.saturating_sub(hits));
     lines.add("evicted_keys", sum(|group| group.evictions.get(EvictionCause::Room)));
@@ -151,7 +156,8 @@ fn replication(_: &Front, lines: &mut Lines) {
 fn keyspace(front: &Front, lines: &mut Lines) {
     let keys = entries(front);
     if keys > 0 {
-        lines.add("db0", format_args!("keys={keys}"));
+        // How many have an end is not counted; tools want the line whole.
+        lines.add("db0", format_args!("keys={keys},expires=0,avg_ttl=0"));
     }
 }
 
@@ -198,8 +204,7 @@ pub fn slowlog(_: &mut Session, front: &Front, words: Words<'_>) -> Reply {
         (b"get", 3) => match integer(words.get(2)) {
             Some(-1) => front.slowlog.latest(KEPT),
             Some(count @ 0..) => front.slowlog.latest(usize::try_from(count).unwrap_or(KEPT)),
-            Some(_) => Reply::error("ERR count should be greater than or equal to -1"),
-            None => refused::not_a_number(),
+            _ => Reply::error("ERR count should be greater than or equal to -1"),
         },
         (b"len", 2) => Reply::Number(front.slowlog.len() as i64),
         (b"reset", 2) => {

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! port                                  the listener, and how it ends
-//! connection  ahead  outgo  end         one client: reads all there is, runs all of it, writes once
+//! connection  ahead  outgo  kept  end   one client: reads all there is, runs all of it, writes once
 //! dispatch                              one request: may it run, is it queued, who runs it
 //! commands                              the table: name, arity, who runs it
 //! reads writes residents walk           GET and its kin · SET, DEL · what memory holds · SCAN
@@ -36,6 +36,7 @@ mod greet;
 mod help;
 mod info;
 mod integer;
+mod kept;
 mod keyspace;
 mod outgo;
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use carrotcache::net::listen::{Listener, Serving};
@@ -12,7 +14,7 @@ use crate::resp::front::{Front, FrontPlan};
 use crate::resp::port;
 
 /// Two groups, whose values are their keys, but that of `no…` there is none.
-async fn serve() -> Serving {
+async fn serve() -> (Serving, Arc<Front>) {
     let cluster = Cluster::bind((Ipv4Addr::LOCALHOST, 0).into()).start().await.unwrap();
     let open = |name| {
         let group = cluster.group(name).capacity(ByteSize::mib(8));
@@ -31,7 +33,7 @@ async fn serve() -> Serving {
     });
     let listener =
         Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), (&Limits::default()).into()).await.unwrap();
-    port::open(listener, front)
+    (port::open(listener, front.clone()), front)
 }
 
 /// All that comes for the bytes, sent in pieces of that length.
@@ -97,7 +99,7 @@ fn conversation(nil: &str) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_is_answered_in_its_place_whatever_stands_around_it_and_however_it_is_cut() {
-    let serving = serve().await;
+    let (serving, _front) = serve().await;
     for piece in [usize::MAX, 1, 7, 1000] {
         let (two, three) = (conversation("$-1\r\n"), conversation("_\r\n"));
         let asked = |all: &[(String, String)]| all.iter().map(|(asked, _)| &**asked).collect::<String>();
@@ -110,4 +112,49 @@ async fn each_is_answered_in_its_place_whatever_stands_around_it_and_however_it_
         let (_, after) = after.split_once("$7\r\nmodules\r\n*0\r\n").unwrap();
         assert_eq!(after, replies(&three) + "+OK\r\n", "{piece}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_memory_answers_is_sent_with_one_write_however_many_keys_are_asked_for() {
+    let (serving, front) = serve().await;
+    let times = 32;
+    for (asked, reply) in [
+        ("SET a:k1 k1", "+OK\r\n"),
+        ("GET a:k1", "$2\r\nk1\r\n"),
+        ("MSET a:k1 k1 b:k1 k1", "+OK\r\n"),
+        ("MGET a:k1 b:k1 a:k1", "*3\r\n$2\r\nk1\r\n$2\r\nk1\r\n$2\r\nk1\r\n"),
+        ("GETRANGE a:k1 0 0", "$1\r\nk\r\n"),
+        ("EXISTS a:k1 b:k1 b:k2", ":2\r\n"),
+        ("TOUCH a:k1 b:k1 b:k2", ":2\r\n"),
+        ("TTL a:k1", ":-1\r\n"),
+        ("DEL b:k2 b:k3", ":0\r\n"),
+    ] {
+        let before = front.counts.writes.load(Relaxed);
+        let all = told(&serving, request(asked).repeat(times), usize::MAX).await;
+        assert_eq!(all, reply.repeat(times), "{asked}");
+        assert_eq!(front.counts.writes.load(Relaxed) - before, 1, "{asked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_whose_values_find_no_room_to_wait_are_answered_in_their_places_all_the_same() {
+    let (serving, front) = serve().await;
+    let value = "v".repeat(20_000);
+    let sets: String = (0..8).map(|n| request(&format!("SET a:{n} {value}"))).collect();
+    assert_eq!(told(&serving, sets, usize::MAX).await, "+OK\r\n".repeat(8));
+    // Those of `b` are loaded.
+    let gets: String =
+        (0..8).map(|n| request(&format!("GET a:{n}")) + &request(&format!("GET b:{n}"))).collect();
+    let replies: String = (0..8).map(|n| string(&value) + &string(&n.to_string())).collect();
+    for is_full in [false, true] {
+        let mut others = front.standing.share();
+        while is_full && others.grow(10_000).is_ok() {}
+        let before = front.counts.repeats.load(Relaxed);
+        assert_eq!(told(&serving, gets.repeat(3), usize::MAX).await, replies.repeat(3), "{is_full}");
+        assert_eq!(front.counts.repeats.load(Relaxed) > before, is_full);
+    }
+    // Nothing is held of what was answered.
+    let mut all = front.standing.share();
+    while all.grow(10_000).is_ok() {}
+    assert!(all.grow(5_000).is_ok());
 }

@@ -1,10 +1,10 @@
 //! GET and its kin: a value from wherever it is, from the origin too. That is what the node is for.
 
-use std::collections::BTreeMap;
+use std::ptr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrotcache::{Ask, BoxFuture, ByteSize, GetError, Group, GroupName, KeyError, Limits, Room, Value};
+use carrotcache::{Ask, BoxFuture, ByteSize, GetError, Group, KeyError, Limits, Room, Value};
 
 use crate::resp::command::Told;
 use crate::resp::front::Front;
@@ -96,9 +96,17 @@ fn part(value: &[u8], start: i64, end: i64) -> &[u8] {
     value.get(start as usize..=end as usize).unwrap_or_default()
 }
 
+/// The keys of one group in an MGET.
+struct Asked<'a> {
+    group: &'a Group,
+    /// Where each is in the reply, and among the words where it is said whole.
+    places: Vec<usize>,
+    keys: Vec<&'a [u8]>,
+}
+
 /// `MGET key …`: the values in the order asked; a key that has none is nil, one that failed is an error in its place.
 ///
-/// Each group is asked once for all its keys, and all of them at a time.
+/// Memory is looked through first; what is not there each group is asked for once, and all of them at a time.
 pub fn mget(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
     Box::pin(async move {
         let words = request.words();
@@ -107,46 +115,81 @@ pub fn mget(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
             return Reply::error(format!("ERR more than {limit} keys at once"));
         }
         let mut replies: Vec<Reply> = Vec::with_capacity(words.len() - 1);
-        // By group: the places of its keys in the reply, and the keys.
-        let mut asked: BTreeMap<&GroupName, (&Group, Vec<usize>, Vec<Bytes>)> = BTreeMap::new();
-        for (at, word) in words.from(1).enumerate() {
+        let mut asked: Vec<Asked<'_>> = Vec::new();
+        for (place, word) in words.from(1).enumerate() {
             match front.keyspace.find(word) {
                 Ok((group, key)) => {
-                    let (_, places, keys) =
-                        asked.entry(group.name()).or_insert_with(|| (group, Vec::new(), Vec::new()));
-                    let whole = request.bytes(at + 1);
-                    keys.push(whole.slice(whole.len() - key.len()..));
-                    places.push(at);
+                    of_group(&mut asked, group, words.len() - 1).put(place, key);
                     replies.push(Reply::Nil);
                 }
                 Err(refusal) => replies.push(refusal),
             }
         }
-        let room = Arc::new(Room::new(REPLY_MAX));
-        let (places, asks): (Vec<_>, Vec<_>) = asked
-            .into_values()
-            .map(|(group, places, keys)| {
-                let (group, room) = (group.clone(), room.clone());
-                (places, async move { Ok(group.answer_many_in(&keys, Ask::default(), &room).await) })
-            })
-            .unzip();
-        let given = match in_order(asks.into_iter()).await {
+        let (mut places, mut missing_of) = (Vec::new(), Vec::new());
+        // What memory has takes its part of the room first.
+        let mut left = REPLY_MAX.as_u64();
+        for Asked { group, places: asked, keys } in asked {
+            let mut missing = Vec::new();
+            for ((place, key), found) in asked.into_iter().zip(&keys).zip(group.hits(&keys)) {
+                match here(found, get) {
+                    Some(reply) => {
+                        match left.checked_sub(reply.values_len() as u64) {
+                            Some(less) => left = less,
+                            None => return too_much(),
+                        }
+                        replies[place] = reply;
+                    }
+                    None => {
+                        let whole = request.bytes(place + 1);
+                        missing.push(whole.slice(whole.len() - key.len()..));
+                        places.push(place);
+                    }
+                }
+            }
+            if !missing.is_empty() {
+                missing_of.push((group.clone(), missing));
+            }
+        }
+        let room = Arc::new(Room::new(ByteSize::bytes(left)));
+        let asks = missing_of.into_iter().map(|(group, missing)| {
+            let room = room.clone();
+            async move { Ok(group.answer_many_in(&missing, Ask::default(), &room).await) }
+        });
+        let given = match in_order(asks).await {
             Ok(given) => given,
             Err(lost) => return lost,
         };
-        for (at, got) in places.into_iter().flatten().zip(given.into_iter().flatten()) {
-            replies[at] = match got {
+        for (place, got) in places.into_iter().zip(given.into_iter().flatten()) {
+            replies[place] = match got {
                 Ok(answer) => Reply::Value(answer.value),
-                Err(GetError::LeftOut { room }) => {
-                    return Reply::error(format!(
-                        "ERR these values are over {room} bytes together: ask for fewer"
-                    ));
-                }
+                Err(GetError::LeftOut { .. }) => return too_much(),
                 Err(error) => refused::of_get(&error),
             };
         }
         Reply::List(replies)
     })
+}
+
+fn too_much() -> Reply {
+    let most = REPLY_MAX.as_u64();
+    Reply::error(format!("ERR these values are over {most} bytes together: ask for fewer"))
+}
+
+impl<'a> Asked<'a> {
+    fn put(&mut self, place: usize, key: &'a [u8]) {
+        self.places.push(place);
+        self.keys.push(key);
+    }
+}
+
+/// That of a group, of which there are few: most often it is the last one that was asked. At most so many keys come.
+fn of_group<'l, 'a>(asked: &'l mut Vec<Asked<'a>>, group: &'a Group, keys: usize) -> &'l mut Asked<'a> {
+    let at = asked.iter().rposition(|asked| ptr::eq(asked.group, group)).unwrap_or_else(|| {
+        let room = if asked.is_empty() { keys } else { 0 };
+        asked.push(Asked { group, places: Vec::with_capacity(room), keys: Vec::with_capacity(room) });
+        asked.len() - 1
+    });
+    &mut asked[at]
 }
 
 #[cfg(test)]

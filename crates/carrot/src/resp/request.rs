@@ -134,7 +134,7 @@ impl Request {
 
     /// What it holds, in bytes, about.
     pub fn weight(&self) -> usize {
-        self.bytes.len() + self.ranges.len() * size_of::<Range<usize>>()
+        size_of::<Self>() + self.bytes.len() + self.ranges.len() * size_of::<Range<usize>>()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Some things at a time, in order: what they give comes in the order in which they began, however long each takes.
 //!
-//! Each is a task of its own, which ends with whoever waits for it.
+//! What is not done at once is a task of its own, which ends with whoever waits for it.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -46,22 +47,55 @@ impl<T> Drop for Errand<T> {
     }
 }
 
-/// What each gives, in order, at most [`AT_ONCE`] under way. The first error ends it, and what is under way.
+/// What work gives if it is done at once. Else it has begun, and is to be gone on with.
+pub async fn at_once<F: Future + Unpin>(work: &mut F) -> Option<F::Output> {
+    poll_fn(|context| {
+        Poll::Ready(match Pin::new(&mut *work).poll(context) {
+            Poll::Ready(given) => Some(given),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+/// One of some things.
+enum Part<T> {
+    Done(T),
+    UnderWay(Errand<Result<T, Reply>>),
+}
+
+impl<T> Part<T> {
+    async fn done(self) -> Result<T, Reply> {
+        match self {
+            Self::Done(given) => Ok(given),
+            Self::UnderWay(errand) => errand.await?,
+        }
+    }
+}
+
+/// What each gives, in order, at most [`AT_ONCE`] under way; done at once, without a task, where all of them are. The first
+/// error ends it, and what is under way.
 pub async fn in_order<T: Send + 'static>(
     works: impl Iterator<Item = impl Future<Output = Result<T, Reply>> + Send + 'static>,
 ) -> Result<Vec<T>, Reply> {
-    let (mut under_way, mut given) = (VecDeque::new(), Vec::new());
+    let (mut parts, mut given) = (VecDeque::new(), Vec::new());
     for work in works {
-        if under_way.len() == AT_ONCE
-            && let Some(first) = under_way.pop_front()
+        if parts.len() == AT_ONCE
+            && let Some(first) = parts.pop_front()
         {
-            let first: Errand<_> = first;
-            given.push(first.await??);
+            let first: Part<_> = first;
+            given.push(first.done().await?);
         }
-        under_way.push_back(Errand::begin(work));
+        let mut work = Box::pin(work);
+        parts.push_back(match at_once(&mut work).await {
+            Some(done) => Part::Done(done?),
+            None => Part::UnderWay(Errand::begin(work)),
+        });
+        // There may be tens of thousands, and others share this thread.
+        tokio::task::consume_budget().await;
     }
-    for errand in under_way {
-        given.push(errand.await??);
+    for part in parts {
+        given.push(part.done().await?);
     }
     Ok(given)
 }
@@ -70,6 +104,7 @@ pub async fn in_order<T: Send + 'static>(
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::task::Waker;
 
     use super::*;
 
@@ -87,6 +122,15 @@ mod tests {
         });
         assert_eq!(in_order(works).await, Ok((0..500).collect()));
         assert_eq!(most.load(SeqCst), AT_ONCE);
+    }
+
+    #[test]
+    fn what_is_done_at_once_takes_no_task_and_no_time() {
+        // There is no runtime that could have a task.
+        let works = (0..500).map(|n| async move { Ok(n) });
+        let mut all = Box::pin(in_order(works));
+        let done = all.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(done, Poll::Ready(Ok((0..500).collect())));
     }
 
     #[tokio::test]

@@ -1,9 +1,12 @@
 //! The commands of the Redis front, over real sockets, each reply byte by byte.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::awaiting::until;
+use crate::database::{Pages, SERVE};
 use crate::process::Node;
 use crate::redis_client::{RedisClient, request};
 
@@ -167,6 +170,17 @@ fn errors_are_redis_s_own() {
         ("CLIENT KILL USER nosuch", "-ERR No such user 'nosuch'\r\n"),
         ("CLIENT KILL SKIPME maybe", "-ERR syntax error\r\n"),
         ("CLIENT KILL ID 1 ADDR", "-ERR syntax error\r\n"),
+        ("CLIENT LIST nosuch", "-ERR syntax error\r\n"),
+        ("CLIENT LIST TYPE nosuch", "-ERR Unknown client type 'nosuch'\r\n"),
+        ("CLIENT LIST TYPE normal 1", "-ERR syntax error\r\n"),
+        ("CLIENT LIST ID", "-ERR syntax error\r\n"),
+        ("CLIENT LIST ID 1 x", "-ERR Invalid client ID\r\n"),
+        ("CLIENT REPLY", "-ERR wrong number of arguments for 'client|reply' command\r\n"),
+        ("CLIENT REPLY maybe", "-ERR syntax error\r\n"),
+        ("COMMAND LIST FILTERBY", "-ERR syntax error\r\n"),
+        ("COMMAND LIST FILTERBY nosuch a", "-ERR syntax error\r\n"),
+        ("SLOWLOG GET x", "-ERR count should be greater than or equal to -1\r\n"),
+        ("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1\r\n"),
         ("CLIENT HELP me", "-ERR wrong number of arguments for 'client|help' command\r\n"),
         ("SETEX scores:a -1 1", "-ERR invalid expire time in 'setex' command\r\n"),
         ("SET scores:a 1 PX x", "-ERR value is not an integer or out of range\r\n"),
@@ -238,6 +252,19 @@ fn a_connection_is_greeted_in_both_versions() {
     client.ask("CLIENT SETNAME \"a b\"", format!("-{named}\r\n"));
     let info = client.text("CLIENT INFO");
     assert!(info.contains(" name=me ") && info.contains(" resp=3 lib-name=tests "), "{info}");
+    for (list, is_in) in [
+        ("TYPE normal", true),
+        ("TYPE master", false),
+        ("ID 1", true),
+        ("ID 2 1", true),
+        ("ID 2", false),
+        ("", true),
+    ] {
+        let lines = client.text(&format!("CLIENT LIST {list}"));
+        assert_eq!(lines.contains("id=1 "), is_in, "{list}: {lines}");
+    }
+    client.ask("CLIENT REPLY ON", "+OK\r\n");
+    client.ask("COMMAND LIST FILTERBY PATTERN MS*", "*1\r\n$4\r\nmset\r\n");
     client.ask("CONFIG GET databases", "%1\r\n$9\r\ndatabases\r\n$1\r\n1\r\n");
     client.ask("SLOWLOG LEN", ":0\r\n");
     client.ask("COMMAND INFO get nosuch", "*2\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*0\r\n*0\r\n_\r\n");
@@ -245,6 +272,38 @@ fn a_connection_is_greeted_in_both_versions() {
     client.ask("GET scores:nobody", "$-1\r\n");
     client.ask("QUIT", "+OK\r\n");
     assert_eq!(client.rest(), b"");
+}
+
+#[test]
+fn what_was_slow_is_in_the_slowlog_also_where_it_was_queued() {
+    let pages = Pages::new("delete", &[("home", "Hello")]);
+    let (node, resp) = Node::with_redis(pages.directory.path(), &SERVE, &[]);
+    node.until_ready();
+    let mut client = RedisClient::connect(resp);
+    for (sent, slow) in [
+        ("GET pages:1\r\nPING\r\n", vec!["GET", "pages:1"]),
+        ("GETRANGE pages:2 0 1\r\nPING\r\n", vec!["GETRANGE", "pages:2", "0", "1"]),
+        ("MULTI\r\nGET pages:3\r\nEXEC\r\nPING\r\n", vec!["GET", "pages:3"]),
+        ("MULTI\r\nMGET pages:4\r\nEXEC\r\nPING\r\n", vec!["MGET", "pages:4"]),
+    ] {
+        pages.lock();
+        client.send(sent);
+        until("it is loaded", || node.page().sum("carrot_flights", "") == 1.0);
+        let begun = Instant::now();
+        // From 10 ms on it is slow.
+        until("it was slow", || begun.elapsed() > Duration::from_millis(10));
+        pages.unlock();
+        while client.line() != "+PONG" {}
+        client.ask("SLOWLOG LEN", ":1\r\n");
+        client.send("SLOWLOG GET\r\n");
+        let heads = [(); 6].map(|()| client.line());
+        assert_eq!(heads[5], format!("*{}", slow.len()), "{heads:?}");
+        assert_eq!(slow.iter().map(|_| client.string()).collect::<Vec<_>>(), slow);
+        // From where, and the client's name.
+        client.string();
+        client.string();
+        client.ask("SLOWLOG RESET", "+OK\r\n");
+    }
 }
 
 #[test]
@@ -259,7 +318,8 @@ fn info_tells_what_tools_look_for() {
         "redis_mode:standalone",
         "connected_clients:1",
         "role:master",
-        "db0:keys=2",
+        "blocked_clients:0",
+        "db0:keys=2,expires=0,avg_ttl=0",
         "total_commands_processed:2",
         "keyspace_hits:1",
         "keyspace_misses:2",
@@ -323,6 +383,14 @@ fn what_is_queued_runs_in_order_at_exec() {
     client.ask("SET scores:a 1", "+QUEUED\r\n");
     client.ask("GET", "-ERR wrong number of arguments for 'get' command\r\n");
     client.ask("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n");
+    client.ask("EXISTS scores:a", ":0\r\n");
+    client.ask("MULTI", "+OK\r\n");
+    client.ask("SET scores:a 1", "+QUEUED\r\n");
+    client.ask(
+        "EXEC now",
+        "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n",
+    );
+    client.ask("EXEC", "-ERR EXEC without MULTI\r\n");
     client.ask("EXISTS scores:a", ":0\r\n");
     client.ask("MULTI", "+OK\r\n");
     client.ask("EXEC", "*0\r\n");

@@ -93,6 +93,81 @@ fn a_client_that_pipelines_large_values_and_never_reads_is_held_to_its_share() {
 }
 
 #[test]
+fn many_clients_that_pipeline_misses_of_large_values_and_never_read_are_held_to_one_share() {
+    const CLIENTS: usize = 20;
+    // As many as one client has under way.
+    const EACH: usize = 64;
+    let pages = Pages::new("delete", &[("home", "Hello")]);
+    let query = "select coalesce((select body from pages where id = ?1), zeroblob(1048576))";
+    let origin = ["--group", "pages", "--origin", "sqlite:app.db", "--query", query, "--capacity", "16MiB"];
+    let (node, resp) = Node::with_redis(pages.directory.path(), &origin, &[]);
+    node.until_ready();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| RedisClient::connect(resp)).collect();
+    for (at, client) in clients.iter_mut().enumerate() {
+        let greedy = (0..500).map(|n| format!("GET pages:{at}-{n}\r\n"));
+        client.send(greedy.collect::<String>());
+    }
+    until("all are loaded that may be", || node.page().loads() >= (CLIENTS * EACH) as f64);
+    RedisClient::connect(resp).ask("GET pages:home", "$5\r\nHello\r\n");
+    assert!(node.process.peak_memory() < 640 << 20, "{}", node.process.peak_memory());
+    // Nobody was refused: who reads gets all of it, though some of it was asked for again.
+    let mut client = clients.swap_remove(0);
+    drop(clients);
+    (0..500).for_each(|n| assert!(client.string().len() == 1 << 20, "{n}"));
+    let info = RedisClient::connect(resp).text("INFO stats");
+    let repeated = info.lines().find_map(|line| line.strip_prefix("carrot_repeated_reads:"));
+    assert!(repeated.is_some_and(|reads| reads != "0"), "{info}");
+}
+
+#[test]
+fn what_is_queued_and_never_run_is_held_to_its_share_and_charged_to_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let value = vec![b'v'; 4 << 20];
+    let set = request(&[b"SET", b"pages:large", &value]);
+    // The room for all: 64 MiB by default, and a quarter of the memory where that has a size.
+    for (flags, room) in [(&[][..], 64 << 20), (&["--memory", "64MiB"], 16 << 20)] {
+        let (node, resp) = Node::with_redis(directory.path(), &[&TABLE[..], flags].concat(), &[]);
+        let mut clients: Vec<_> = (0..12).map(|_| RedisClient::connect(resp)).collect();
+        let mut queued = 0;
+        beside(resp, || {
+            for client in &mut clients {
+                client.ask("MULTI", "+OK\r\n");
+                let told = [(); 3].map(|()| {
+                    client.send(&set);
+                    client.line()
+                });
+                // Of one that is refused a part nothing is kept.
+                let refused = told.iter().find(|told| *told != "+QUEUED");
+                queued += if refused.is_none() { 3 * value.len() } else { 0 };
+                let busy = "-BUSY all that clients have queued leaves no room for this";
+                assert!(refused.is_none_or(|told| told == busy), "{flags:?}: {told:?}");
+            }
+        });
+        assert!(queued > 0 && queued <= room, "{queued} of {room}");
+        assert!(node.process.peak_memory() < 256 << 20, "{}", node.process.peak_memory());
+        if !flags.is_empty() {
+            // But what is free to each connection.
+            let free = clients.len() * (16 << 10);
+            assert!(node.page().number("carrot_memory_bytes") >= (queued - free) as f64);
+        }
+        let mut refused = clients.pop().unwrap();
+        refused.ask("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n");
+        // A short one has room all the same.
+        let mut short = RedisClient::connect(resp);
+        short.send("MULTI\r\nGET pages:home\r\nEXEC\r\n");
+        short.expect("+OK\r\n+QUEUED\r\n*1\r\n$5\r\nHello\r\n");
+        drop(clients);
+        // And once they are gone, a long one.
+        until("there is room", || {
+            let mut client = RedisClient::connect(resp);
+            client.ask("MULTI", "+OK\r\n");
+            client.send(&set);
+            client.line() == "+QUEUED"
+        });
+    }
+}
+
+#[test]
 fn a_client_that_never_stops_asking_leaves_the_thread_to_others() {
     const ROUNDS: usize = 20;
     let directory = tempfile::tempdir().unwrap();
@@ -154,6 +229,22 @@ fn a_stranger_is_told_nothing_before_the_password() {
     let mut client = RedisClient::connect(resp);
     client.send("AUTH guess\r\n".repeat(20));
     assert_eq!(client.rest(), wrong.repeat(8).as_bytes(), "the eighth guess is the last");
+}
+
+#[test]
+fn values_that_are_too_much_for_one_mget_are_refused_whether_they_are_here_or_not() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("public")).unwrap();
+    let file = std::fs::File::create(directory.path().join("public/large")).unwrap();
+    file.set_len(8_000_000).unwrap();
+    let origin = ["--group", "files", "--origin", "dir:public"];
+    let (_node, resp) = Node::with_redis(directory.path(), &origin, &[]);
+    let mut client = RedisClient::connect(resp);
+    let nine = format!("MGET{}", " files:large".repeat(9));
+    let refused = "-ERR these values are over 67108864 bytes together: ask for fewer\r\n";
+    client.ask(&nine, refused);
+    client.ask("STRLEN files:large", ":8000000\r\n");
+    client.ask(&nine, refused);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What is asked on a connection and not answered yet: shared by those who ask and by the connection's task.
 //!
-//! When the connection ends, all who wait are told why.
+//! Whoever waits no more leaves the count of those who do at once. His id is kept apart until the peer has answered it, so
+//! that a late answer is not mistaken for one that nobody asked for: as many as may wait, and each for so long, see
+//! `driver.rs`. When the connection ends, all who wait are told why.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -41,8 +43,10 @@ pub(super) struct Link {
 
 pub(super) struct State {
     pub(super) outbox: Outbox,
-    /// What is not answered yet.
+    /// What is not answered yet, and waited for.
     pub(super) calls: Calls,
+    /// What is not answered yet, and wanted no more since then. The peer has been told, and a living one answers that at once.
+    pub(super) abandoned: Abandoned,
     pub(super) next_id: u64,
     /// Who writes what is in the outbox.
     pub(super) pacing: Pacing,
@@ -57,6 +61,9 @@ pub(super) struct State {
 
 /// By id.
 pub(super) type Calls = HashMap<u64, Call, BuildHasherDefault<OwnIds>>;
+
+/// By id.
+pub(super) type Abandoned = HashMap<u64, Instant, BuildHasherDefault<OwnIds>>;
 
 /// Ids are given here, one after the other, so nobody can choose those that collide.
 #[derive(Default)]
@@ -79,7 +86,7 @@ impl Hasher for OwnIds {
 
 pub(super) enum Phase {
     Open,
-    /// Nothing more is asked; it ends with the last answer.
+    /// Nothing more is asked; it ends when nobody waits any more.
     Draining,
     /// All who waited have been told why.
     Closed(PeerError),
@@ -90,8 +97,14 @@ pub(super) struct Call {
     pub(super) kind: Kind,
     /// What its answer may hold beside a value, in bytes.
     pub(super) slack: u64,
-    /// `None`: abandoned.
-    pub(super) caller: Option<Caller>,
+    pub(super) caller: Caller,
+}
+
+/// What an answer may be to.
+pub(super) enum Asked {
+    Call(Call),
+    /// Nobody waits for it any more.
+    Abandoned,
 }
 
 /// Who is told of an answer.
@@ -131,7 +144,7 @@ impl Link {
         }
     }
 
-    /// Asks nothing more, and ends with the last answer.
+    /// Asks nothing more, and ends when nobody waits any more.
     pub(super) fn drain(&self) {
         let mut state = self.lock();
         if matches!(state.phase, Phase::Open) {
@@ -158,11 +171,12 @@ impl Link {
         state.phase = Phase::Closed(why.clone());
         state.writer = None;
         let calls = std::mem::take(&mut state.calls);
+        state.abandoned = Abandoned::default();
         state.outbox.clear();
         drop(state);
         let (heard, now) = (self.heard.load(Relaxed), clock::now());
-        for caller in calls.into_values().filter_map(|call| call.caller) {
-            match caller {
+        for call in calls.into_values() {
+            match call.caller {
                 // He is woken by this, and asks what happened.
                 Caller::Waits(caller) => drop(caller),
                 Caller::Then(timed) if timed.heard == heard => (timed.then)(Sent::Unseen, now),
@@ -179,16 +193,21 @@ impl Link {
 }
 
 impl State {
-    /// The caller of this request wants it no more, and is given back. The id stays taken until the peer has answered.
-    pub(super) fn abandon(&mut self, id: u64) -> Option<Caller> {
-        let caller = self.calls.get_mut(&id)?.caller.take();
-        if self.outbox.forget(id) == Some(0) {
-            // The peer has not heard of it.
-            self.calls.remove(&id);
-        } else {
+    /// The caller of this request wants it no more, and is given back.
+    pub(super) fn abandon(&mut self, id: u64, now: Instant) -> Option<Caller> {
+        let call = self.calls.remove(&id)?;
+        // Where nothing of it was sent, the peer has not heard of it.
+        if self.outbox.forget(id) != Some(0) {
+            self.abandoned.insert(id, now);
             self.outbox.bare(id, Kind::CANCEL);
         }
-        caller
+        Some(call.caller)
+    }
+
+    /// What was asked under this id, which is answered now; `None`: nothing was, or it was answered before.
+    pub(super) fn answered(&mut self, id: u64) -> Option<Asked> {
+        let call = self.calls.remove(&id).map(Asked::Call);
+        call.or_else(|| self.abandoned.remove(&id).map(|_since| Asked::Abandoned))
     }
 
     pub(super) fn ended(&self) -> PeerError {

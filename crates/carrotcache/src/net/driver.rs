@@ -17,7 +17,7 @@ use crate::clock;
 use crate::error::PeerError;
 use crate::memory::Charge;
 use crate::message::Reply;
-use crate::net::calls::{Call, Caller, Link, Phase, Timed};
+use crate::net::calls::{Asked, Call, Caller, Link, Phase, Timed};
 use crate::net::frame::{Class, Frame, HEAD, Kind, Malformed};
 use crate::net::inbox::Inbox;
 use crate::net::outbox::{Batch, ROOM};
@@ -117,12 +117,12 @@ struct Whole {
     kind: Kind,
     said: Result<Said, PeerError>,
     /// What it answers, once that is known.
-    call: Option<Call>,
+    asked: Option<Asked>,
 }
 
 impl Whole {
     fn new(id: u64, kind: Kind, said: Result<Said, PeerError>) -> Self {
-        Self { id, kind, said, call: None }
+        Self { id, kind, said, asked: None }
     }
 }
 
@@ -212,17 +212,20 @@ impl<'a> Driver<'a> {
         }
         let mut state = self.link.lock();
         for whole in &mut self.whole {
-            whole.call = state.calls.remove(&whole.id);
+            whole.asked = state.answered(whole.id);
         }
-        if self.whole.iter().any(|whole| whole.call.is_none()) {
+        if self.whole.iter().any(|whole| whole.asked.is_none()) {
             // Nothing of it is believed: those whose answers came with it are told so with all others.
-            let asked = self.whole.drain(..).filter_map(|whole| Some((whole.id, whole.call?)));
-            state.calls.extend(asked);
+            for Whole { id, asked, .. } in self.whole.drain(..) {
+                if let Some(Asked::Call(call)) = asked {
+                    state.calls.insert(id, call);
+                }
+            }
             return Err(End::Cut(Cut::Unasked));
         }
         drop(state);
-        for Whole { kind: told, said, call, .. } in self.whole.drain(..) {
-            let Some(Call { kind, caller: Some(caller), .. }) = call else { continue };
+        for Whole { kind: told, said, asked, .. } in self.whole.drain(..) {
+            let Some(Asked::Call(Call { kind, caller, .. })) = asked else { continue };
             let reply = said.and_then(|said| {
                 match said {
                     Said::Reply(reply) => words::fitting(kind, told, reply),
@@ -270,13 +273,13 @@ impl<'a> Driver<'a> {
     /// Ends the requests that are due.
     fn expire(&self) {
         let now = clock::now();
-        let is_due = |call: &Call| matches!(&call.caller, Some(Caller::Then(timed)) if timed.deadline <= now);
+        let is_due = |call: &Call| matches!(&call.caller, Caller::Then(timed) if timed.deadline <= now);
         let mut state = self.link.lock();
         let due: Vec<u64> = state.calls.iter().filter(|(_, call)| is_due(call)).map(|(id, _)| *id).collect();
-        let late: Vec<Caller> = due.into_iter().filter_map(|id| state.abandon(id)).collect();
+        let late: Vec<Caller> = due.into_iter().filter_map(|id| state.abandon(id, now)).collect();
         let timed = state.calls.values().filter_map(|call| match &call.caller {
-            Some(Caller::Then(timed)) => Some(timed.deadline),
-            _ => None,
+            Caller::Then(timed) => Some(timed.deadline),
+            Caller::Waits(_) => None,
         });
         // Those that follow each other closely are ended together.
         state.due = timed.min().map(|due| due.max(clock::after(now, TOGETHER)));
@@ -293,6 +296,8 @@ impl<'a> Driver<'a> {
         let state = self.link.lock();
         match &state.phase {
             Phase::Closed(why) => Err(End::Closed(why.clone())),
+            _ if state.abandoned.len() > self.link.limits.waiting_per_peer => Err(End::Cut(Cut::Unanswered)),
+            // What was abandoned holds nobody up.
             Phase::Draining if state.calls.is_empty() && !unwritten => {
                 Err(End::Closed(PeerError::broken("it was drained")))
             }
@@ -313,10 +318,18 @@ impl<'a> Driver<'a> {
         {
             return Err(End::Cut(Cut::Overdue));
         }
-        if is_past(self.quiet, limits.idle_timeout) {
-            let mut state = self.link.lock();
-            if state.calls.is_empty() {
-                state.phase = Phase::Draining;
+        let is_quiet = is_past(self.quiet, limits.idle_timeout);
+        let mut state = self.link.lock();
+        let is_owed = state.abandoned.values().any(|since| is_past(*since, limits.idle_timeout));
+        if is_owed && is_quiet {
+            return Err(End::Cut(Cut::Silent));
+        }
+        let is_idle = is_quiet && state.calls.is_empty() && state.abandoned.is_empty();
+        if matches!(state.phase, Phase::Open) && (is_owed || is_idle) {
+            state.phase = Phase::Draining;
+            if is_owed {
+                // It lives, and has lost one. Who waits may have his answer yet; the others ask on another connection.
+                self.link.stats.cuts.add(Cut::Unanswered);
             }
         }
         Ok(())
@@ -334,11 +347,14 @@ fn part(link: &Link, parts: &mut HashMap<u64, Part>, frame: Frame<'_>) -> Result
         Entry::Occupied(part) if part.get().kind == kind => part.into_mut(),
         Entry::Occupied(_) => return Err(End::Cut(Cut::Malformed)),
         Entry::Vacant(place) => {
-            let Some(slack) = link.lock().calls.get(&id).map(|call| call.slack) else {
-                return Err(End::Cut(Cut::Unasked));
+            let state = link.lock();
+            let (slack, refused) = match state.calls.get(&id) {
+                Some(call) => (call.slack, None),
+                None if state.abandoned.contains_key(&id) => (0, Some(PeerError::broken("it came too late"))),
+                None => return Err(End::Cut(Cut::Unasked)),
             };
             let (charge, body) = (link.limits.memory.charge(), BytesMut::new());
-            place.insert(Part { kind, body, slack, charge, refused: None, since: clock::now() })
+            place.insert(Part { kind, body, slack, charge, refused, since: clock::now() })
         }
     };
     part.take(link, body);

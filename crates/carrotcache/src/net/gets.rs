@@ -68,12 +68,18 @@ impl Service<'_> {
             self.all_of(id, &asked);
             return Ok(None);
         }
-        let is_taken = |id: u64| self.is_unanswered(id) || coming.contains_key(&id);
-        let are_some_taken = !self.is_idle() || !coming.is_empty();
-        if are_some_taken && (0..asked.keys.len()).any(|at| is_taken(id.wrapping_add(at as u64))) {
+        let count = asked.keys.len() as u64;
+        let comes = |id: u64| coming.contains_key(&id);
+        let is_any_coming = || !coming.is_empty() && (0..count).any(|nth| comes(id.wrapping_add(nth)));
+        if self.is_any_unanswered(id, count) || is_any_coming() {
             return Err(Cut::Unasked);
         }
-        if asked.keys.len() as u64 > KEYS {
+        if count == 0 {
+            let refused = self.desk.malformed("a GET without a key");
+            self.reply(id, refused);
+            return Ok(None);
+        }
+        if count > KEYS {
             // What one frame has to wait for it could not be told of otherwise.
             let refused = self.desk.too_many_keys(&format!("more than {KEYS} keys in one GET"));
             self.reply(id, refused);

@@ -3,8 +3,7 @@
 //! Callers put what they ask into one outbox, under a short lock, and wait for their ids to be answered, in any order.
 //! The connection's task writes it: it yields once, so that whoever is about to ask can, and writes all of it with one
 //! call. There is no timer in that. When a caller writes himself is told in `pacing.rs`.
-//! Whoever stops waiting abandons his id, and the peer is told; the id stays taken until it is answered, so that a late
-//! answer is not mistaken for one that nobody asked for. When the connection ends, all who wait are told why.
+//! Whoever stops waiting abandons his id, and the peer is told. When the connection ends, all who wait are told why.
 //! Shared by all groups of a node. Never dials, and never asks twice.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,7 +18,7 @@ use crate::error::PeerError;
 use crate::limits::Limits;
 use crate::message::{Reply, Request};
 pub(super) use crate::net::calls::Link;
-use crate::net::calls::{Call, Caller, Calls, Phase, State, Timed};
+use crate::net::calls::{Abandoned, Call, Caller, Calls, Phase, State, Timed};
 use crate::net::driver;
 use crate::net::inbox::Inbox;
 use crate::net::intake::{Intake, NoRoom};
@@ -72,6 +71,7 @@ impl Link {
         let state = State {
             outbox,
             calls: Calls::default(),
+            abandoned: Abandoned::default(),
             next_id: 1,
             writer: Some(writer.clone()),
             due: None,
@@ -134,8 +134,11 @@ impl Link {
         if !matches!(state.phase, Phase::Open) {
             return Err((Failure::Gone, caller));
         }
-        if !state.outbox.has_room_for(what.value_bytes()) || state.calls.len() >= self.limits.waiting_per_peer
-        {
+        // Whether a peer lives has to be found out of one that is full as well: if it does not, nothing else makes room.
+        let has_room = matches!(what, Request::Id)
+            || state.outbox.has_room_for(what.value_bytes())
+                && state.calls.len() < self.limits.waiting_per_peer;
+        if !has_room {
             return Err((PeerError::Busy(state.calls.len()).into(), caller));
         }
         let id = state.next_id;
@@ -151,9 +154,7 @@ impl Link {
         if is_sooner {
             state.due = Some(deadline);
         }
-        state
-            .calls
-            .insert(id, Call { kind: words::kind_of(what), slack: slack_of(what), caller: Some(caller) });
+        state.calls.insert(id, Call { kind: words::kind_of(what), slack: slack_of(what), caller });
         if state.pacing.put(state.calls.len())
             && let Some(writer) = &state.writer
         {
@@ -175,7 +176,7 @@ impl Link {
     /// The caller has gone.
     fn abandon(&self, id: u64) {
         let mut state = self.lock();
-        let caller = state.abandon(id);
+        let caller = state.abandon(id, clock::now());
         self.see_it_written(state);
         drop(caller);
     }

@@ -284,6 +284,11 @@ impl Outbox {
         Some(long.at)
     }
 
+    /// Whether a long message is on its way under one of so many ids from this one on: another under it would come between.
+    pub(super) fn is_sending(&self, first: u64, count: u64) -> bool {
+        self.long.iter().any(|long| long.id.wrapping_sub(first) < count)
+    }
+
     /// Swaps what waits for `batch`, which is empty, and lets long messages send a frame or two along.
     pub(super) fn fill(&mut self, batch: &mut Batch) {
         debug_assert!(batch.is_empty(), "a batch is filled when it is written");

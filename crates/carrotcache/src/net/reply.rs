@@ -332,8 +332,7 @@ fn decode_id(head: Fields<'_>, body: &[u8]) -> Result<Reply, PeerError> {
 
 fn decode_members(row: &Row, head: Fields<'_>, body: Bytes) -> Result<Reply, PeerError> {
     check_type(row, head)?;
-    let names = wire::Members::decode(body).map_err(malformed)?.names;
-    Ok(Reply::Members(names.into_iter().map(Arc::from).collect()))
+    Ok(Reply::Members(wire::Members::read(body).map_err(|why| broken(&why))?))
 }
 
 fn decode_held(row: &Row, head: Fields<'_>, body: Bytes) -> Result<Reply, PeerError> {

@@ -46,9 +46,11 @@ impl<'a> Service<'a> {
         self.under_way.is_empty()
     }
 
-    /// Whether this id has no answer yet.
-    pub(super) fn is_unanswered(&self, id: u64) -> bool {
-        self.unanswered.contains_key(&id)
+    /// Whether one of so many ids from this one on has no answer yet, or not the last of it.
+    pub(super) fn is_any_unanswered(&self, first: u64, count: u64) -> bool {
+        let waits = |id| self.unanswered.contains_key(&id);
+        self.outbox.is_sending(first, count)
+            || !self.unanswered.is_empty() && (0..count).any(|nth| waits(first.wrapping_add(nth)))
     }
 
     /// The next that has its answer; `None` when nothing waits. Cancel-safe.

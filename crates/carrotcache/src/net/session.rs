@@ -207,7 +207,7 @@ impl<'a> Session<'a> {
     }
 
     fn request(&mut self, frame: Frame<'_>) -> Result<(), End> {
-        if self.asked.is_unanswered(frame.id) {
+        if self.asked.is_any_unanswered(frame.id, 1) {
             return Err(End::Cut(Cut::Unasked));
         }
         if frame.more || self.parts.contains_key(&frame.id) {

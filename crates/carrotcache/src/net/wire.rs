@@ -1,5 +1,6 @@
 //! The protobuf messages that peers exchange, and what they mean in `message.rs`' words: the native ones here, the
-//! family's in `wire/family.rs`, what those of many keys mean in `wire/many.rs`, and changes in `wire/change.rs`.
+//! family's in `wire/family.rs`, what those of many keys mean in `wire/many.rs`, changes in `wire/change.rs`, and lists of
+//! members in `wire/members.rs`.
 //!
 //! Written with prost's derive, so that building needs no `protoc`; a test holds all of them to docs/peer.proto. A
 //! decoded value is a slice of the body it came in: whoever keeps it copies it. Native times travel as milliseconds from
@@ -11,6 +12,7 @@ pub(super) mod family;
 pub(super) mod framed;
 pub(super) mod in_place;
 pub(super) mod many;
+mod members;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -228,10 +228,7 @@ pub(super) fn answer(asked: Kind, kind: Kind, body: Bytes, giver: &Arc<str>) -> 
         (Kind::BAD_REQUEST, _) => Reply::BadRequest(why(body)?),
         (Kind::UNSUPPORTED, _) => Reply::Unsupported,
         (Kind::ID_IS, Kind::ID) => Reply::Id(why(body)?),
-        (Kind::MEMBERS_ARE, Kind::MEMBERS) => {
-            let names = Members::decode(body).map_err(malformed)?.names;
-            Reply::Members(names.into_iter().map(Arc::from).collect())
-        }
+        (Kind::MEMBERS_ARE, Kind::MEMBERS) => Reply::Members(Members::read(body)?),
         (Kind::HELD_IS, Kind::HELD) => Reply::Held(Held::decode(body).map_err(malformed)?.into_holding()),
         _ => return Err(no_answer(asked, kind)),
     })

@@ -58,6 +58,8 @@ enum Health {
     Full,
     /// It takes requests and says nothing.
     Hangs,
+    /// The same, and no timer rings beside whoever asks it: as on a thread that is held up.
+    Stuck,
     /// It says who it is, and nothing else.
     Toils,
     /// Its connections break before it has seen a request.
@@ -86,6 +88,8 @@ struct Wires {
     customs: Mutex<Option<Customs>>,
     /// These are wires of the family's older systems: they carry gets of any value, and nothing else.
     gets_alone: AtomicBool,
+    /// To each peer, if it is set.
+    line: Mutex<Option<Arc<dyn Line>>>,
 }
 
 impl Wires {
@@ -125,7 +129,7 @@ impl Wires {
                 Ok(copied(node.answer(what).await))
             }
             (Some(node), Health::Toils) if matches!(what, Request::Id) => Ok(node.answer(what).await),
-            (_, Health::Hangs | Health::Toils)
+            (_, Health::Hangs | Health::Stuck | Health::Toils)
             | (None, Health::Loses | Health::KnowsOneKey | Health::KnowsNoChange | Health::ClearsLate(_)) => {
                 std::future::pending().await
             }
@@ -141,6 +145,9 @@ impl Transport for Wires {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<Reply, PeerError>> {
         self.asked.lock().unwrap().push((to.authority.clone(), what.clone()));
+        if matches!(self.health.lock().unwrap().get(&to.authority), Some(Health::Stuck)) {
+            return Box::pin(std::future::pending());
+        }
         Box::pin(async move {
             let allowed = deadline.saturating_duration_since(clock::now());
             let carried = clock::timeout_at(deadline, self.carry(to.authority.clone(), what));
@@ -154,7 +161,8 @@ impl Transport for Wires {
 
     /// One stands where only gets are carried, and is gone whenever it is used.
     fn line(&self, _: &Member) -> Option<Arc<dyn Line>> {
-        self.gets_alone.load(Ordering::Relaxed).then(|| Arc::new(Gone) as Arc<dyn Line>)
+        let gone = || self.gets_alone.load(Ordering::Relaxed).then(|| Arc::new(Gone) as Arc<dyn Line>);
+        self.line.lock().unwrap().clone().or_else(gone)
     }
 
     fn can_say(&self, what: &Request) -> bool {

@@ -108,6 +108,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
                 "net::wire::change",
                 "net::wire::family",
                 "net::wire::many",
+                "net::wire::members",
                 "net::wire::framed",
                 "net::wire::in_place",
                 "net::words",

@@ -16,6 +16,7 @@ use crate::peers::Sent;
 use crate::stats::Cut;
 use crate::units::{ByteSize, GroupName, Key};
 
+mod abandoned;
 mod lines;
 mod unfit;
 

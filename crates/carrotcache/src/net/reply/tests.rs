@@ -395,7 +395,8 @@ fn a_value_from_a_newer_peer_lives_until_the_end_it_names() {
 #[test]
 fn what_is_no_reply_of_the_row_is_broken() {
     let protobuf = ("content-type", "application/x-protobuf");
-    let cases: [(Verb, Response<Bytes>); 14] = [
+    let names: &[u8] = b"\x0a\0".repeat(crate::placement::MEMBERS_MAX + 1).leak();
+    let cases: [(Verb, Response<Bytes>); 15] = [
         (Verb::Get, response(200, &[protobuf], b"\x0a\x05ab")),
         (Verb::Get, response(200, &[protobuf], b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")),
         (Verb::Get, response(200, &[("content-type", "text/html")], b"")),
@@ -408,6 +409,7 @@ fn what_is_no_reply_of_the_row_is_broken() {
         (Verb::Set, response(301, &[("location", "/elsewhere")], b"")),
         (Verb::Id, response(200, &[("content-type", "text/html")], b"<html>")),
         (Verb::Members, response(200, &[("content-type", "text/html")], b"")),
+        (Verb::Members, response(200, &[protobuf], names)),
         (Verb::Held, response(200, &[("content-type", "text/html")], b"")),
         (Verb::Held, response(200, &[("content-type", "application/x-protobuf")], b"\x08")),
     ];

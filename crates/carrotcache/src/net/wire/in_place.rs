@@ -10,7 +10,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use prost::Message;
 use prost::encoding::{
-    WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint, fixed64,
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint,
+    fixed64, skip_field,
 };
 
 use crate::limits::Limits;
@@ -144,9 +145,14 @@ pub(in crate::net) fn put_response(found: &Found, out: &mut Vec<u8>) {
     }
 }
 
-/// How many fields a message has, up to the first that cannot be read in place.
+/// How many fields a message has for prost, those that it skips among them, up to the first that is none.
 pub(in crate::net) fn fields(mut body: &[u8]) -> usize {
-    std::iter::from_fn(|| next(&mut body)).count()
+    let body = &mut body;
+    let mut skip = || {
+        let (tag, wire_type) = decode_key(body).ok()?;
+        skip_field(wire_type, tag, body, DecodeContext::default()).ok()
+    };
+    std::iter::from_fn(&mut skip).count()
 }
 
 /// What `Answers` say, if they can be read in place: see [`found`].

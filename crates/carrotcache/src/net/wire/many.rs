@@ -239,6 +239,10 @@ mod tests {
         assert!(
             Answers::read(Bytes::from_static(b"\x0a\x05")).unwrap_err().starts_with("malformed message: ")
         );
+        // Nor are they behind a field that prost skips.
+        let behind = |count| Bytes::from([&b"\x3d\0\0\0\0"[..], &body(count)].concat());
+        assert_eq!(Answers::read(behind(1)).unwrap().answers.len(), 1);
+        assert!(Answers::read(behind(Limits::KEYS_MAX)).is_err());
     }
 
     #[test]

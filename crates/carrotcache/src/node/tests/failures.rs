@@ -57,14 +57,30 @@ async fn a_node_that_is_itself_the_stand_in_keeps_the_value_for_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flight_that_has_left_its_line_ends_when_its_caller_would_have_given_up() {
-    let (_town, groups, key) = three(&Origin::prompt());
-    let (group, began) = (&groups[0], groups[0].moment());
-    let landed = group.in_time(began, key.as_str().into(), async { Err(GetError::Leaving) }).await;
-    assert!(matches!(landed, Err(GetError::Leaving)));
-    // A load on a thread that its loader blocks, where no timer rings.
-    let landed = group.in_time(began, key.as_str().into(), std::future::pending()).await;
-    assert!(matches!(landed, Err(GetError::Deadline { .. })), "{landed:?}");
-    assert_eq!(clock::now() - began.instant, group.patience(None));
+    let ends: [fn() -> Sent; 2] =
+        [|| Sent::Unseen, || Sent::Answered(Err(PeerError::Broken("no byte of a reply".into())))];
+    for end in ends {
+        let (town, groups, key) = three(&Origin::prompt());
+        *town.wires.line.lock().unwrap() = Some(Arc::new(Ends(end)));
+        // Whoever is asked next.
+        town.wires.set("b", Health::Stuck);
+        town.wires.set("c", Health::Stuck);
+        let began = clock::now();
+        let landed = clock::timeout(A_MINUTE, groups[0].get(&key)).await.expect("he has no other timer");
+        assert!(matches!(landed, Err(GetError::Deadline { .. })), "{landed:?}");
+        assert_eq!(clock::now() - began, groups[0].patience(None));
+    }
+}
+
+/// A line that tells on this thread how each request ended, and soon: so.
+struct Ends(fn() -> Sent);
+
+impl Line for Ends {
+    fn send(&self, _: &Request, _: Instant, _: Instant, then: Then) -> bool {
+        let sent = self.0();
+        tokio::spawn(async move { then(sent, clock::now()) });
+        true
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -151,8 +151,12 @@ async fn sent(line: &dyn Line, deadline: Instant) -> Sent {
 
 /// A transport whose first get was answered, so that a connection is idle.
 async fn warm(scripts: Vec<Vec<Step>>) -> (Peer, HttpTransport, Arc<dyn Line>) {
+    warm_with(limits(), scripts).await
+}
+
+async fn warm_with(limits: Limits, scripts: Vec<Vec<Step>>) -> (Peer, HttpTransport, Arc<dyn Line>) {
     let peer = Peer::play(scripts).await;
-    let transport = HttpTransport::new(Dialect::Native, limits());
+    let transport = HttpTransport::new(Dialect::Native, limits);
     assert!(transport.line(&peer.member).is_none(), "nothing is connected");
     assert!(is_good(&transport.ask(&peer.member, get(b"Tom"), soon()).await));
     let line = transport.line(&peer.member).unwrap();
@@ -178,6 +182,24 @@ async fn a_request_on_a_line_ends_at_its_deadline_and_its_connection_with_it() {
     for silent in [vec![Hear, good(), Hear, Hold], vec![Hear, good(), Hear, say(head), Hold]] {
         let (mut peer, transport, line) = warm(vec![silent, vec![Hear, good(), Hold]]).await;
         let late = sent(&*line, within(Duration::from_millis(30))).await;
+        assert!(matches!(late, Sent::Answered(Err(PeerError::Timeout(_)))));
+        assert_eq!(peer.ended.recv().await, Some(0));
+        assert!(is_good(&transport.ask(&peer.member, get(b"Tom"), soon()).await));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_on_a_line_ends_at_its_deadline_also_while_the_peer_sends_on() {
+    // A value that would be over the limit after some minutes, in drops and in floods; these come faster than they are read.
+    let drop = &b"1\r\nx\r\n"[..];
+    let flood: &'static [u8] = drop.repeat(20_000).leak();
+    for endless in [drop, flood] {
+        let head = head("transfer-encoding: chunked");
+        let sends_on = vec![Hear, good(), Hear, say(head), SayForEver(endless)];
+        let limits = Limits { value: ByteSize::gib(1), ..limits() };
+        let (mut peer, transport, line) = warm_with(limits, vec![sends_on, vec![Hear, good(), Hold]]).await;
+        let late = clock::timeout(Duration::from_secs(30), sent(&*line, within(Duration::from_millis(30))));
+        let late = late.await.expect("whoever asks has no other timer");
         assert!(matches!(late, Sent::Answered(Err(PeerError::Timeout(_)))));
         assert_eq!(peer.ended.recv().await, Some(0));
         assert!(is_good(&transport.ask(&peer.member, get(b"Tom"), soon()).await));

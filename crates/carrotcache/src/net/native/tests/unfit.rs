@@ -105,3 +105,19 @@ async fn an_answer_in_parts_that_does_not_end_is_held_for_so_long_and_no_longer(
     assert_eq!(memory.snapshot().unwrap().used_bytes, 0);
     talk.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_list_of_more_members_than_can_be_placed_is_none() {
+    let peer = Played::start().await;
+    let (transport, _) = transport(limits());
+    let asking = ask(&transport, &peer, Request::Members);
+    let mut line = peer.line().await;
+    let heard = line.hear().await.unwrap();
+    assert_eq!(heard.kind, Kind::MEMBERS);
+    let names = b"\x0a\0".repeat(crate::placement::MEMBERS_MAX + 1);
+    for piece in names.chunks(frame::BODY_MAX) {
+        line.say(heard.id, Kind::MEMBERS_ARE, true, piece).await;
+    }
+    line.say(heard.id, Kind::MEMBERS_ARE, false, b"").await;
+    assert_eq!(broken(asking).await, "more members than can be placed");
+}

@@ -166,6 +166,9 @@ async fn what_is_not_known_or_makes_no_sense_is_refused_under_its_id() {
     assert_eq!(peer.text().await, (4, Kind::NO_GROUP, String::new()));
     peer.send(5, Kind::GET, false, &get("g", b"")).await;
     assert_eq!(peer.text().await, (5, Kind::BAD_REQUEST, "key is required".to_owned()));
+    let none = GetKeys { group: "g".to_owned(), ..GetKeys::default() }.encode_to_vec();
+    peer.send(7, Kind::GET, false, &none).await;
+    assert_eq!(peer.text().await, (7, Kind::BAD_REQUEST, "a GET without a key".to_owned()));
     peer.send(6, Kind::GET, false, &get("g", &[b'k'; 101])).await;
     assert_eq!(
         peer.text().await,
@@ -332,6 +335,43 @@ async fn an_id_that_is_taken_and_a_message_that_changes_its_kind_end_the_connect
     node.until_hanging(0).await;
     assert_eq!((node.cuts(Cut::Unasked), node.cuts(Cut::Malformed)), (2, 1));
     good.end().await;
+}
+
+#[tokio::test]
+async fn an_id_is_taken_until_the_last_of_its_answer_has_gone_out() {
+    let node = Node::start(limits()).await;
+    // In one read, so that no piece of the large value has gone out.
+    let frames = |frames: &[(u64, Kind, &[&'static str])]| {
+        let mut out = Vec::new();
+        for (id, kind, keys) in frames {
+            let keys = keys.iter().map(|key| Bytes::from_static(key.as_bytes())).collect::<Vec<_>>();
+            let get = GetKeys { group: "g".to_owned(), keys, ..GetKeys::default() }.encode_to_vec();
+            let body = if *kind == Kind::GET { &get[..] } else { b"" };
+            frame::encode(&mut out, Frame { id: *id, kind: *kind, more: false, body });
+        }
+        out
+    };
+    for (cuts, second) in [(1, (3, Kind::ID, &[][..])), (2, (2, Kind::GET, &["a", "b"][..]))] {
+        let mut peer = Stranger::connect(&node).await;
+        peer.stream.write_all(&frames(&[(3, Kind::GET, &["large"]), second])).await.unwrap();
+        assert!(peer.is_cut().await);
+        assert_eq!(node.cuts(Cut::Unasked), cuts);
+    }
+    // One that is cancelled is free again, and so are those beside it.
+    let mut peer = Stranger::connect(&node).await;
+    let gets = [
+        (3, Kind::GET, &["large"][..]),
+        (1, Kind::GET, &["a", "b"]),
+        (4, Kind::GET, &["c"]),
+        (3, Kind::CANCEL, &[]),
+        (3, Kind::GET, &["d"]),
+    ];
+    peer.stream.write_all(&frames(&gets)).await.unwrap();
+    for (id, value) in [(1, "a"), (2, "b"), (4, "c")] {
+        assert_eq!(peer.value().await, (id, Bytes::from(value)));
+    }
+    assert_eq!(peer.text().await, (3, Kind::CANCELLED, String::new()));
+    assert_eq!(peer.value().await, (3, Bytes::from("d")));
 }
 
 #[tokio::test]
