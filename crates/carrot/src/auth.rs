@@ -1,7 +1,7 @@
 //! The password of the data front, the Redis front and the admin front.
 //!
-//! One password for the node, offered by AUTH, or over HTTP as `Authorization: Bearer PASSWORD`, or as Basic with any user name, which is
-//! what `curl -u :PASSWORD` and a browser send. It is asked for before anything else of a request is looked at, and
+//! One password for the node, and maybe another for the Redis front; offered by AUTH, or over HTTP as `Authorization: Bearer
+//! PASSWORD`, or as Basic with any user name, which is what `curl -u :PASSWORD` and a browser send. It is asked for before anything else of a request is looked at, and
 //! compared in the same time however nearly it fits. A connection is closed after some wrong tries, so that guessing
 //! costs a connection for every few guesses, which are counted. Holds the password and nothing of its callers.
 

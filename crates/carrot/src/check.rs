@@ -13,6 +13,7 @@ use carrotcache::{Hot, Member, Span, with_causes};
 use crate::config::sample::SAMPLE;
 use crate::config::{self, Configured};
 use crate::line::in_one_line;
+use crate::origin::error::{OpenError, OriginError};
 use crate::origin::{Origin, OriginSettings};
 use crate::plan::{default_name, plan};
 use crate::print::print_lines;
@@ -32,7 +33,8 @@ pub fn init() -> anyhow::Result<()> {
 /// Of a group without one there is nothing more to say.
 ///
 /// # Errors
-/// The first thing that is wrong with it; with `origins`, also an origin that could never be asked.
+/// The first thing that is wrong with it; with `origins`, also an origin that could never be asked, and a query that the
+/// database as it is does not take, when all have been asked.
 pub async fn check(file: &Path, origins: bool) -> anyhow::Result<()> {
     let configured = config::read_alone(file.to_owned(), &|name| std::env::var(name))?;
     warn(&warnings(&configured));
@@ -42,10 +44,19 @@ pub async fn check(file: &Path, origins: bool) -> anyhow::Result<()> {
     }
     let Configured { settings, sources, .. } = configured;
     let groups = plan(settings, &sources)?.groups;
-    for group in groups.iter().filter(|group| !matches!(*group.origin, Origin::Nothing)) {
+    let mut refused = Ok(());
+    for (at, group) in groups.iter().enumerate() {
+        if matches!(*group.origin, Origin::Nothing) {
+            continue;
+        }
         let probing = group.origin.probe();
         match tokio::time::timeout(group.load_deadline, probing).await {
             Ok(Ok(())) => print_lines(&[format!("origin   {}: answers", group.name)])?,
+            Ok(Err(error @ OriginError::Open(OpenError::Query(_)))) => {
+                let place = sources.place(&Setting::at("group.origin.query", at));
+                let place = place.map_or_else(String::new, |place| format!("{place}: "));
+                refused = refused.and(Err(anyhow::anyhow!("{place}group {}: {error}", group.name)));
+            }
             Ok(Err(error)) => {
                 warn(&[format!("origin of group {} does not answer: {}", group.name, with_causes(&error))]);
             }
@@ -55,7 +66,7 @@ pub async fn check(file: &Path, origins: bool) -> anyhow::Result<()> {
             }
         }
     }
-    Ok(())
+    refused
 }
 
 fn warn(warnings: &[String]) {

@@ -30,7 +30,9 @@ Or with a file, which says all that flags do, of as many groups as you like
 
 Password
   CARROT_PASSWORD, or node.password in a file, is what callers of --http, --resp
-  and --admin have to know. There is no flag for it: others could see it.
+  and --admin have to know; CARROT_RESP_PASSWORD, or resp.password, is what those
+  of --resp have to know instead. There are no flags for them: others could see
+  them.
 
 Setting and removing
   PUT and DELETE reach the node that owns the key and the node that was asked.
@@ -56,10 +58,12 @@ Then, from another terminal
 
 const CHECK: &str = "\
 What is wrong is said with its line and column. Nothing is opened and nobody is
-asked, unless --origins says so: then a query is tried on its database too, and an
-origin that does not answer is a warning, since a node would ask it again.
-Of the environment only CARROT_PASSWORD is heeded, and what stands in the file as
-${NAME}; flags of serve and other CARROT_* variables are not.
+asked, unless --origins says so: then a query is tried on its database too, which has
+to take it, and an origin that does not answer is a warning, since a node would ask
+it again.
+Of the environment only CARROT_PASSWORD and CARROT_RESP_PASSWORD are heeded, and
+what stands in the file as ${NAME}; flags of serve and other CARROT_* variables are
+not.
 Exit codes: 0 in order, 2 not.";
 
 /// A distributed read-through cache: every key has one owner, and the owner asks the origin once.
@@ -131,7 +135,12 @@ pub fn read() -> Result<Command, BadUsage> {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => fault.exit(),
-            _ => BadUsage(without_usage(&without_password(fault).to_string())),
+            _ => {
+                let is_typed = |flag: &str| std::env::args().any(|word| word.split('=').next() == Some(flag));
+                let is_set = |variable: &str| std::env::var_os(variable).is_some();
+                let fault = of_variable(without_password(fault), is_typed, is_set);
+                BadUsage(without_usage(&fault.to_string()))
+            }
         },
     )
 }
@@ -151,6 +160,23 @@ fn without_password(mut fault: clap::Error) -> clap::Error {
     };
     if let Some(shown) = shown {
         fault.insert(ContextKind::InvalidValue, ContextValue::String(shown));
+    }
+    fault
+}
+
+/// The parser names the flag whose value it refuses, also where that was not typed and its variable has the value.
+fn of_variable(
+    mut fault: clap::Error,
+    is_typed: impl Fn(&str) -> bool,
+    is_set: impl Fn(&str) -> bool,
+) -> clap::Error {
+    let Some(ContextValue::String(named)) = fault.get(ContextKind::InvalidArg) else { return fault };
+    let flag = named.split([' ', '=']).next().unwrap_or_default().to_owned();
+    let Some(name) = flag.strip_prefix("--") else { return fault };
+    // By the rule of `settings/name.rs`.
+    let variable = format!("CARROT_{}", name.replace('-', "_").to_uppercase());
+    if fault.kind() == ErrorKind::ValueValidation && !is_typed(&flag) && is_set(&variable) {
+        fault.insert(ContextKind::InvalidArg, ContextValue::String(variable));
     }
     fault
 }
@@ -250,6 +276,26 @@ mod tests {
             let line = without_usage(&without_password(fault).to_string());
             assert!(line.starts_with("invalid value 'http://…@a:1' for '--"), "{line}");
             assert!(line.contains(": a password goes into CARROT_PASSWORD, not into the URL"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_a_variable_has_is_refused_by_the_variable_s_name() {
+        let line = |is_typed: bool, is_set: bool| {
+            let words = ["carrot", "serve", "--group=a", "--limit-key=zz"];
+            let fault = command().try_get_matches_from(words).unwrap_err();
+            without_usage(
+                &of_variable(fault, |_| is_typed, |name| is_set && name == "CARROT_LIMIT_KEY").to_string(),
+            )
+        };
+        assert!(
+            line(false, true).starts_with("invalid value 'zz' for 'CARROT_LIMIT_KEY': "),
+            "{}",
+            line(false, true)
+        );
+        for (is_typed, is_set) in [(true, true), (true, false), (false, false)] {
+            let line = line(is_typed, is_set);
+            assert!(line.starts_with("invalid value 'zz' for '--limit-key <SIZE>': "), "{line}");
         }
     }
 

@@ -15,7 +15,7 @@ use carrotcache::net::intake::{Intake, Share};
 use carrotcache::net::listen::{Listener, Serving};
 use carrotcache::net::quick::{Plain, Quick, Replies};
 use carrotcache::{
-    Answer, Ask, ByteSize, Cluster, Group, Histogram, HistogramSnapshot, Loaded, Source, Value,
+    Answer, Ask, ByteSize, Cluster, Group, Histogram, HistogramSnapshot, Loaded, Room, Source, Value,
 };
 use http::header::{AGE, ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
@@ -221,12 +221,14 @@ impl DataFront {
     async fn many(&self, group: &Group, body: Incoming) -> Result<Response<Full<Bytes>>, Refusal> {
         let mut held = self.lists.share();
         let keys = many::keys(&self.whole(body, "list of keys", many::BODY_MAX, &mut held).await?)?;
-        let answers = group.answer_many(&keys, Ask::default()).await;
+        // Together no larger than one may be.
+        let room = Room::new(self.value_max);
+        let answers = group.answer_many_in(&keys, Ask::default(), &room).await;
         let told = |answer: &Answer| {
             let (cache, source) = words(answer);
             [cache, "; source=", source, "; node=", &answer.node].concat()
         };
-        let body = many::json(answers, told, self.value_max.as_u64(), self.cluster.memory())?;
+        let body = many::json(answers, told, self.cluster.memory())?;
         let mut response = Response::new(Full::new(body));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
         Ok(response)

@@ -88,7 +88,7 @@ async fn start(offset: u16, origins: &Origins, cores: &[Handle]) -> anyhow::Resu
             url: None,
             peer: local(8001),
             http: local(9999),
-            resp: Some(RespPlan { address: local(6380), default_group: None }),
+            resp: Some(RespPlan { address: local(6380), default_group: None, password: None }),
             admin: local(9990),
             cluster: None,
             peers: peers.clone(),

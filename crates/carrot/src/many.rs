@@ -51,25 +51,15 @@ pub fn keys(body: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
 
 /// The body of the response, charged to `memory` for as long as it is held.
 ///
-/// Its values are together no larger than one may be, `values_max` bytes; those that have no room beside the others are
-/// told to come again.
-///
 /// # Errors
 /// When the memory has no room for it.
 pub fn json(
     answers: Vec<Result<Answer, GetError>>,
     words: impl Fn(&Answer) -> String,
-    values_max: u64,
     memory: &Memory,
 ) -> Result<Bytes, Refusal> {
-    let mut room = values_max;
-    let fit = |answer: Result<Answer, GetError>| {
-        let answer = answer.map_err(|error| Refusal::of_get(&error))?;
-        let left = room.checked_sub(answer.value.len() as u64);
-        room = left.ok_or_else(|| Refusal::left_out(values_max))?;
-        Ok(answer)
-    };
-    let answers: Vec<Result<Answer, Refusal>> = answers.into_iter().map(fit).collect();
+    let refused = |answer: Result<Answer, GetError>| answer.map_err(|error| Refusal::of_get(&error));
+    let answers: Vec<Result<Answer, Refusal>> = answers.into_iter().map(refused).collect();
     let length = answers.iter().map(length).sum();
     let charge = memory.charge();
     charge.grow(length).map_err(|full| Refusal::full(NoRoom::Memory(full)))?;
@@ -197,7 +187,7 @@ impl<'a> Told<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use carrotcache::{Ask, BoxError, ByteSize, Cluster, Group, Key};
+    use carrotcache::{Ask, BoxError, ByteSize, Cluster, Group, Key, Room};
 
     fn read(body: &str) -> Result<Vec<Vec<u8>>, (u16, String)> {
         keys(body.as_bytes()).map_err(|refusal| (refusal.status.as_u16(), refusal.message))
@@ -264,13 +254,9 @@ mod tests {
 
     async fn told(keys: &[&str], values_max: u64, memory: &Memory) -> Result<String, Refusal> {
         let cluster = Cluster::local().start().await.unwrap();
-        let answers = group(&cluster).await.answer_many(keys, Ask::default()).await;
-        let body = json(
-            answers,
-            |answer| format!("{:?} of {}", answer.source, answer.value.len()),
-            values_max,
-            memory,
-        )?;
+        let room = Room::new(ByteSize::bytes(values_max));
+        let answers = group(&cluster).await.answer_many_in(keys, Ask::default(), &room).await;
+        let body = json(answers, |answer| format!("{:?} of {}", answer.source, answer.value.len()), memory)?;
         Ok(String::from_utf8(body.to_vec()).unwrap())
     }
 
@@ -294,7 +280,8 @@ mod tests {
         let told = told(&["abcd", "efghi", "jklmn", "o"], 10, &Memory::default()).await.unwrap();
         let told: serde_json::Value = serde_json::from_str(&told).unwrap();
         let of = |word: &str| -> Vec<_> { (0..4).map(|at| told["results"][at][word].clone()).collect() };
-        assert_eq!(of("status"), [200, 200, 503, 200]);
+        // Nothing is waited for once there is no room, so what comes later is not in it either.
+        assert_eq!(of("status"), [200, 200, 503, 503]);
         assert_eq!(told["results"][2]["error"], "busy");
         assert_eq!(
             told["results"][2]["message"],
@@ -309,7 +296,7 @@ mod tests {
         let cluster = Cluster::local().start().await.unwrap();
         let group = group(&cluster).await;
         let ask = async |keys: &[&str]| {
-            json(group.answer_many(keys, Ask::default()).await, |_| String::new(), 100, &memory)
+            json(group.answer_many(keys, Ask::default()).await, |_| String::new(), &memory)
         };
         let body = ask(&["Tom"]).await.unwrap();
         assert_eq!(used(), PER_RESULT + 4);

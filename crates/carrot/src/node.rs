@@ -57,7 +57,7 @@ pub struct NodePlan {
     pub limits: Limits,
     /// How long a stop waits for what is in flight.
     pub drain: Duration,
-    /// What clients and operators have to know; `None`: nothing.
+    /// What clients of HTTP and operators have to know; `None`: nothing.
     pub password: Option<Secret>,
     /// Names under which the admin front may be called, beside addresses and localhost.
     pub hosts: Vec<String>,
@@ -71,6 +71,8 @@ pub struct RespPlan {
     pub address: SocketAddr,
     /// Whose keys may stand without their group's name.
     pub default_group: Option<GroupName>,
+    /// What its clients have to know; `None`: nothing.
+    pub password: Option<Secret>,
 }
 
 /// What a group is opened with.
@@ -149,8 +151,8 @@ impl RunningNode {
             .zip(readiness.origins())
             .map(|(group, first)| open_group(&cluster, group, first))
             .collect::<Result<_, _>>()?;
-        let redis = resp.map(|(listener, default_group)| {
-            let front = redis_front(default_group, &cluster, &groups, &plan);
+        let redis = resp.map(|(listener, resp)| {
+            let front = redis_front(resp, &cluster, &groups, &plan);
             (port::open(listener, front.clone()), front)
         });
         let front =
@@ -220,27 +222,22 @@ impl RunningNode {
     }
 }
 
-/// The port of the Redis front, if there is to be one, and its default group.
-async fn bind_resp(
-    plan: &NodePlan,
+/// The port of the Redis front, if there is to be one, and how it is to answer.
+async fn bind_resp<'a>(
+    plan: &'a NodePlan,
     cores: &[Handle],
-) -> anyhow::Result<Option<(Listener, Option<GroupName>)>> {
-    let Some(RespPlan { address, default_group }) = &plan.resp else { return Ok(None) };
-    let listener = Listener::bind_on(*address, (&plan.limits).into(), cores.iter().cloned()).await;
-    Ok(Some((listener.map_err(|fault| unopened("resp", fault))?, default_group.clone())))
+) -> anyhow::Result<Option<(Listener, &'a RespPlan)>> {
+    let Some(resp) = &plan.resp else { return Ok(None) };
+    let listener = Listener::bind_on(resp.address, (&plan.limits).into(), cores.iter().cloned()).await;
+    Ok(Some((listener.map_err(|fault| unopened("resp", fault))?, resp)))
 }
 
-fn redis_front(
-    default_group: Option<GroupName>,
-    cluster: &Cluster,
-    groups: &[Group],
-    plan: &NodePlan,
-) -> Arc<Front> {
+fn redis_front(resp: &RespPlan, cluster: &Cluster, groups: &[Group], plan: &NodePlan) -> Arc<Front> {
     Front::new(FrontPlan {
         cluster: cluster.clone(),
         groups: groups.to_vec(),
-        default_group,
-        gate: Gate::new(plan.password.clone()),
+        default_group: resp.default_group.clone(),
+        gate: Gate::new(resp.password.clone()),
         limits: plan.limits.clone(),
     })
 }

@@ -19,6 +19,7 @@ use crate::settings::{GroupSettings, LimitSettings, Settings};
 /// # Errors
 /// An origin that could never be asked, with the place where it was said.
 pub fn plan(settings: Settings, sources: &Sources) -> anyhow::Result<NodePlan> {
+    let resp_password = settings.resp_password().cloned();
     let Settings { node, cluster, limits, resp, groups } = settings;
     let limits = limits_of(limits, node.memory);
     let groups = groups.into_iter().enumerate().map(|(at, group)| {
@@ -33,7 +34,11 @@ pub fn plan(settings: Settings, sources: &Sources) -> anyhow::Result<NodePlan> {
         url: node.url,
         peer: node.peer,
         http: node.http,
-        resp: node.resp.map(|address| RespPlan { address, default_group: resp.default_group }),
+        resp: node.resp.map(|address| RespPlan {
+            address,
+            default_group: resp.default_group,
+            password: resp_password,
+        }),
         admin: node.admin,
         cluster: cluster.name,
         peers: cluster.peers,

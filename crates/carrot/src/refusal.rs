@@ -75,7 +75,10 @@ impl Refusal {
     /// The path is answered, but not by that method.
     pub fn method(allow: &'static str) -> Self {
         let message = format!("allowed here: {allow}");
-        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "bad_request", message) }
+        Self {
+            allow: Some(allow),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        }
     }
 
     /// The key is one that no group takes; its group has counted it.
@@ -92,18 +95,14 @@ impl Refusal {
         Self { counted: Some(Cause::Key), ..Self::key(error) }
     }
 
-    /// The value is there, and the answer to many keys has no room for it beside others of so many bytes at most.
-    pub fn left_out(values_max: u64) -> Self {
-        let message = format!("values of {values_max} bytes are in this answer: ask for this one again");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
-    }
-
     /// A get that gave no value.
     pub fn of_get(error: &GetError) -> Self {
         let (status, word) = match error {
             GetError::Key(error) => return Self::key(*error),
             GetError::NotFound { .. } | GetError::NotCached { .. } => (StatusCode::NOT_FOUND, "not_found"),
-            GetError::Busy { .. } | GetError::Leaving => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            GetError::Busy { .. } | GetError::LeftOut { .. } | GetError::Leaving => {
+                (StatusCode::SERVICE_UNAVAILABLE, "busy")
+            }
             GetError::Deadline { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline"),
             // The origin's fault or the owner's, the value's size included: a bad gateway behind us.
             _ => (StatusCode::BAD_GATEWAY, "load_failed"),

@@ -17,7 +17,7 @@ use crate::stop::{Signals, stop};
 pub async fn serve(args: ServeArgs, cores: Vec<Handle>) -> anyhow::Result<()> {
     let Configured { settings, sources, exposed } = config::read(args.clone(), &|name| std::env::var(name))?;
     let (mut signals, hangups) = (Signals::begin()?, Hangups::begin()?);
-    for warning in [exposed, settings.node.open_to_others()].into_iter().flatten() {
+    for warning in [exposed, settings.open_to_others()].into_iter().flatten() {
         tracing::warn!("{warning}");
     }
     let started = RunningNode::start(plan(settings.clone(), &sources)?, &cores).await;

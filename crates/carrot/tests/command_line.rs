@@ -115,7 +115,7 @@ fn variables_stand_for_flags_and_flags_win() {
     let line = refusal(&["serve", "--query", "select ?1, ?2"], &group);
     assert!(line.contains("it has 2 parameters and needs exactly one"), "{line}");
     let line = refusal(&["serve"], &[&group[..], &[("CARROT_TTL", "60")]].concat());
-    assert!(line.contains("'--ttl <TIME>': \"60\" is not a time with its unit"), "{line}");
+    assert!(line.contains("'CARROT_TTL': \"60\" is not a time with its unit"), "{line}");
     let line = refusal(&["serve"], &[&group[..], &[("CARROT_HTTP", "0.0.0.0:1")]].concat());
     assert!(line.starts_with("carrot: CARROT_HTTP 0.0.0.0:1 is open to other machines"), "{line}");
     let line = refusal(&["serve"], &[&group[..], &[("CARROT_LOG", "carrot=loud")]].concat());

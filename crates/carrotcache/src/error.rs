@@ -121,6 +121,13 @@ pub enum GetError {
         /// The key that was asked for.
         key: Key,
     },
+    /// Of many keys that were asked for together: the values of others are as much as the answer may hold. A load of it may
+    /// have begun, and will be kept when it lands.
+    #[error("values of {room} bytes are in this answer: ask for this one again")]
+    LeftOut {
+        /// What the values of the answer may come to, in bytes.
+        room: u64,
+    },
     /// The value is there, but the group's codec cannot read it.
     #[error("value of {key} cannot be decoded")]
     Decode {
@@ -159,6 +166,7 @@ impl GetError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Busy { .. }
+            | Self::LeftOut { .. }
             | Self::Deadline { .. }
             | Self::Load { .. }
             | Self::Refused { .. }

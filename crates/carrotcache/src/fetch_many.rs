@@ -245,7 +245,7 @@ impl Group {
             Ok(Reply::Many(replies)) => {
                 for (flight, reply) in flights.into_iter().zip(replies) {
                     match reply {
-                        Reply::LeftOut => rest.left.push(flight),
+                        Reply::LeftOut => rest.left.extend(flight.if_wanted()),
                         // It is starting, or older than this group.
                         Reply::NoGroup => rest.lost.push(flight),
                         Reply::Found(found) => {

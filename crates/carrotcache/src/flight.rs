@@ -67,6 +67,15 @@ impl<T: Clone> Wait<T> {
             Self::Busy => Flown::Busy,
         }
     }
+
+    /// The same, polled.
+    pub(crate) fn poll_flown(&mut self, context: &mut Context<'_>) -> Poll<Flown<T>> {
+        match self {
+            Self::Led(waiter) => Pin::new(waiter).poll(context).map(Flown::Led),
+            Self::Shared(waiter) => Pin::new(waiter).poll(context).map(Flown::Shared),
+            Self::Busy => Poll::Ready(Flown::Busy),
+        }
+    }
 }
 
 /// How `fly` ended.
@@ -446,6 +455,26 @@ impl<T> Takeoff<T> {
     /// Whether what this flight brings may still be stored: as its `Keep` says.
     pub(crate) fn may_keep(&self) -> bool {
         !self.flight.is_detached()
+    }
+
+    /// The flight, unless nobody waits for it any more: its key is free then, and nothing was begun. For one that waits for
+    /// its turn.
+    pub(crate) fn if_wanted(mut self) -> Option<Self> {
+        let flight = &self.flight;
+        let mut shard = lock(flight.table.shard(flight.hash));
+        let listed = shard.find_entry(flight.hash, |other| Arc::ptr_eq(other, flight));
+        // Whoever joins it does so under this lock, so none comes in between. Its waiters hold it, and the table and we.
+        let is_wanted = Arc::strong_count(flight) > 1 + usize::from(listed.is_ok());
+        if !is_wanted {
+            listed.into_iter().for_each(|listed| drop(listed.remove()));
+        }
+        drop(shard);
+        if is_wanted {
+            return Some(self);
+        }
+        self.landed = true;
+        self.flight.table.flights.fetch_sub(1, Ordering::Relaxed);
+        None
     }
 
     /// Ends the flight: the key is free, and all who wait get the outcome.

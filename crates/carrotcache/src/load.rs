@@ -3,11 +3,8 @@
 //! Runs inside a flight's own task. However the loader ends, by an answer, an error, a panic or not at all, the
 //! flight lands: nothing here outlives the group's load deadline, save a loader that blocks its thread.
 
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +15,7 @@ use crate::error::{BoxError, GetError};
 use crate::fault::{Fault, Faults};
 use crate::loader::{Loaded, LoadedMany, Loader};
 use crate::memory::{Charge, Memory, MemoryFull};
+use crate::panics::{caught, panic_text};
 use crate::stats::{GroupStats, LoadOutcome, Refusal};
 use crate::units::{ByteSize, GroupName, Key};
 
@@ -46,6 +44,7 @@ impl Origin {
         let charge = self.memory.charge();
         let loading = caught(|| self.loader.load_charged(key.clone(), &charge));
         let ended = clock::timeout_at(deadline, loading).await;
+        let ended = ended.map(|ended| ended.map_err(|panic| panicked(&*panic)));
         self.stats.load_seconds.observe(clock::now() - began);
         self.judged(key, ended, charge)
     }
@@ -65,9 +64,9 @@ impl Origin {
                 let began = clock::now();
                 let ended = clock::timeout_at(deadline, caught(|| loading)).await;
                 self.stats.load_seconds.observe(clock::now() - began);
-                ended
+                ended.map(|ended| ended.map_err(|panic| panicked(&*panic)))
             }
-            Err(panic) => Ok(Err(panic_text(&*panic))),
+            Err(panic) => Ok(Err(panicked(&*panic))),
         };
         Some(self.judge_many(keys, ended))
     }
@@ -183,20 +182,6 @@ impl Origin {
 /// In time or not, whole or in a panic, with an answer or an error.
 type Ended = Result<Result<Result<Option<Loaded<Bytes>>, BoxError>, String>, Elapsed>;
 
-/// What `make`'s future gives, or what it panicked with.
-async fn caught<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, String> {
-    // A future is not polled again after its panic, so nobody sees what it left half done.
-    let future = catch_unwind(AssertUnwindSafe(make)).map_err(|panic| panic_text(&*panic))?;
-    let mut future = pin!(future);
-    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(poll) => poll.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
-    })
-    .await
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the loader panicked: {}", text.unwrap_or("no message"))
+fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
+    format!("the loader panicked: {}", panic_text(panic))
 }

@@ -94,7 +94,7 @@ pub trait Loader: Send + Sync + 'static {
 
     /// The values of many different keys by one call to the origin: what a [`Group::get_many`](crate::Group::get_many)
     /// has to load on this node, whoever asked. `None`, as by default, where the origin has no such call: each key is
-    /// loaded by itself then, by [`load_charged`](Self::load_charged), as many at once as may be.
+    /// loaded by itself then, by [`load_charged`](Self::load_charged): some at once, and the more the smaller their values are.
     ///
     /// The future is not polled before its turn: it counts as one of the group's `max_loads`, has its deadline, and is
     /// dropped there. Where it fails or panics, where the deadline takes it, or where it does not answer each key once,

@@ -12,6 +12,8 @@ use crate::clock::{self, Elapsed};
 use crate::error::{GetError, KeyError};
 use crate::flight::{Errand, Takeoff, Wait};
 use crate::group::{Group, Landed, Purpose};
+use crate::landings::Landings;
+use crate::room::Room;
 use crate::store::Entry;
 use crate::units::Key;
 use crate::value::Value;
@@ -40,7 +42,7 @@ impl Group {
     /// its loader load what it does not hold in one call, if it can ([`Loader::load_many`](crate::Loader::load_many)). So
     /// a key that is slow to load may hold up those that are asked of the same owner beside it, until its deadline.
     ///
-    /// Dropping the returned future abandons the wait, not the loads.
+    /// Dropping the returned future abandons the wait, not the loads that have begun.
     ///
     /// # Errors
     /// As `get`, for each key. With more keys than a call may ask for, `KeyError::TooMany` for each, and nothing is asked.
@@ -48,7 +50,7 @@ impl Group {
     /// # Panics
     /// On a miss, outside a tokio runtime: the wait has a deadline.
     pub async fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Result<Value, GetError>> {
-        self.many(keys, Ask::default(), |entry| entry.value, |answer| answer.value).await
+        self.many(keys, Ask::default(), None, |entry| entry.value, |answer| answer.value).await
     }
 
     /// The value of each key if this node's memory has it, in the order asked: as [`hit`](Self::hit) for each, but in one
@@ -77,25 +79,43 @@ impl Group {
     /// # Errors
     /// As `get_many`; `GetError::NotCached` where only memory was asked and no node asked holds the key.
     pub async fn answer_many<K: AsRef<[u8]>>(&self, keys: &[K], ask: Ask) -> Vec<Result<Answer, GetError>> {
-        self.many(keys, ask, |entry| self.remembered(entry), |answer| answer).await
+        self.many(keys, ask, None, |entry| self.remembered(entry), |answer| answer).await
+    }
+
+    /// As [`answer_many`](Self::answer_many), with room for so many bytes of values: for a front, whose clients may ask for
+    /// more than the node can hold. The values are taken in as they come, those in memory first, and one that comes when
+    /// there is no room for it is let go at once; from then on nothing is waited for, and no load is begun that nobody else
+    /// waits for. Beside the room no more is held than what is on its way: of values of the largest size 16 from this node's
+    /// loader, if that takes one key at a time, and one answer from each owner.
+    ///
+    /// # Errors
+    /// As `answer_many`; `GetError::LeftOut` where there was no room.
+    pub async fn answer_many_in<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        ask: Ask,
+        room: &Room,
+    ) -> Vec<Result<Answer, GetError>> {
+        self.many(keys, ask, Some(room), |entry| self.remembered(entry), |answer| answer).await
     }
 
     async fn many<K: AsRef<[u8]>, T>(
         &self,
         keys: &[K],
         ask: Ask,
+        room: Option<&Room>,
         remembered: impl Fn(Entry) -> T,
         landed: impl Fn(Answer) -> T,
     ) -> Vec<Result<T, GetError>> {
         if let Err(error) = self.check_count(keys.len()) {
             return keys.iter().map(|_| Err(error.into())).collect();
         }
-        let Seen { mut told, local, remote, mirrored } = self.look(keys, remembered);
+        let Seen { mut told, local, remote, mirrored } = self.look(keys, room, remembered);
         let those = |at: &[usize]| -> Vec<&[u8]> { at.iter().map(|at| keys[*at].as_ref()).collect() };
         if ask.cached_only {
             let answers = self.ask_memory_many(&those(&remote), ask.deadline).await;
             for (at, answer) in remote.into_iter().zip(answers) {
-                told[at] = answer.map(&landed);
+                told[at] = answer.and_then(|answer| fits(room, &answer.value).map(|()| landed(answer)));
             }
             for at in local {
                 told[at] = Err(GetError::NotCached { key: Key::new(keys[at].as_ref()) });
@@ -111,9 +131,51 @@ impl Group {
                     landed(answer)
                 });
             };
-            self.land_by(self.patience(ask.deadline), waits, keys, &mut tell).await;
+            let limit = self.patience(ask.deadline);
+            match room {
+                None => self.land_by(limit, waits, keys, &mut tell).await,
+                Some(room) => self.land_in_by(limit, room, waits, keys, &mut tell).await,
+            }
         }
         told
+    }
+
+    /// Tells how the waits end, each when it does, until there is no room for a value: its place is told that then, and the
+    /// others are left waiting.
+    pub(crate) async fn land_in(
+        &self,
+        room: &Room,
+        landings: &mut Landings<Landed>,
+        tell: &mut impl FnMut(usize, Landed),
+    ) {
+        while let Some((at, flown)) = landings.next().await {
+            let landed = self.landing(flown);
+            if landed.as_ref().is_ok_and(|answer| !room.takes(&answer.value)) {
+                return tell(at, Err(room.left_out()));
+            }
+            tell(at, landed);
+        }
+    }
+
+    /// The same, of all: those that are left waiting had no room, or did not end within `limit`.
+    async fn land_in_by<K: AsRef<[u8]>>(
+        &self,
+        limit: Duration,
+        room: &Room,
+        waits: impl Iterator<Item = (usize, Wait<Landed>)>,
+        keys: &[K],
+        tell: &mut impl FnMut(usize, Landed),
+    ) {
+        let deadline = clock::after(clock::now(), limit);
+        let mut landings = Landings::of(waits);
+        let ended = clock::timeout_at(deadline, self.land_in(room, &mut landings, tell)).await;
+        for at in landings.abandon() {
+            let error = match ended {
+                Ok(()) => room.left_out(),
+                Err(Elapsed) => self.gave_up(keys[at].as_ref(), limit),
+            };
+            tell(at, Err(error));
+        }
     }
 
     /// Tells how each wait ends, at the place that is beside it: when it does, or after `limit`.
@@ -143,7 +205,12 @@ impl Group {
     }
 
     /// The first look into memory, counted.
-    fn look<K: AsRef<[u8]>, T>(&self, keys: &[K], remembered: impl Fn(Entry) -> T) -> Seen<T> {
+    fn look<K: AsRef<[u8]>, T>(
+        &self,
+        keys: &[K],
+        room: Option<&Room>,
+        remembered: impl Fn(Entry) -> T,
+    ) -> Seen<T> {
         let (mut gets, mirrored) = (0, self.shared.store.mirrored());
         let (mut local, mut remote) = (Vec::new(), Vec::new());
         let see = |(at, (is_local, entry)): (usize, (bool, Option<Entry>))| {
@@ -154,6 +221,7 @@ impl Group {
             match entry {
                 Some(entry) => {
                     self.count_hit(&entry);
+                    fits(room, &entry.value)?;
                     return Ok(remembered(entry));
                 }
                 None if is_local => local.push(at),
@@ -217,11 +285,7 @@ impl Group {
         let keys: Vec<Key> = flights.iter().map(|flight| flight.key().clone()).collect();
         let loaded = if keys.len() > 1 { self.shared.origin.load_many(&keys).await } else { None };
         let Some(loaded) = loaded else {
-            // A key that is slow keeps no other waiting then.
-            for flight in flights {
-                self.spawn()(self.load_errand(flight, purpose));
-            }
-            return;
+            return self.load_in_lanes(flights, purpose);
         };
         for (flight, loaded) in flights.into_iter().zip(loaded) {
             let landed = loaded
@@ -248,6 +312,14 @@ impl Group {
         let Some(entry) = self.look_again(is_local, flight.key()) else { return Some(flight) };
         flight.land(Ok(self.remembered(entry)));
         None
+    }
+}
+
+/// Takes the value into the room, if there is a bound to that.
+fn fits(room: Option<&Room>, value: &Value) -> Result<(), GetError> {
+    match room {
+        Some(room) if !room.takes(value) => Err(room.left_out()),
+        _ => Ok(()),
     }
 }
 

@@ -161,10 +161,9 @@ impl Node {
             Ok(answers) => answers,
             Err(error) => return refusal(error.into()),
         };
-        let reply = |(key, answer): (&Key, Option<Landed>)| match answer {
-            Some(Ok(answer)) => Reply::Found(self.found(answer, group.minute_qps(key.as_bytes()))),
-            Some(Err(error)) => refusal(error),
-            None => Reply::LeftOut,
+        let reply = |(key, answer): (&Key, Landed)| match answer {
+            Ok(answer) => Reply::Found(self.found(answer, group.minute_qps(key.as_bytes()))),
+            Err(error) => refusal(error),
         };
         Reply::Many(keys.iter().zip(answers).map(reply).collect())
     }
@@ -241,6 +240,7 @@ fn refusal(error: GetError) -> Reply {
     match error {
         GetError::NotFound { .. } => Reply::NotFound,
         GetError::NotCached { .. } => Reply::NotCached,
+        GetError::LeftOut { .. } => Reply::LeftOut,
         GetError::Load { source, .. } => Reply::LoadFailed(with_causes(&*source).into()),
         GetError::Busy { limit } => Reply::Busy(limit),
         // Ask somebody else: the wire has one word for it, and a get must not fail since its owner goes in good order.

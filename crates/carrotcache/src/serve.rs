@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use crate::answer::Answer;
 use crate::error::{GetError, KeyError};
 use crate::group::{Group, Landed, Purpose};
+use crate::landings::Landings;
+use crate::room::Room;
 use crate::store::Entry;
 use crate::sync::lock;
 use crate::units::Key;
-use crate::value::Value;
 
 impl Group {
     /// What memory holds of these keys, each told with its place among them and its gets a second. What is told counts as
@@ -83,9 +84,9 @@ impl Group {
         self.loading(key, purpose).await
     }
 
-    /// What a peer asks of this node, for many keys; see [`serve`](Self::serve). `None`: left out, since the values of
-    /// the others are as much as one answer holds. There is always one that is not. What is left out after a load was
-    /// kept, if it could be; what is seen to be too much beforehand is neither counted nor loaded.
+    /// What a peer asks of this node, for many keys; see [`serve`](Self::serve). Those are left out for which the values
+    /// of the others leave no room in one answer, and there is always one that is not. What is left out while it is being
+    /// loaded is kept, if it can be; what is seen to be too much beforehand is neither counted nor loaded.
     ///
     /// # Errors
     /// When there are more keys than one call may ask for.
@@ -94,56 +95,42 @@ impl Group {
         keys: &[Key],
         stand_in: bool,
         cached_only: bool,
-    ) -> Result<Vec<Option<Landed>>, KeyError> {
+    ) -> Result<Vec<Landed>, KeyError> {
         self.check_count(keys.len())?;
-        let mut room = Room(self.shared.around.limits.value.as_u64());
-        let mut missing = Vec::new();
-        let mut answers: Vec<Option<Landed>> = Vec::with_capacity(keys.len());
+        let room = Room::new(self.shared.around.limits.value);
+        let (mut missing, mut places) = (Vec::new(), Vec::new());
+        let mut answers: Vec<Landed> = Vec::with_capacity(keys.len());
         for (key, (_, entry)) in keys.iter().zip(self.held_of(keys)) {
             let answer = match (self.checked(key.as_bytes()), entry) {
-                (Err(bad), _) => Some(Err(bad.into())),
+                (Err(bad), _) => Err(bad.into()),
                 (Ok(_), Some(entry)) => {
                     if !room.takes(&entry.value) {
                         break;
                     }
                     self.count_hit(&entry);
-                    Some(Ok(self.remembered(entry)))
+                    Ok(self.remembered(entry))
                 }
-                (Ok(_), None) if cached_only => Some(Err(GetError::NotCached { key: key.clone() })),
+                (Ok(_), None) if cached_only => Err(GetError::NotCached { key: key.clone() }),
                 (Ok(_), None) => {
                     missing.push(key.clone());
-                    None
+                    places.push(answers.len());
+                    Err(room.left_out())
                 }
             };
-            let is_get = !matches!(answer, Some(Err(GetError::Key(_))));
+            let is_get = !matches!(answer, Err(GetError::Key(_)));
             self.shared.stats.gets.add(u64::from(is_get));
             answers.push(answer);
         }
         let purpose = if stand_in { Purpose::StandIn } else { Purpose::Answer };
         let waits = self.loading_many(&missing, purpose).await;
-        for (answer, mut wait) in answers.iter_mut().filter(|answer| answer.is_none()).zip(waits) {
-            let landed = self.landing(wait.flown().await);
-            let has_room = landed.as_ref().map_or(true, |answer| room.takes(&answer.value));
-            *answer = has_room.then_some(landed);
-        }
-        answers.resize_with(keys.len(), || None);
+        let mut landings = Landings::of(places.into_iter().zip(waits));
+        self.land_in(&room, &mut landings, &mut |at, landed| answers[at] = landed).await;
+        answers.resize_with(keys.len(), || Err(room.left_out()));
         Ok(answers)
     }
 
     /// Counts one request of a peer's for `key`, and gives how many there are a second over the last minute.
     pub(crate) fn minute_qps(&self, key: &[u8]) -> f64 {
         lock(&self.shared.asked).record(key, self.now()) / 60.0
-    }
-}
-
-/// What is left of an answer, in bytes of values.
-struct Room(u64);
-
-impl Room {
-    /// Takes the value in, if it fits.
-    fn takes(&mut self, value: &Value) -> bool {
-        let left = self.0.checked_sub(value.len() as u64);
-        self.0 = left.unwrap_or(self.0);
-        left.is_some()
     }
 }

@@ -90,22 +90,37 @@ impl Load {
     /// When the first connection cannot be made. Later faults are counted, by kind.
     pub async fn run(&self, tell: impl FnMut(Edge)) -> Result<Findings, DriveError> {
         let mut seeds = Random::new(self.seed);
-        let asks = Asks {
-            host: self.host.clone(),
-            port: self.port,
-            protocol: self.protocol.clone(),
-            law: self.law.clone(),
-            names: self.names.clone(),
-            timeout: self.timeout,
-        };
         let mut connections: Vec<_> =
-            (0..self.connections).map(|_| Connection::new(asks.clone(), seeds.next())).collect();
+            (0..self.connections).map(|_| Connection::new(self.asks(), seeds.next())).collect();
         for connection in &mut connections {
             connection.connect().await.map_err(|fault| self.useless(fault))?;
         }
         match self.rate {
             Some(rate) => self.at(rate, connections, tell).await,
             None => Ok(self.in_a_loop(connections, tell).await),
+        }
+    }
+
+    /// Asks for one key, on a connection of its own: what the answer is, to be looked at before many are asked for.
+    ///
+    /// # Errors
+    /// When the connection cannot be made. Whatever comes after that is counted.
+    pub async fn one(&self) -> Result<Tally, DriveError> {
+        let mut connection = Connection::new(self.asks(), self.seed);
+        connection.connect().await.map_err(|fault| self.useless(fault))?;
+        let (mut tally, sent) = (Tally::default(), Sent { at: Instant::now(), counts: true });
+        connection.ask(&[sent], &mut tally, |_| true).await;
+        Ok(tally)
+    }
+
+    fn asks(&self) -> Asks {
+        Asks {
+            host: self.host.clone(),
+            port: self.port,
+            protocol: self.protocol.clone(),
+            law: self.law.clone(),
+            names: self.names.clone(),
+            timeout: self.timeout,
         }
     }
 

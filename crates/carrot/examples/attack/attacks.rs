@@ -16,13 +16,14 @@ const BEHIND: Duration = Duration::from_millis(100);
 /// Connections that the bystander attends at once: more than any attack holds.
 const ATTENDED: usize = 400;
 
-/// What is done while an attack is led against an address: from when all of it stands until it is told to end.
+/// What is done while an attack is led against an address: from when all of it stands until it is told to end. Nothing if
+/// the attack fell behind its pace meanwhile: whatever was done then, it was not beside this attack.
 pub(crate) fn beside<T>(
     attack: &Attack,
     front: Front,
     address: SocketAddr,
     done: impl FnOnce() -> Outcome<T>,
-) -> Outcome<T> {
+) -> Outcome<Option<T>> {
     let field = Field {
         address,
         front,
@@ -37,13 +38,11 @@ pub(crate) fn beside<T>(
             gives_way
         });
         field.stands.wait();
-        let outcome = done();
+        let done = done();
         field.over.store(true, Ordering::Relaxed);
         attacking.join().map_err(|_| "the attack panicked")??;
-        if field.is_late.load(Ordering::Relaxed) {
-            return Err(format!("{} did not keep its pace", attack.name).into());
-        }
-        outcome
+        let done = done?;
+        Ok((!field.is_late.load(Ordering::Relaxed)).then_some(done))
     })
 }
 

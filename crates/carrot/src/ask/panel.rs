@@ -188,7 +188,7 @@ fn of_group(group: &GroupCounts) -> Vec<(String, u64)> {
         let counted = tally.counted().filter(|name| !matches!(*name, "found" | "not_found" | "not_cached"));
         counted.map(|name| (format!("{what}: {name}"), tally.get(name))).collect::<Vec<_>>()
     };
-    let plain = [("stood in for an owner", group.stand_ins), ("answered stale", group.stale)];
+    let plain = [("owner out of reach", group.stand_ins), ("answered stale", group.stale)];
     let plain = plain.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| (what.to_owned(), n));
     [of("refused", &group.refusals), of("fetch", &group.fetches), of("load", &group.loads)]
         .into_iter()

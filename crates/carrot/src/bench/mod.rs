@@ -14,7 +14,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use carrot_load::drive::Load;
 use carrot_load::keys::{Law, Names, Zipf};
-use carrotcache::GroupName;
+use carrotcache::{GroupName, Span};
 use clap::Args;
 
 use crate::bench::summary::Summary;
@@ -45,7 +45,8 @@ the lines of a file; each is as likely as another, or by Zipf's law in proportio
 is not in memory is loaded: the first seconds may be the origin's and not the node's.
 
 Connections that break, and answers that do not come within --timeout, are errors of
-their kind, and the load goes on. Nothing is set and nothing is removed.
+their kind, and the load goes on. Nothing is set and nothing is removed. One request
+goes ahead: a password or a group that the node does not take is said at once.
 
 --json prints an object: node, group, connections, pipeline, rate (null without),
 seconds, values, value_bytes, not_found, errors (kind: count), per_second,
@@ -77,9 +78,9 @@ pub struct BenchArgs {
     /// How long what is asked counts
     #[arg(long, value_name = "TIME", default_value = "10s")]
     duration: SomeTime,
-    /// How long is asked before that
+    /// How long is asked before that; 0s for not at all
     #[arg(long, value_name = "TIME", default_value = "1s")]
-    warm: SomeTime,
+    warm: Span,
     /// Different keys
     #[arg(long, value_name = "N", default_value = "100000")]
     keys: Count<100_000_000>,
@@ -112,6 +113,28 @@ pub enum BenchError {
     /// Nobody takes connections there, or not those of this kind.
     #[error(transparent)]
     Unreachable(#[from] carrot_load::drive::DriveError),
+    /// It wants a password, and none was sent. So it is said of the first request, as the next three are.
+    #[error("{0} wants a password: set {PASSWORD}")]
+    NoPassword(Target),
+    /// It wants another password.
+    #[error("{0} does not take the password in {PASSWORD}")]
+    WrongPassword(Target),
+    /// It has no such group.
+    #[error("{node} has no group {group}")]
+    NoGroup {
+        /// As it was given.
+        node: Target,
+        /// As it was given.
+        group: GroupName,
+    },
+    /// What answers there speaks something else.
+    #[error("{node} does not answer as a front of a carrot node: {kind}")]
+    Foreign {
+        /// As it was given.
+        node: Target,
+        /// What is wrong with the answer.
+        kind: String,
+    },
     /// All went wrong; what most.
     #[error("{node} answered nothing: {kind}, {count} times")]
     Nothing {
@@ -128,7 +151,11 @@ impl BenchError {
     /// What the process ends with.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Nothing { .. } => 3,
+            Self::Nothing { .. }
+            | Self::NoPassword(_)
+            | Self::WrongPassword(_)
+            | Self::NoGroup { .. }
+            | Self::Foreign { .. } => 3,
             Self::Unreachable(_) => 4,
         }
     }
@@ -139,9 +166,19 @@ impl BenchError {
 /// # Errors
 /// Arguments that cannot be; a [`BenchError`]; a plot that cannot be written. Errors of single requests are a result.
 pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
+    args.plot.iter().try_for_each(PlotFile::has_a_place)?;
     let load = load(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let found = runtime.block_on(load.run(|_| {})).map_err(BenchError::from)?;
+    let asking = async {
+        let first = load.one().await?;
+        if let Some(kind) = first.errors.keys().next()
+            && let Some(refused) = refused_for_ever(args, kind)
+        {
+            return Err(refused);
+        }
+        Ok(load.run(|_| {}).await?)
+    };
+    let found = runtime.block_on(asking)?;
     // The name of a host may still be looked up, in a thread that nobody can stop and nobody waits for.
     runtime.shutdown_background();
     let tally = &found.tally;
@@ -151,12 +188,30 @@ pub fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         let (node, kind) = (args.node.clone(), kind.clone());
         return Err(BenchError::Nothing { node, kind, count: *count }.into());
     }
+    let summary = Summary { node: &args.node, group: &args.group, load: &load, found: &found };
+    let text = if args.json { summary.json()? } else { summary.text() };
+    print_whole(&text)?;
+    // Last, so that one that cannot be written takes nothing else away.
     for file in &args.plot {
         file.draw(&[plot::panel(&args.node, &args.group, &found)])?;
     }
-    let summary = Summary { node: &args.node, group: &args.group, load: &load, found: &found };
-    let text = if args.json { summary.json()? } else { summary.text() };
-    print_whole(&text)
+    Ok(())
+}
+
+/// What a first answer of this kind says of all that would follow, if it does: another key or another moment changes
+/// nothing.
+fn refused_for_ever(args: &BenchArgs, kind: &str) -> Option<BenchError> {
+    let node = args.node.clone();
+    let is_given = std::env::var(PASSWORD).is_ok_and(|password| !password.is_empty());
+    match kind {
+        "unauthorized" | "NOAUTH" if is_given => Some(BenchError::WrongPassword(node)),
+        "unauthorized" | "NOAUTH" => Some(BenchError::NoPassword(node)),
+        "no_such_group" | "NOGROUP" => Some(BenchError::NoGroup { node, group: args.group.clone() }),
+        garbled if garbled.starts_with("garbled") => {
+            Some(BenchError::Foreign { node, kind: garbled.to_owned() })
+        }
+        _ => None,
+    }
 }
 
 fn load(args: &BenchArgs) -> anyhow::Result<Load> {

@@ -70,8 +70,11 @@ fn limits(old: &LimitSettings, new: &LimitSettings) -> Vec<&'static str> {
 }
 
 fn resp(old: &RespSettings, new: &RespSettings) -> Vec<&'static str> {
-    let RespSettings { default_group } = new;
-    differing([("resp.default_group", old.default_group != *default_group)])
+    let RespSettings { default_group, password } = new;
+    differing([
+        ("resp.default_group", old.default_group != *default_group),
+        ("resp.password", old.password != *password),
+    ])
 }
 
 fn groups(old: &[GroupSettings], new: &[GroupSettings]) -> Vec<String> {
@@ -129,6 +132,7 @@ mod tests {
         new.cluster.peers = vec!["http://a:1".to_owned()];
         assert_eq!(for_a_restart(&old, &new), [""; 0]);
         new.node.password = Some(Secret::new("sesame"));
+        new.resp.password = Some(Secret::new("sesame"));
         new.limits.key = carrotcache::ByteSize::kib(1);
         new.cluster.name = Some("prod".to_owned());
         new.cluster.placement = Some(carrotcache::placement::PlacementKind::Ring);
@@ -139,6 +143,7 @@ mod tests {
             "cluster.name",
             "cluster.placement",
             "limits.key",
+            "resp.password",
             "group scores, which is gone",
             "group points, which is new",
             "ttl of group pages",

@@ -255,8 +255,8 @@ mod tests {
             ),
             // Those of parts to come.
             (
-                "[resp]\npassword = 'a'",
-                "2:1: resp.password: no such key: `password`, expected `default_group`",
+                "[resp]\ntls = true",
+                "2:1: resp.tls: no such key: `tls`, expected `default_group` or `password`",
             ),
             (
                 "[cluster]\nseeds = []",

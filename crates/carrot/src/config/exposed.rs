@@ -47,6 +47,7 @@ mod tests {
         let password = "[node]\npassword = 'sesame'";
         assert_eq!(told(0o100_644, password), Some(said("2:12: node.password", "644")));
         assert_eq!(told(0o100_640, password), Some(said("2:12: node.password", "640")));
+        assert_eq!(told(0o604, "[resp]\npassword = 'a'"), Some(said("2:12: resp.password", "604")));
         let header = "[[group]]\norigin = { headers = { Authorization = 'Bearer sesame' } }";
         assert_eq!(told(0o604, header), Some(said("2:40: group.origin.headers.Authorization", "604")));
     }

@@ -79,21 +79,25 @@ impl Given {
 }
 
 impl ServeArgs {
-    /// Takes the password from its variable, the one thing that has no flag.
+    /// Takes the passwords from their variables: they alone have no flag.
     ///
     /// # Errors
-    /// When it holds bytes that are no text.
-    pub fn take_password(&mut self, variables: Variables<'_>) -> Result<(), VarError> {
-        let setting = Setting::of("node.password");
-        match variables(&setting.variable()) {
-            Ok(password) => {
-                self.flags.node.password = Some(Secret::new(password));
-                self.given.0.insert(setting.id(), Source::Variable);
-                Ok(())
+    /// When one holds bytes that are no text; with its variable.
+    pub fn take_passwords(&mut self, variables: Variables<'_>) -> Result<(), (String, VarError)> {
+        let Flags { node, resp, .. } = &mut self.flags;
+        let passwords = [("node.password", &mut node.password), ("resp.password", &mut resp.password)];
+        for (key, password) in passwords {
+            let setting = Setting::of(key);
+            match variables(&setting.variable()) {
+                Ok(said) => {
+                    *password = Some(Secret::new(said));
+                    self.given.0.insert(setting.id(), Source::Variable);
+                }
+                Err(VarError::NotPresent) => {}
+                Err(unreadable) => return Err((setting.variable(), unreadable)),
             }
-            Err(VarError::NotPresent) => Ok(()),
-            Err(unreadable) => Err(unreadable),
         }
+        Ok(())
     }
 }
 

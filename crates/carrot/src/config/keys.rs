@@ -137,7 +137,8 @@ pub struct NodePart {
     #[arg(long, env = "CARROT_MEMORY", value_name = "SIZE")]
     #[serde(deserialize_with = "word")]
     pub memory: Option<SomeSize>,
-    /// How long a stop waits for answers in flight [default: 10s]
+    /// How long a stop waits for answers in flight; from its signal on no connection is taken, and /readyz says 503
+    /// [default: 10s]
     #[arg(long, env = "CARROT_DRAIN", value_name = "TIME")]
     #[serde(deserialize_with = "word")]
     pub drain: Option<Span>,
@@ -187,6 +188,9 @@ pub struct RespPart {
     #[arg(long, env = "CARROT_DEFAULT_GROUP", value_name = "NAME")]
     #[serde(deserialize_with = "word")]
     pub default_group: Option<GroupName>,
+    /// As the node's: on a command line it is `CARROT_RESP_PASSWORD` alone.
+    #[arg(skip)]
+    pub password: Option<Secret>,
 }
 
 /// `[limits]`

@@ -136,11 +136,14 @@ impl ClusterPart {
 impl RespPart {
     /// What this says, else what `below` says.
     pub fn over(self, below: Self) -> Self {
-        Self { default_group: self.default_group.or(below.default_group) }
+        Self {
+            default_group: self.default_group.or(below.default_group),
+            password: self.password.or(below.password),
+        }
     }
 
     fn settings(self) -> RespSettings {
-        RespSettings { default_group: self.default_group }
+        RespSettings { default_group: self.default_group, password: self.password }
     }
 }
 

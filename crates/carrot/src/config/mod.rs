@@ -56,8 +56,8 @@ pub struct BadConfig(String);
 /// # Errors
 /// The first thing that is wrong. Nothing is left open.
 pub fn read(mut args: ServeArgs, variables: Variables<'_>) -> Result<Configured, BadConfig> {
-    let password = args.take_password(variables);
-    password.map_err(|unreadable| BadConfig(format!("CARROT_PASSWORD: {unreadable}")))?;
+    let passwords = args.take_passwords(variables);
+    passwords.map_err(|(variable, unreadable)| BadConfig(format!("{variable}: {unreadable}")))?;
     match args.flags.config.clone() {
         Some(path) => {
             let (document, mode) = read_file(&path, variables)?;

@@ -17,11 +17,12 @@ mod tests {
     use crate::settings::Settings;
 
     /// Keys that have no default: what the text shows is an example, and says what holds without it.
-    const EXAMPLES: [&str; 11] = [
+    const EXAMPLES: [&str; 12] = [
         "node.name",
         "node.url",
         "node.resp",
         "resp.default_group",
+        "resp.password",
         "node.memory",
         "node.password",
         "node.hosts",
@@ -33,7 +34,7 @@ mod tests {
 
     fn variables(name: &str) -> Result<String, VarError> {
         match name {
-            "CARROT_PASSWORD" | "API_TOKEN" => Ok("sesame".to_owned()),
+            "CARROT_PASSWORD" | "CARROT_RESP_PASSWORD" | "API_TOKEN" => Ok("sesame".to_owned()),
             _ => Err(VarError::NotPresent),
         }
     }
@@ -144,7 +145,7 @@ mod tests {
         ] {
             let refused = Document::read(text, &variables).err().unwrap().to_string();
             let (_, known) = refused.split_once("expected ").unwrap();
-            let known = known.trim_start_matches("one of ");
+            let known = known.trim_start_matches("one of ").replace(" or ", ", ");
             for key in known.split(", ").map(|key| key.trim_matches('`')) {
                 assert!(shown.contains(&format!("{prefix}.{key}")), "{prefix}.{key} is not shown");
             }

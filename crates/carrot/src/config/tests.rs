@@ -253,6 +253,36 @@ fn the_password_s_variable_wins_over_the_file() {
 }
 
 #[test]
+fn redis_clients_have_the_node_s_password_unless_they_have_their_own() {
+    let group = "[[group]]\nname = 'a'\n";
+    let password = |text: &str, variables: &[(&str, &str)]| {
+        let case = Case::new(&format!("{text}{group}"));
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned()).ok_or(VarError::NotPresent)
+        };
+        let settings = case.read_with(&[], &variable)?.settings;
+        Ok(settings.resp_password().map(|password| password.reveal().to_owned()))
+    };
+    let said = |password: &str| Ok::<_, String>(Some(password.to_owned()));
+    let own = "[resp]\npassword = '${OWN}'\n";
+    assert_eq!(password("", &[]), Ok(None));
+    assert_eq!(password("[node]\npassword = 'all'\n", &[]), said("all"));
+    assert_eq!(password(&format!("[node]\npassword = 'all'\n{own}"), &[("OWN", "own")]), said("own"));
+    assert_eq!(password("", &[("CARROT_PASSWORD", "all"), ("CARROT_RESP_PASSWORD", "own")]), said("own"));
+    assert_eq!(password(own, &[("OWN", "own"), ("CARROT_RESP_PASSWORD", "variable")]), said("variable"));
+    assert_eq!(
+        password("[resp]\npassword = ''\n", &[]).unwrap_err(),
+        "carrot.toml:2:12: resp.password: has to be 1 byte or more, without control characters or spaces around it"
+    );
+    // It closes its own front, and no other.
+    let open = "[node]\nresp = '0.0.0.0:1'\n[resp]\npassword = 'own'\n";
+    assert_eq!(password(open, &[]), said("own"));
+    let line = password(&open.replace("resp = ", "http = "), &[]).unwrap_err();
+    assert!(line.starts_with("carrot.toml:2:8: node.http: 0.0.0.0:1 is open to other machines"), "{line}");
+}
+
+#[test]
 fn a_secret_that_others_may_read_is_warned_of() {
     let case = Case::new("[node]\npassword = 'sesame'\n[[group]]\nname = 'a'\n");
     for (mode, warned) in [(0o644, true), (0o600, false)] {

@@ -29,7 +29,7 @@ async fn start(password: Option<&str>, hosts: &[&str]) -> RunningNode {
         url: Some("http://node-a.example:8001".to_owned()),
         peer: any,
         http: any,
-        resp: Some(RespPlan { address: any, default_group: None }),
+        resp: Some(RespPlan { address: any, default_group: None, password: password.map(Secret::new) }),
         admin: any,
         cluster: None,
         peers: Vec::new(),

@@ -11,7 +11,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::chart::{ChartBuilder, SeriesLabelPosition};
 use plotters::coord::Shift;
@@ -112,6 +112,20 @@ pub const BLUE: Look = Look { color: RGBColor(0, 114, 178), width: 2, radius: 3 
 pub const ORANGE: Look = Look { color: RGBColor(230, 159, 0), width: 4, radius: 4 };
 
 impl PlotFile {
+    /// Whether there is a place for the file, before anything is done that takes its time. Nothing is written.
+    ///
+    /// # Errors
+    /// Where it would stand is no directory, or a directory stands there.
+    pub fn has_a_place(&self) -> anyhow::Result<()> {
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let look = || -> anyhow::Result<()> {
+            ensure!(fs::metadata(directory.unwrap_or(Path::new(".")))?.is_dir(), "its directory is none");
+            ensure!(!self.path.is_dir(), "it is a directory");
+            Ok(())
+        };
+        look().with_context(|| format!("plot {}", self.path.display()))
+    }
+
     /// Draws the panels into the file, in place of what was there.
     ///
     /// # Errors

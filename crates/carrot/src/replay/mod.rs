@@ -91,6 +91,7 @@ pub struct ReplayArgs {
 /// What is wrong with the arguments or with a trace; then there is no result at all. A plot that cannot be written.
 pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     let weigh = capacity::weighed(&args.capacity, args.weigh)?;
+    args.plot.iter().try_for_each(PlotFile::has_a_place)?;
     let progress = Progress::on_a_terminal();
     let traces = read(args, &progress)?;
     let runs: Vec<(&Trace, Vec<Cell>)> =
@@ -101,11 +102,13 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
         curves.push(Curves::run(trace, cells, weigh, args.seed, &|requests| progress.add(requests)));
     }
     progress.end();
+    let text = if args.json { rows::json(&curves)? } else { summary::text(&curves) };
+    print_whole(&text)?;
+    // Last, so that one that cannot be written takes nothing else away.
     for file in &args.plot {
         file.draw(&plot::panels(&curves))?;
     }
-    let text = if args.json { rows::json(&curves)? } else { summary::text(&curves) };
-    print_whole(&text)
+    Ok(())
 }
 
 fn read(args: &ReplayArgs, progress: &Progress) -> anyhow::Result<Vec<Trace>> {

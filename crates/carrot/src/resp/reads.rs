@@ -4,7 +4,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrotcache::{BoxFuture, Group, KeyError, Limits, Value};
+use carrotcache::{Ask, BoxFuture, ByteSize, GetError, Group, KeyError, Limits, Room, Value};
 
 use crate::resp::command::Told;
 use crate::resp::front::Front;
@@ -16,7 +16,7 @@ use crate::resp::request::Request;
 use crate::resp::window::in_order;
 
 /// What the values of one reply may come to, in bytes.
-const REPLY_MAX: usize = 64 << 20;
+const REPLY_MAX: ByteSize = ByteSize::mib(64);
 
 /// `GET key`
 pub fn get(value: Option<Value>) -> Reply {
@@ -125,12 +125,20 @@ pub fn mget(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
                 Err(refusal) => replies.push(refusal),
             }
         }
-        let (mut places, mut asks) = (Vec::new(), Vec::new());
+        let (mut places, mut missing_of) = (Vec::new(), Vec::new());
+        // What memory has takes its part of the room first.
+        let mut left = REPLY_MAX.as_u64();
         for Asked { group, places: asked, keys } in asked {
             let mut missing = Vec::new();
             for ((place, key), found) in asked.into_iter().zip(&keys).zip(group.hits(&keys)) {
                 match here(found, get) {
-                    Some(reply) => replies[place] = reply,
+                    Some(reply) => {
+                        match left.checked_sub(reply.values_len() as u64) {
+                            Some(less) => left = less,
+                            None => return too_much(),
+                        }
+                        replies[place] = reply;
+                    }
                     None => {
                         let whole = request.bytes(place + 1);
                         missing.push(whole.slice(whole.len() - key.len()..));
@@ -139,25 +147,32 @@ pub fn mget(front: Arc<Front>, request: Request) -> BoxFuture<'static, Reply> {
                 }
             }
             if !missing.is_empty() {
-                let group = group.clone();
-                asks.push(async move { Ok(group.get_many(&missing).await) });
+                missing_of.push((group.clone(), missing));
             }
         }
-        let given = match in_order(asks.into_iter()).await {
+        let room = Arc::new(Room::new(ByteSize::bytes(left)));
+        let asks = missing_of.into_iter().map(|(group, missing)| {
+            let room = room.clone();
+            async move { Ok(group.answer_many_in(&missing, Ask::default(), &room).await) }
+        });
+        let given = match in_order(asks).await {
             Ok(given) => given,
             Err(lost) => return lost,
         };
         for (place, got) in places.into_iter().zip(given.into_iter().flatten()) {
-            replies[place] = got.map_or_else(|error| refused::of_get(&error), Reply::Value);
+            replies[place] = match got {
+                Ok(answer) => Reply::Value(answer.value),
+                Err(GetError::LeftOut { .. }) => return too_much(),
+                Err(error) => refused::of_get(&error),
+            };
         }
-        let list = Reply::List(replies);
-        if list.values_len() > REPLY_MAX {
-            return Reply::error(format!(
-                "ERR these values are over {REPLY_MAX} bytes together: ask for fewer"
-            ));
-        }
-        list
+        Reply::List(replies)
     })
+}
+
+fn too_much() -> Reply {
+    let most = REPLY_MAX.as_u64();
+    Reply::error(format!("ERR these values are over {most} bytes together: ask for fewer"))
 }
 
 impl<'a> Asked<'a> {

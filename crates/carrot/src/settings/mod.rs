@@ -135,6 +135,8 @@ impl Default for LimitSettings {
 pub struct RespSettings {
     /// Whose keys may stand without their group's name; `None`: nobody's.
     pub default_group: Option<GroupName>,
+    /// What its clients have to know; `None`: the node's password, if it has one.
+    pub password: Option<Secret>,
 }
 
 /// A group and its origin.

@@ -36,15 +36,17 @@ impl Setting {
 
     /// Whether its value is never shown.
     pub fn is_secret(&self) -> bool {
-        self.key == "node.password" || self.key.starts_with("group.origin.headers.")
+        matches!(&*self.key, "node.password" | "resp.password")
+            || self.key.starts_with("group.origin.headers.")
     }
 
     /// What the command line knows it by, if it does: `limit_key`, `group`, `load_deadline`.
     pub fn id(&self) -> String {
         match self.key.split_once('.') {
             Some(("limits", limit)) => format!("limit_{limit}"),
-            // A node has a name too.
+            // A node has a name too, and a password.
             Some(("cluster", "name")) => "cluster_name".to_owned(),
+            Some(("resp", "password")) => "resp_password".to_owned(),
             None | Some(("group", "name")) => "group".to_owned(),
             Some(("group", "origin.query")) => "query".to_owned(),
             // What is deeper in an origin has a dot in it, and so is nothing that the command line knows.
@@ -84,7 +86,7 @@ impl Words {
         let setting = Setting::of(key);
         match self {
             Self::Keys => key.to_owned(),
-            Self::Flags if key == "node.password" => setting.variable(),
+            Self::Flags if setting.is_secret() => setting.variable(),
             Self::Flags => setting.flag(),
         }
     }
@@ -110,6 +112,7 @@ mod tests {
             assert_eq!((setting.flag().as_str(), setting.variable().as_str()), (flag, variable));
         }
         assert_eq!(Words::Flags.name("node.password"), "CARROT_PASSWORD");
+        assert_eq!(Words::Flags.name("resp.password"), "CARROT_RESP_PASSWORD");
         assert_eq!(Words::Keys.name("node.password"), "node.password");
     }
 

@@ -12,6 +12,7 @@ use carrotcache::net::dialect::Dialect;
 use carrotcache::placement::PlacementKind;
 use carrotcache::{ByteSize, GroupName, Limits, Member, StartError};
 
+use crate::secret::Secret;
 use crate::settings::name::{Setting, Words};
 use crate::settings::{ClusterSettings, GroupSettings, LimitSettings, NodeSettings, RespSettings, Settings};
 
@@ -159,6 +160,7 @@ impl Settings {
     /// The first fault, with the setting to change.
     pub fn validate(&self) -> Result<(), BadSettings> {
         self.node.validate()?;
+        self.are_closed()?;
         self.cluster.validate(&self.node)?;
         self.limits.validate()?;
         names(&self.groups)?;
@@ -170,6 +172,38 @@ impl Settings {
     pub fn capacity(&self) -> ByteSize {
         let sum = self.groups.iter().fold(0_u64, |sum, group| sum.saturating_add(group.capacity.as_u64()));
         ByteSize::bytes(sum)
+    }
+
+    /// What Redis clients have to know; `None`: nothing.
+    pub fn resp_password(&self) -> Option<&Secret> {
+        self.resp.password.as_ref().or(self.node.password.as_ref())
+    }
+
+    /// The fronts that other machines reach without a password: each with its setting, its address and what they may do.
+    fn open_fronts(&self) -> impl Iterator<Item = (&'static str, SocketAddr, &'static str)> {
+        const VALUES: &str = "read, set and remove values";
+        let (node, password) = (&self.node, self.node.password.as_ref());
+        let resp = node.resp.map(|resp| ("node.resp", resp, VALUES, self.resp_password()));
+        let fronts = [("node.http", node.http, VALUES, password)].into_iter().chain(resp);
+        let fronts = fronts.chain([("node.admin", node.admin, "read metrics and statistics", password)]);
+        let open =
+            fronts.filter(|(_, address, _, password)| !address.ip().is_loopback() && password.is_none());
+        open.map(|(key, address, may, _)| (key, address, may))
+    }
+
+    fn are_closed(&self) -> Result<(), BadSettings> {
+        match self.open_fronts().next() {
+            Some((key, address, _)) if !self.node.insecure => Err(Fault::Open(address).of(Setting::of(key))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What other machines may do here without a password, as a line to warn with.
+    pub fn open_to_others(&self) -> Option<String> {
+        let front = |key: &'static str| key.trim_start_matches("node.");
+        let may = self.open_fronts().map(|(key, address, may)| format!("{may} at {} {address}", front(key)));
+        let may = may.collect::<Vec<_>>().join(", and ");
+        (!may.is_empty()).then(|| format!("no password is set: whoever reaches this machine may {may}"))
     }
 
     fn fits_memory(&self) -> Result<(), BadSettings> {
@@ -188,17 +222,12 @@ impl NodeSettings {
         if self.name.as_deref().is_some_and(|name| !is_name(name)) {
             return Err(Fault::Name.of(Setting::of("node.name")));
         }
-        if self.password.as_ref().is_some_and(|password| !is_password(password.reveal())) {
-            return Err(Fault::Password.of(Setting::of("node.password")));
-        }
+        can_be_offered("node.password", self.password.as_ref())?;
         if let Some(host) = self.hosts.iter().find(|host| !is_host(host)) {
             return Err(Fault::Host(host.clone()).of(Setting::of("node.hosts")));
         }
         self.can_be_reached()?;
-        self.are_apart()?;
-        self.is_closed("node.http", self.http)?;
-        self.resp.map_or(Ok(()), |resp| self.is_closed("node.resp", resp))?;
-        self.is_closed("node.admin", self.admin)
+        self.are_apart()
     }
 
     fn can_be_reached(&self) -> Result<(), BadSettings> {
@@ -221,28 +250,6 @@ impl NodeSettings {
             }
         }
         Ok(())
-    }
-
-    fn is_closed(&self, key: &'static str, address: SocketAddr) -> Result<(), BadSettings> {
-        let protected = !self.is_open(address) || self.insecure;
-        if protected { Ok(()) } else { Err(Fault::Open(address).of(Setting::of(key))) }
-    }
-
-    /// Whether other machines get there without a password.
-    fn is_open(&self, address: SocketAddr) -> bool {
-        !address.ip().is_loopback() && self.password.is_none()
-    }
-
-    /// What other machines may do here without a password, as a line to warn with.
-    pub fn open_to_others(&self) -> Option<String> {
-        const VALUES: &str = "read, set and remove values";
-        let open = [("http", self.http, VALUES)].into_iter();
-        let open = open.chain(self.resp.map(|resp| ("resp", resp, VALUES)));
-        let open = open.chain([("admin", self.admin, "read metrics and statistics")]);
-        let open = open.filter(|(_, address, _)| self.is_open(*address));
-        let may: Vec<_> = open.map(|(front, address, what)| format!("{what} at {front} {address}")).collect();
-        let may = may.join(", and ");
-        (!may.is_empty()).then(|| format!("no password is set: whoever reaches this machine may {may}"))
     }
 
     /// How the family's peers write this node's address; `None` while the system has yet to choose its port.
@@ -277,6 +284,7 @@ impl ClusterSettings {
 
 impl RespSettings {
     fn validate(&self, groups: &[GroupSettings]) -> Result<(), BadSettings> {
+        can_be_offered("resp.password", self.password.as_ref())?;
         match &self.default_group {
             Some(name) if !groups.iter().any(|group| group.name == *name) => {
                 Err(Fault::NoSuchGroup(name.clone()).of(Setting::of("resp.default_group")))
@@ -332,6 +340,13 @@ fn is_password(password: &str) -> bool {
     !password.is_empty() && !password.contains(char::is_control) && password.trim() == password
 }
 
+fn can_be_offered(key: &'static str, password: Option<&Secret>) -> Result<(), BadSettings> {
+    match password {
+        Some(password) if !is_password(password.reveal()) => Err(Fault::Password.of(Setting::of(key))),
+        _ => Ok(()),
+    }
+}
+
 fn is_host(host: &str) -> bool {
     (1..=255).contains(&host.len())
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
@@ -349,15 +364,19 @@ fn is_peer(entry: &str) -> Result<(), Fault> {
 mod tests {
     use super::*;
 
-    fn settings(change: impl FnOnce(&mut Settings)) -> Result<(), (String, String)> {
+    fn bare() -> Settings {
         let group = |name| GroupSettings::new(GroupName::new(name).unwrap());
-        let mut settings = Settings {
+        Settings {
             node: NodeSettings::default(),
             cluster: ClusterSettings::default(),
             limits: LimitSettings::default(),
             resp: RespSettings::default(),
             groups: vec![group("scores"), group("pages")],
-        };
+        }
+    }
+
+    fn settings(change: impl FnOnce(&mut Settings)) -> Result<(), (String, String)> {
+        let mut settings = bare();
         change(&mut settings);
         settings.validate().map_err(|bad| (bad.setting.to_string(), bad.fault.said(Words::Keys)))
     }
@@ -437,7 +456,7 @@ mod tests {
         assert_eq!(
             settings(|settings| {
                 open(settings);
-                settings.node.password = Some(crate::secret::Secret::new("sesame"));
+                settings.node.password = Some(Secret::new("sesame"));
             }),
             Ok(())
         );
@@ -445,20 +464,23 @@ mod tests {
 
     #[test]
     fn what_is_open_to_other_machines_is_named_with_what_they_may_do() {
-        let mut node = NodeSettings { insecure: true, ..NodeSettings::default() };
-        assert_eq!(node.open_to_others(), None);
-        node.admin = "10.0.0.5:9990".parse().unwrap();
+        let mut settings = bare();
+        settings.node.insecure = true;
+        assert_eq!(settings.open_to_others(), None);
+        settings.node.admin = "10.0.0.5:9990".parse().unwrap();
         let admin = "read metrics and statistics at admin 10.0.0.5:9990";
         let begin = "no password is set: whoever reaches this machine may ";
-        assert_eq!(node.open_to_others(), Some(format!("{begin}{admin}")));
-        node.http = "0.0.0.0:9999".parse().unwrap();
+        assert_eq!(settings.open_to_others(), Some(format!("{begin}{admin}")));
+        settings.node.http = "0.0.0.0:9999".parse().unwrap();
         let http = "read, set and remove values at http 0.0.0.0:9999";
-        assert_eq!(node.open_to_others(), Some(format!("{begin}{http}, and {admin}")));
-        node.resp = Some("10.0.0.5:6380".parse().unwrap());
+        assert_eq!(settings.open_to_others(), Some(format!("{begin}{http}, and {admin}")));
+        settings.node.resp = Some("10.0.0.5:6380".parse().unwrap());
         let resp = "read, set and remove values at resp 10.0.0.5:6380";
-        assert_eq!(node.open_to_others(), Some(format!("{begin}{http}, and {resp}, and {admin}")));
-        node.password = Some(crate::secret::Secret::new("sesame"));
-        assert_eq!(node.open_to_others(), None);
+        assert_eq!(settings.open_to_others(), Some(format!("{begin}{http}, and {resp}, and {admin}")));
+        settings.resp.password = Some(Secret::new("sesame"));
+        assert_eq!(settings.open_to_others(), Some(format!("{begin}{http}, and {admin}")));
+        settings.node.password = Some(Secret::new("sesame"));
+        assert_eq!(settings.open_to_others(), None);
     }
 
     #[test]
@@ -497,7 +519,10 @@ mod tests {
         let said = "has to be 1 byte or more, without control characters or spaces around it";
         for password in ["", "a\nb", " a", "a ", "\u{a0}a"] {
             refused("node.password", said, |settings| {
-                settings.node.password = Some(crate::secret::Secret::new(password));
+                settings.node.password = Some(Secret::new(password));
+            });
+            refused("resp.password", said, |settings| {
+                settings.resp.password = Some(Secret::new(password));
             });
         }
     }

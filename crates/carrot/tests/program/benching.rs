@@ -92,7 +92,7 @@ fn numbers_are_shown_for_eyes_and_drawn() {
 }
 
 #[test]
-fn errors_are_told_by_kind_and_a_node_that_answers_nothing_is_a_failure() {
+fn a_node_that_refuses_all_is_a_failure_and_says_so_of_the_first_request() {
     let served = served(&[("CARROT_PASSWORD", "sesame")]);
     let arguments = |group, url: &str| {
         let node = ["bench", group, "--node", url].map(str::to_owned);
@@ -103,14 +103,55 @@ fn errors_are_told_by_kind_and_a_node_that_answers_nothing_is_a_failure() {
     for url in [&http, &redis] {
         assert!(knows.run(&arguments("scores", url)).text().contains("errors"), "{url}");
     }
-    let line = knows.refusal(&arguments("nothing", &http), 3);
-    assert!(line.starts_with(&format!("{http} answered nothing: no_such_group, ")), "{line}");
-    let line = knows.refusal(&arguments("nothing", &redis), 3);
-    assert!(line.starts_with(&format!("{redis} answered nothing: NOGROUP, ")), "{line}");
-    let line = Shell::default().refusal(&arguments("scores", &http), 3);
-    assert!(line.starts_with(&format!("{http} answered nothing: ")), "{line}");
+    // What every request would be told is told of the first: nobody waits an hour for it.
+    let for_an_hour = |group, url| ["bench", group, "--node", url, "--warm", "1h"].map(str::to_owned);
+    let wrong = Shell::default().with("CARROT_PASSWORD", "wrong");
+    for url in [&http, &redis] {
+        let line = knows.refusal(&for_an_hour("nothing", url), 3);
+        assert_eq!(line, format!("{url} has no group nothing"));
+        let line = Shell::default().refusal(&for_an_hour("scores", url), 3);
+        assert_eq!(line, format!("{url} wants a password: set CARROT_PASSWORD"));
+    }
+    let line = wrong.refusal(&for_an_hour("scores", &http), 3);
+    assert_eq!(line, format!("{http} does not take the password in CARROT_PASSWORD"));
+    let swapped = redis.replace("redis", "http");
+    let line = knows.refusal(&for_an_hour("scores", &swapped), 3);
+    assert!(
+        line.starts_with(&format!("{swapped} does not answer as a front of a carrot node: garbled")),
+        "{line}"
+    );
     let line = Shell::default().with("CARROT_PASSWORD", "wrong").refusal(&arguments("scores", &redis), 4);
     assert!(line.ends_with("refused at once: WRONGPASS"), "{line}");
+}
+
+#[test]
+fn a_node_that_answers_nothing_is_a_failure_with_the_kind_of_error_that_was_most() {
+    let directory = tempfile::tempdir().unwrap();
+    let origin = ["--group", "scores", "--origin", "sqlite:none.db", "--query", "select ?1"];
+    let (node, _) = Node::with_redis(directory.path(), &origin, &[]);
+    let line = Shell::asking(node.http).refusal(&[&["bench", "scores"], &SHORT[..]].concat(), 3);
+    let said = format!("http://{} answered nothing: load_failed, ", node.http);
+    assert!(line.starts_with(&said) && line.ends_with(" times"), "{line}");
+}
+
+#[test]
+fn without_a_warm_up_all_that_is_asked_counts() {
+    let served = served(&[]);
+    let arguments = [
+        "bench",
+        "scores",
+        "--json",
+        "--warm",
+        "0s",
+        "--duration",
+        "200ms",
+        "--rate",
+        "100",
+        "--key",
+        "Tom{}",
+    ];
+    let found: Value = serde_json::from_str(&Shell::asking(served.node.http).run(&arguments).text()).unwrap();
+    assert_eq!(found["not_found"], 20, "{found}");
 }
 
 #[test]
@@ -131,6 +172,7 @@ fn what_cannot_be_asked_is_said_in_one_line() {
         (&["bench", "scores", "--key", "user"], "\"user\" does not have one {} for the number of a key"),
         (&["bench", "scores", "--node", "memcached://a:1"], "the URL has to begin with http://"),
         (&["bench", "scores", "--duration", "10"], "\"10\" is not a time with its unit"),
+        (&["bench", "scores", "--plot", "/nowhere/a.svg"], "plot /nowhere/a.svg: No such file or directory"),
         (&["bench", "scores", "--plot", "a.gif"], "a plot is a file NAME.svg or NAME.png"),
         (
             &["bench", "scores", "--keys-from", "/nowhere/keys"],

@@ -317,7 +317,7 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
     let line = Shell::default().with("CARROT_PASSWORD", "a\nb").refusal(&["get", "g", "k"], 2);
     assert_eq!(line, "CARROT_PASSWORD has to be UTF-8 without control characters");
     let line = Shell::default().with("CARROT_NODE", "nowhere").refusal(&["get", "g", "k"], 2);
-    assert!(line.contains("invalid value 'nowhere' for '--node <URL>'"), "{line}");
+    assert!(line.contains("invalid value 'nowhere' for 'CARROT_NODE'"), "{line}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::awaiting::until;
+use crate::command::Shell;
 use crate::database::{Pages, SERVE};
 use crate::good_client::Over;
 use crate::process::Node;
@@ -228,6 +229,38 @@ fn a_stranger_is_told_nothing_before_the_password() {
     let mut client = RedisClient::connect(resp);
     client.send("AUTH guess\r\n".repeat(20));
     assert_eq!(client.rest(), wrong.repeat(8).as_bytes(), "the eighth guess is the last");
+}
+
+#[test]
+fn values_that_are_too_much_for_one_mget_are_refused_whether_they_are_here_or_not() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("public")).unwrap();
+    let file = std::fs::File::create(directory.path().join("public/large")).unwrap();
+    file.set_len(8_000_000).unwrap();
+    let origin = ["--group", "files", "--origin", "dir:public"];
+    let (_node, resp) = Node::with_redis(directory.path(), &origin, &[]);
+    let mut client = RedisClient::connect(resp);
+    let nine = format!("MGET{}", " files:large".repeat(9));
+    let refused = "-ERR these values are over 67108864 bytes together: ask for fewer\r\n";
+    client.ask(&nine, refused);
+    client.ask("STRLEN files:large", ":8000000\r\n");
+    client.ask(&nine, refused);
+}
+
+#[test]
+fn redis_clients_may_have_another_password_than_those_of_http() {
+    let directory = tempfile::tempdir().unwrap();
+    let variables = [("CARROT_PASSWORD", "sesame"), ("CARROT_RESP_PASSWORD", "open")];
+    let (node, resp) = Node::with_redis(directory.path(), &TABLE, &variables);
+    let mut client = RedisClient::connect(resp);
+    client.ask("AUTH sesame", "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+    client.ask("AUTH open", "+OK\r\n");
+    client.ask("GET pages:home", "$5\r\nHello\r\n");
+    let get = ["get", "pages", "home"];
+    let shell = |password| Shell::asking(node.http).with("CARROT_PASSWORD", password);
+    assert_eq!(shell("sesame").run(&get).done(), b"Hello");
+    let line = shell("open").refusal(&get, 3);
+    assert!(line.ends_with("does not take the password in CARROT_PASSWORD"), "{line}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn a_request_that_makes_no_sense_is_told_what_is_wrong_with_it() {
     }
     for method in ["POST", "PATCH", "OPTIONS", "TRACE", "BREW"] {
         let reply = client.ask(method, "/v1/pages/home");
-        check(&reply, 405, "bad_request", "allowed here: GET, HEAD, PUT, DELETE");
+        check(&reply, 405, "method_not_allowed", "allowed here: GET, HEAD, PUT, DELETE");
         assert_eq!(reply.header("allow"), Some("GET, HEAD, PUT, DELETE"));
     }
     assert_eq!(

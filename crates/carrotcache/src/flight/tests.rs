@@ -59,6 +59,28 @@ fn outcome(mut waiter: Waiter<u32>) -> Option<u32> {
 }
 
 #[test]
+fn a_flight_that_nobody_waits_for_any_more_is_given_up_and_its_key_is_free() {
+    let flights = table();
+    let (takeoff, waiter) = lead(&flights, "Tom");
+    let takeoff = takeoff.if_wanted().unwrap();
+    let second = join(&flights, "Tom");
+    drop(waiter);
+    let takeoff = takeoff.if_wanted().expect("who has joined it waits on");
+    drop(second);
+    assert!(takeoff.if_wanted().is_none());
+    assert_eq!((flights.len(), flights.waiters()), (0, 0));
+    // Detached it is in no table, and its waiters wait all the same.
+    let (takeoff, waiter) = lead(&flights, "Tom");
+    flights.detach(b"Tom");
+    let takeoff = takeoff.if_wanted().unwrap();
+    drop(waiter);
+    let (other, other_waiter) = lead(&flights, "Tom");
+    assert!(takeoff.if_wanted().is_none());
+    other.land(7);
+    assert_eq!((outcome(other_waiter), flights.len()), (Some(7), 0));
+}
+
+#[test]
 fn all_who_come_while_a_flight_is_up_share_its_outcome() {
     let flights = table();
     let (takeoff, leader) = lead(&flights, "Tom");

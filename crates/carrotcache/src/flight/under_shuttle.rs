@@ -67,6 +67,29 @@ fn one_of_those_who_claim_at_once_leads_and_all_get_what_he_lands() {
 }
 
 #[test]
+fn a_claim_that_races_a_flight_being_given_up_gets_its_outcome_or_leads_another() {
+    check(|| {
+        let flights = table(Faults::none());
+        let (takeoff, waiter) = lead(&flights);
+        let leaving = thread::spawn(move || drop(waiter));
+        let claim = spawn_claim(&flights);
+        if let Some(takeoff) = takeoff.if_wanted() {
+            takeoff.land(7);
+        }
+        leaving.join().unwrap();
+        match claim.join().unwrap() {
+            Claim::Join(waiter) => assert_eq!(block_on(waiter), 7),
+            Claim::Lead(takeoff, waiter) => {
+                takeoff.land(8);
+                assert_eq!(block_on(waiter), 8);
+            }
+            Claim::Busy => panic!("there is room"),
+        }
+        assert_at_rest(&flights);
+    });
+}
+
+#[test]
 fn a_claim_that_races_a_landing_is_never_left_waiting_and_never_doubles_the_flight() {
     check(|| {
         let flights = table(Faults::none());

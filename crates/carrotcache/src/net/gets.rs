@@ -140,7 +140,7 @@ impl Service<'_> {
                 let mut values = 0;
                 let is_all = desk.answer.look_for_all(group, keys, room, &mut |found| {
                     values += found.value.len();
-                    many::put_found(&found, &desk.hello.node, out);
+                    many::put_answer(&found, &desk.hello.node, out);
                 });
                 is_all.then_some(values)
             });

@@ -9,14 +9,11 @@
 //! registered once, one that ends wakes nobody, and after a few the task leaves its thread to those served before.
 //! Owned by whoever started it. What is said on a connection is its attendant's affair: HTTP's is in `http1.rs`.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -27,6 +24,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::clock;
 use crate::error::StartError;
 use crate::limits::Limits;
+use crate::panics::caught;
 use crate::runtimes::Runtimes;
 use crate::units::ByteSize;
 
@@ -417,25 +415,15 @@ where
             return;
         }
         let stop = Stop(self.stopped.clone());
-        match or_panic((self.attendant)(Accepted { stream, address, stop })).await {
-            Some(Parted::Overdue) => drop(self.counts.overdue.fetch_add(1, Relaxed)),
-            Some(Parted::Ended) => {}
-            None => {
+        match caught(|| (self.attendant)(Accepted { stream, address, stop })).await {
+            Ok(Parted::Overdue) => drop(self.counts.overdue.fetch_add(1, Relaxed)),
+            Ok(Parted::Ended) => {}
+            Err(_) => {
                 self.counts.panics.fetch_add(1, Relaxed);
                 tracing::error!("a request panicked; its connection is closed");
             }
         }
     }
-}
-
-/// What comes of it; `None`: it panicked. Nothing of it is used after that.
-async fn or_panic<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Some),
-        Err(_) => Poll::Ready(None),
-    })
-    .await
 }
 
 /// Lets go of the tasks of connections that have ended.
@@ -450,6 +438,7 @@ fn is_of_the_client(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::task::Context;
 
     use super::*;

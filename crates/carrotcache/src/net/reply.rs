@@ -166,7 +166,7 @@ impl Value {
 
     fn len(&self) -> usize {
         match self {
-            Self::Native(found) => in_place::found_len(found),
+            Self::Native(found) => in_place::response_len(found),
             Self::Carrot(message) => message.encoded_len(),
             Self::Pool(message) => message.encoded_len(),
         }
@@ -174,7 +174,7 @@ impl Value {
 
     fn put(&self, bytes: &mut Vec<u8>) {
         match self {
-            Self::Native(found) => in_place::put_found(found, bytes),
+            Self::Native(found) => in_place::put_response(found, bytes),
             Self::Carrot(message) => message.encode_raw(bytes),
             Self::Pool(message) => message.encode_raw(bytes),
         }

@@ -166,14 +166,17 @@ impl Response {
     /// All but the value, which is to follow it; and no name where that is `own`.
     pub(super) fn before_value(found: &Found, own: &str) -> Self {
         let node = if *found.node == *own { "" } else { &found.node };
+        Self { node: node.to_owned(), view: found.view, ..Self::numbers(found) }
+    }
+
+    /// What stands between the value and the name.
+    fn numbers(found: &Found) -> Self {
         Self {
-            value: Bytes::new(),
             minute_qps: found.minute_qps,
             ttl_ms: found.ttl.map(floor_ms),
             age_ms: ceil_ms(found.age),
             loaded: found.loaded,
-            node: node.to_owned(),
-            view: found.view,
+            ..Self::default()
         }
     }
 

@@ -40,6 +40,7 @@ mod hot;
 mod many;
 mod many_loads;
 mod peers;
+mod rooms;
 mod told;
 mod whereabouts;
 mod writes;

@@ -100,7 +100,7 @@ group   trouble                  since start  lately
 -       view of a peer differs             1       1
 scores  refused: waiters                   7       7
 scores  fetch: unreachable               100     100
-scores  stood in for an owner            100     100
+scores  owner out of reach               100     100
 
 member                 share  state          over   requests    /s      p50     p99
 http://127.0.0.1:8001  33.3%  this node

@@ -119,17 +119,17 @@ pub(in crate::net) fn found(
 }
 
 /// How long the `Response` is that says this.
-pub(in crate::net) fn found_len(found: &Found) -> usize {
+pub(in crate::net) fn response_len(found: &Found) -> usize {
     let text = |text: &[u8]| match text.len() {
         0 => 0,
         length => 1 + encoded_len_varint(length as u64) + length,
     };
     let view = found.view.map_or(0, |_| 1 + size_of::<u64>());
-    text(&found.value) + text(found.node.as_bytes()) + between(found).encoded_len() + view
+    text(&found.value) + text(found.node.as_bytes()) + Response::numbers(found).encoded_len() + view
 }
 
 /// Appends that `Response`, as prost writes it, by one copy of the value and none of the name.
-pub(in crate::net) fn put_found(found: &Found, out: &mut Vec<u8>) {
+pub(in crate::net) fn put_response(found: &Found, out: &mut Vec<u8>) {
     let text = |tag, text: &[u8], out: &mut Vec<u8>| {
         if !text.is_empty() {
             encode_key(tag, WireType::LengthDelimited, out);
@@ -138,16 +138,11 @@ pub(in crate::net) fn put_found(found: &Found, out: &mut Vec<u8>) {
         }
     };
     text(Response::VALUE, &found.value, out);
-    between(found).encode_raw(out);
+    Response::numbers(found).encode_raw(out);
     text(Response::NODE, found.node.as_bytes(), out);
     if let Some(view) = &found.view {
         fixed64::encode(Response::VIEW, view, out);
     }
-}
-
-/// What stands between the value and the name.
-fn between(found: &Found) -> Response {
-    Response { view: None, ..Response::before_value(found, &found.node) }
 }
 
 /// How many fields a message has for prost, those that it skips among them, up to the first that is none.
@@ -315,8 +310,8 @@ mod tests {
         fn a_value_written_in_place_is_what_prost_writes(response in a_response()) {
             let found = Found { node: response.node.as_str().into(), ..response.into_found(&giver()) };
             let mut written = Vec::new();
-            put_found(&found, &mut written);
-            prop_assert_eq!(found_len(&found), written.len());
+            put_response(&found, &mut written);
+            prop_assert_eq!(response_len(&found), written.len());
             prop_assert_eq!(written, Response::from(found).encode_to_vec());
         }
 

@@ -52,7 +52,7 @@ pub(in crate::net) fn encoded_len(replies: &[Reply], own: &str) -> usize {
 pub(in crate::net) fn encode(replies: &[Reply], own: &str, out: &mut Vec<u8>) {
     for reply in replies {
         match reply {
-            Reply::Found(found) => put_found(found, own, out),
+            Reply::Found(found) => put_answer(found, own, out),
             other => {
                 let answer = Answer::from(other.clone());
                 open(1, answer.encoded_len(), out);
@@ -62,8 +62,8 @@ pub(in crate::net) fn encode(replies: &[Reply], own: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Adds a value to `Answers`.
-pub(in crate::net) fn put_found(found: &Found, own: &str, out: &mut Vec<u8>) {
+/// Adds to `Answers` the one that has this value. Its giver is not named where that is `own`.
+pub(in crate::net) fn put_answer(found: &Found, own: &str, out: &mut Vec<u8>) {
     let head = Response::before_value(found, own);
     let length = response_len(&head, &found.value);
     open(1, 1 + delimited(length), out);
@@ -262,7 +262,7 @@ mod tests {
         assert!(length(Reply::Found(longest)) <= PER_ANSWER);
         let longest = Found { ttl: Some(Duration::MAX), age: Duration::MAX, ..found(Bytes::new()) };
         let mut out = Vec::new();
-        put_found(&longest, &longest.node, &mut out);
+        put_answer(&longest, &longest.node, &mut out);
         assert!(out.len() <= PER_OWN, "{}", out.len());
         let why: Arc<str> = "ä".repeat(5000).into();
         assert!((WHY_MAX..=PER_ANSWER).contains(&length(Reply::LoadFailed(why.clone()))));
