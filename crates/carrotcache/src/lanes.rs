@@ -2,12 +2,16 @@
 //!
 //! As many values are on their way for one call as there are lanes. Those begin as a few, and each value that comes out
 //! small opens one more, so that many small ones take few rounds; one that comes out large closes its lane, if there are
-//! more than a few. A flight whose turn has come and for which nobody waits any more is not begun.
+//! more than a few. One whose load is slow is taken over by another, so that keys that hang keep no others waiting. A flight
+//! whose turn has come and for which nobody waits any more is not begun.
 //! The lanes run in tasks of their own and wait for nothing but loads.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use crate::clock::{self, Elapsed};
 use crate::group::{Group, Purpose};
 use crate::many::Flight;
 use crate::sync::{Mutex, lock};
@@ -18,6 +22,9 @@ const FEW: usize = 16;
 /// A value is small if it is no more than this part of the largest: the lanes that a group may have, 256 by default, then
 /// carry about what the few do with the largest.
 const SMALL: usize = 16;
+
+/// After this a load is slow: longer than an origin takes as a rule, and short beside what a caller is ready to wait.
+const SLOW: Duration = Duration::from_millis(50);
 
 struct Lanes {
     group: Group,
@@ -49,22 +56,48 @@ impl Lanes {
     async fn run(self: Arc<Self>) {
         while let Some(flight) = self.next() {
             let load = self.group.clone().load(flight.key().clone(), flight.keep(), self.purpose);
-            let landed = load.await;
+            let (landed, is_taken_over) = self.loaded(load).await;
             let is_small = landed.as_ref().map_or(true, |answer| answer.value.len() <= self.small);
             flight.land(landed);
             // Before more is brought, who waits takes it or lets it go: where loads never wait, nobody else has a turn.
             tokio::task::yield_now().await;
-            if !is_small {
-                if self.change(|open| (open > FEW).then(|| open - 1)) {
-                    return;
+            let most = self.group.shared.settings.max_loads;
+            let may_open = || self.has_more() && self.change(|open| (open < most).then_some(open + 1));
+            let ends = match (is_small, is_taken_over) {
+                // The one more that a small value opens is this one, or one beside it.
+                (true, true) => !may_open(),
+                (true, false) => {
+                    if may_open() {
+                        self.begin();
+                    }
+                    false
                 }
-            } else if !lock(&self.queue).is_empty() {
-                let most = self.group.shared.settings.max_loads;
-                if self.change(|open| (open < most).then_some(open + 1)) {
-                    self.begin();
-                }
+                (false, true) => true,
+                (false, false) => self.change(|open| (open > FEW).then(|| open - 1)),
+            };
+            if ends {
+                return;
             }
         }
+    }
+
+    /// What the load comes to, and whether another lane has taken this one's place meanwhile.
+    async fn loaded<T>(self: &Arc<Self>, load: impl Future<Output = T>) -> (T, bool) {
+        let mut load = pin!(load);
+        match clock::timeout(SLOW, load.as_mut()).await {
+            Ok(landed) => (landed, false),
+            Err(Elapsed) => {
+                let has_more = self.has_more();
+                if has_more {
+                    self.begin();
+                }
+                (load.await, has_more)
+            }
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        !lock(&self.queue).is_empty()
     }
 
     /// The next that somebody waits for.

@@ -90,6 +90,24 @@ async fn what_is_held_for_one_call_is_its_room_and_what_is_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn keys_that_hang_keep_no_others_waiting() {
+    let town = Town::of(&["a"]);
+    let origin = Origin::new(|key: Key, _| async move {
+        if key.to_string().contains("hang") {
+            std::future::pending::<()>().await;
+        }
+        Ok(Some(Loaded::new(Bytes::from_static(b"v"))))
+    });
+    let group = &town.open(&Settings::default(), &origin)[0];
+    let keys: Vec<String> = (0..100).map(|n| format!("hang {n}")).chain(some_keys(1000)).collect();
+    let ask = Ask { deadline: Some(A_SECOND), ..Ask::default() };
+    let got = group.answer_many(&keys, ask).await;
+    for (key, got) in keys.iter().zip(got) {
+        assert_eq!(got.is_ok(), !key.contains("hang"), "{key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_owner_holds_no_more_for_the_many_keys_of_another_node() {
     let (alive, town) = (Arc::<Alive>::default(), town(&["a", "b"], &["b"]));
     let origin = large(&alive);
