@@ -16,7 +16,8 @@ use crate::group::{Group, Purpose};
 use crate::many::Flight;
 use crate::sync::{Mutex, lock};
 
-/// Lanes to begin with, and while values are large: with the largest of 8 MiB, 128 MiB.
+/// Lanes to begin with, and while values are large and come in time: with the largest of 8 MiB, 128 MiB. More are on their
+/// way from a slow origin, since what is slow and what is large is not known before it has come.
 const FEW: usize = 16;
 
 /// A value is small if it is no more than this part of the largest: the lanes that a group may have, 256 by default, then

@@ -85,8 +85,10 @@ impl Group {
     /// As [`answer_many`](Self::answer_many), with room for so many bytes of values: for a front, whose clients may ask for
     /// more than the node can hold. The values are taken in as they come, those in memory first, and one that comes when
     /// there is no room for it is let go at once; from then on nothing is waited for, and no load is begun that nobody else
-    /// waits for. Beside the room no more is held than what is on its way: of values of the largest size 16 from this node's
-    /// loader, if that takes one key at a time, and one answer from each owner.
+    /// waits for. Beside the room no more is held than what is on its way: one answer from each owner, and from this node's
+    /// loader, if that takes one key at a time, 16 values of the largest size where it answers within 50 ms; a slower one
+    /// has more on its way, up to the group's `max_loads`. With `Ask::cached_only` the room is for what is given alone:
+    /// what the owners hold is there before it is taken in.
     ///
     /// # Errors
     /// As `answer_many`; `GetError::LeftOut` where there was no room.

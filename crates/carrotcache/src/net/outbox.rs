@@ -147,10 +147,10 @@ impl Outbox {
         }
     }
 
-    /// A message without a value.
+    /// A message without a value, which fits a frame.
     pub(super) fn message(&mut self, id: u64, kind: Kind, message: &impl Message) {
-        // Without values there is no share to be refused.
-        let _ = self.values(id, kind, message.encoded_len(), 0, |out| message.encode_raw(out));
+        debug_assert!(message.encoded_len() <= BODY_MAX, "it would be no frame");
+        self.framed(id, kind, |out| message.encode_raw(out));
     }
 
     /// A message of this length, of which so many bytes are values. Nothing is put in if there is no room for them.
@@ -163,7 +163,7 @@ impl Outbox {
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), NoRoom> {
         if length > BODY_MAX {
-            let share = self.share_of(values)?;
+            let share = self.share_of_long(length)?;
             let mut head = Vec::with_capacity(length);
             encode(&mut head);
             self.push_long(id, kind, head, Value::from(bytes::Bytes::new()), share);
@@ -226,7 +226,7 @@ impl Outbox {
             encode_varint(value.len() as u64, out);
         };
         if length > BODY_MAX {
-            let share = self.share_of(value.len())?;
+            let share = self.share_of_long(length)?;
             let mut head = Vec::new();
             announce(&mut head);
             self.push_long(id, kind, head, value, share);
@@ -320,9 +320,13 @@ impl Outbox {
         frame::end(out, at);
     }
 
-    fn share_of(&self, values: usize) -> Result<Share, NoRoom> {
+    /// The share of a long message, all of it: what is no value in it takes as much room.
+    fn share_of_long(&self, length: usize) -> Result<Share, NoRoom> {
+        if self.long_bytes >= self.long_max {
+            return Err(NoRoom::Full { most: self.long_max });
+        }
         let mut share = self.values.share();
-        share.grow(values as u64)?;
+        share.grow(length as u64)?;
         Ok(share)
     }
 

@@ -5,33 +5,45 @@
 //! Never reads or writes a socket: `session.rs` does.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use prost::DecodeError;
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 use crate::clock;
 use crate::limits::Limits;
 use crate::message::{Change, Reply, Request};
 use crate::net::desk::Desk;
-use crate::net::frame::{BODY_MAX, Kind};
+use crate::net::frame::Kind;
+use crate::net::intake::{NoRoom, Share};
 use crate::net::outbox::Outbox;
 use crate::net::words;
 use crate::stats::Refusal;
 
 /// Of what long values that wait may hold, one connection has no more than this part, or one of them.
-const SHARE: u64 = 4;
+const SHARE: u64 = 2;
+
+/// A value that is shorter needs no room while its answer waits to be put in: as many as may be under way for one peer are
+/// then 20 MiB.
+const SHORT: usize = 4 << 10;
 
 /// What one peer has asked.
 pub(super) struct Service<'a> {
     pub(super) desk: &'a Desk,
     pub(super) outbox: Outbox,
     /// What waits for its answer.
-    under_way: JoinSet<(u64, Reply)>,
+    under_way: JoinSet<Landed>,
     /// The same by id; whoever takes an id out of here answers it.
     unanswered: HashMap<u64, AbortHandle>,
+}
+
+/// What waited has its answer.
+pub(super) struct Landed {
+    id: u64,
+    reply: Result<Reply, NoRoom>,
+    /// Until the outbox has it: a peer that reads nothing has that wait as well.
+    held: Share,
 }
 
 impl<'a> Service<'a> {
@@ -54,8 +66,8 @@ impl<'a> Service<'a> {
     }
 
     /// The next that has its answer; `None` when nothing waits. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Option<Result<(u64, Reply), JoinError>> {
-        self.under_way.join_next().await
+    pub(super) async fn next(&mut self) -> Option<Result<(task::Id, Landed), JoinError>> {
+        self.under_way.join_next_with_id().await
     }
 
     pub(super) fn no_message(&mut self, id: u64, kind: Kind, error: &DecodeError) {
@@ -87,13 +99,16 @@ impl<'a> Service<'a> {
             return self.reply(id, reply);
         }
         let deadline = within.map(|within| clock::after(clock::now(), within));
+        let mut held = self.desk.answers.share();
         let task = self.under_way.spawn(async move {
             let _place = place;
             let reply = match deadline {
                 Some(deadline) => clock::timeout_at(deadline, answer).await.unwrap_or(Reply::Deadline),
                 None => answer.await,
             };
-            (id, reply)
+            let length = reply.value_bytes();
+            let room = if length < SHORT { Ok(()) } else { held.grow(length as u64) };
+            Landed { id, reply: room.map(|()| reply), held }
         });
         self.unanswered.insert(id, task);
     }
@@ -123,36 +138,30 @@ impl<'a> Service<'a> {
 
     pub(super) fn reply(&mut self, id: u64, reply: Reply) {
         let own = &self.desk.hello.node;
-        let is_long = reply.value_bytes() >= BODY_MAX;
-        let refused = match &reply {
-            // Before a short one is looked for there is room.
-            reply if is_long && !self.outbox.has_room_for(reply.value_bytes()) => self.full(),
-            _ => match words::reply(&mut self.outbox, id, reply, own) {
-                Ok(()) => return,
-                Err(full) => self.desk.busy_with(full),
-            },
-        };
-        // Without a value there is room.
-        let _ = words::reply(&mut self.outbox, id, refused, own);
-    }
-
-    fn full(&self) -> Reply {
-        self.desk.stats.refusals.add(Refusal::InFlight);
-        Reply::Busy(Arc::from("values that wait to be sent"))
+        if let Err(full) = words::reply(&mut self.outbox, id, reply, own) {
+            // For that there is room.
+            let _ = words::reply(&mut self.outbox, id, self.desk.busy_with(full), own);
+        }
     }
 
     /// What waited has its answer, and so perhaps has more.
-    pub(super) fn land(&mut self, landed: Result<(u64, Reply), JoinError>) {
+    pub(super) fn land(&mut self, landed: Result<(task::Id, Landed), JoinError>) {
         let mut next = Some(landed);
         while let Some(landed) = next {
             match landed {
-                Ok((id, reply)) if self.unanswered.remove(&id).is_some() => self.reply(id, reply),
-                Ok(_) => {}
+                Ok((task, Landed { id, reply, held })) => {
+                    // Its id may be free and taken again, where it was cancelled when it had just ended.
+                    if self.unanswered.get(&id).is_some_and(|waits| waits.id() == task) {
+                        self.unanswered.remove(&id);
+                        drop(held);
+                        self.reply(id, reply.unwrap_or_else(|full| self.desk.busy_with(full)));
+                    }
+                }
                 // One that panicked breaks the connection it happened on, as it does over HTTP.
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(_) => {}
             }
-            next = if self.outbox.has_room() { self.under_way.try_join_next() } else { None };
+            next = if self.outbox.has_room() { self.under_way.try_join_next_with_id() } else { None };
         }
     }
 

@@ -84,7 +84,7 @@ pub(super) fn kind_of(what: &Request) -> Kind {
     }
 }
 
-/// Asks for this under `id`. Nothing is put in if memory has no room for a value in it.
+/// Asks for this under `id`. Nothing is put in if there is no room for it.
 pub(super) fn ask(
     out: &mut Outbox,
     id: u64,
@@ -168,7 +168,9 @@ pub(super) fn reply(out: &mut Outbox, id: u64, reply: Reply, own: &str) -> Resul
         Reply::Id(id_of_node) => out.message(id, Kind::ID_IS, &words(&id_of_node)),
         Reply::Members(names) => {
             let names = names.iter().map(|name| name.as_ref().to_owned()).collect();
-            out.message(id, Kind::MEMBERS_ARE, &Members { names });
+            let members = Members { names };
+            let length = members.encoded_len();
+            return out.values(id, Kind::MEMBERS_ARE, length, 0, |out| members.encode_raw(out));
         }
         Reply::Held(held) => out.message(id, Kind::HELD_IS, &Held::from(held)),
     }

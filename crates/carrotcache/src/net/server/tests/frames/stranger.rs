@@ -87,11 +87,15 @@ impl Node {
             let (waits, opens, counted) = (waits.clone(), opens.clone(), counted.clone());
             Box::pin(async move {
                 match request {
-                    Request::Get { key, .. } if key.as_bytes() == b"hang" => {
+                    Request::Get { key, .. } if key.as_bytes().starts_with(b"hang") => {
                         waits.fetch_add(1, Ordering::Relaxed);
                         let _hanging = Hanging(waits);
                         opens.notified().await;
-                        found("late")
+                        match key.as_bytes() {
+                            b"hang" => found("late"),
+                            b"hang large" => found(vec![7; LARGE]),
+                            key => found(Bytes::copy_from_slice(key)),
+                        }
                     }
                     Request::Get { key, .. } if key.as_bytes() == b"large" => found(vec![7; LARGE]),
                     Request::Get { key, .. } if key.as_bytes() == b"some" => {
@@ -150,6 +154,12 @@ impl Node {
     }
 }
 
+/// The body of a GET.
+pub(super) fn keys_of(keys: &[&'static str]) -> Vec<u8> {
+    let keys = keys.iter().map(|key| Bytes::from_static(key.as_bytes())).collect();
+    GetKeys { group: "g".to_owned(), keys, ..GetKeys::default() }.encode_to_vec()
+}
+
 /// A connection on which a test writes what it likes.
 pub(super) struct Stranger {
     pub(super) stream: TcpStream,
@@ -192,9 +202,16 @@ impl Stranger {
     }
 
     pub(super) async fn get(&mut self, id: u64, keys: &[&'static str]) {
-        let keys = keys.iter().map(|key| Bytes::from_static(key.as_bytes())).collect();
-        let body = GetKeys { group: "g".to_owned(), keys, ..GetKeys::default() }.encode_to_vec();
-        self.send(id, Kind::GET, false, &body).await;
+        self.send(id, Kind::GET, false, &keys_of(keys)).await;
+    }
+
+    /// Frames that the node reads together.
+    pub(super) async fn send_together(&mut self, frames: &[(u64, Kind, &[u8])]) {
+        let mut out = Vec::new();
+        for &(id, kind, body) in frames {
+            frame::encode(&mut out, Frame { id, kind, more: false, body });
+        }
+        self.stream.write_all(&out).await.unwrap();
     }
 
     /// The next frame, or `None` when the node hangs up.
