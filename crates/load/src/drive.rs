@@ -151,7 +151,7 @@ impl Load {
         let mut tally = together(asking).await;
         // What came late counts, and so does the time that it took.
         let lasted = open + closed.elapsed();
-        tally.errors_of("not sent: too far behind", pacer.left_out().await);
+        tally.errors_of("not sent: too far behind", pacer.left_out());
         Ok(Findings { tally, lasted })
     }
 

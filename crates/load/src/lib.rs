@@ -14,7 +14,8 @@
 //! | [`protocol`] | requests and answers of RESP, memcached's meta commands and HTTP/1.1, as bytes |
 //! | [`drive`] | connections that ask by all of these |
 //!
-//! All runs on the runtime where it is called. Nothing is kept of a value but its length.
+//! No more than one thread is taken by the clock; all else runs where it is called. Nothing is kept of a value but its
+//! length.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "in a test a panic is the report"))]
@@ -28,6 +29,5 @@ pub mod window;
 
 mod connection;
 mod tally;
-mod ticks;
 
 pub use crate::tally::Tally;

@@ -154,7 +154,7 @@ impl Gets {
         // What was planned and came late counts, and so does the time that it took.
         let lasted = if pacer.is_some() { open + closed.elapsed() } else { open };
         if let Some(pacer) = pacer {
-            tally.errors_of("not sent: too far behind", pacer.left_out().await);
+            tally.errors_of("not sent: too far behind", pacer.left_out());
         }
         Ok((Findings { tally, lasted }, gets))
     }
