@@ -12,7 +12,7 @@
 //! Order of a landing: first out of the table, then the outcome is published. So whoever finds a flight in the
 //! table finds one whose outcome is still to come, and nobody is given an outcome that is older than his call.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::PoisonError;
@@ -61,11 +61,7 @@ pub(crate) enum Wait<T> {
 impl<T: Clone> Wait<T> {
     /// What the flight lands with. Dropping the future abandons nothing: the wait can be gone on with, until it has ended.
     pub(crate) async fn flown(&mut self) -> Flown<T> {
-        match self {
-            Self::Led(waiter) => Flown::Led(waiter.await),
-            Self::Shared(waiter) => Flown::Shared(waiter.await),
-            Self::Busy => Flown::Busy,
-        }
+        poll_fn(|context| self.poll_flown(context)).await
     }
 
     /// The same, polled.

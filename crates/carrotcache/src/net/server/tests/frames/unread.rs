@@ -58,6 +58,17 @@ async fn long_answers_are_bounded_also_where_there_are_no_values_in_them() {
     assert!(refused() > 0, "nothing was refused");
 }
 
+/// How many keys `some` were looked for once no more are: what is behind them waits.
+async fn looked_for(node: &Node, good: &mut Stranger) -> usize {
+    let mut asked = 0;
+    while asked == 0 || asked != node.some.load(Relaxed) {
+        asked = node.some.load(Relaxed);
+        good.get(1, &["one"]).await;
+        assert_eq!(good.value().await, (1, Bytes::from("one")));
+    }
+    asked
+}
+
 /// A peer whose answers wait: it asks for `first`, then for more than is written to it, and has not read any of it. What
 /// comes `then` has been read of it, and waits as well.
 async fn unread(
@@ -70,12 +81,7 @@ async fn unread(
     peer.get(0, first).await;
     let much = keys_of(&["some"; 1024]);
     peer.send_together(&[&[(10_000, Kind::GET, &much[..])], then].concat()).await;
-    let mut asked = 0;
-    while asked == 0 || asked != node.some.load(Relaxed) {
-        asked = node.some.load(Relaxed);
-        good.get(1, &["one"]).await;
-        assert_eq!(good.value().await, (1, Bytes::from("one")));
-    }
+    looked_for(node, good).await;
     peer
 }
 
@@ -167,12 +173,7 @@ async fn gets_for_which_there_is_no_room_wait_until_what_is_before_them_is_read(
     peer.get(0, &["some"; 1024]).await;
     peer.send(5000, Kind::PING, false, b"").await;
     let mut good = Stranger::connect(&node).await;
-    let mut asked = 0;
-    while asked == 0 || asked != node.some.load(Relaxed) {
-        asked = node.some.load(Relaxed);
-        good.get(1, &["one"]).await;
-        assert_eq!(good.value().await, (1, Bytes::from("one")));
-    }
+    let asked = looked_for(&node, &mut good).await;
     // What the sockets have taken of 60 MB, and a batch or two.
     assert!(asked < 512, "{asked} keys were looked for");
     assert!(memory.snapshot().unwrap().used_bytes < 4 << 20);
