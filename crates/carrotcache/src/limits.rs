@@ -25,7 +25,7 @@ pub struct Limits {
     /// What the bodies of those requests may hold together until they are done; past it the answer is busy. One body
     /// with the largest value has room whatever this says. They are charged to [`Limits::memory`] as well, and take a
     /// quarter of it at most. As much again may be held by answers to peers that are longer than a frame and wait to be
-    /// sent, and by what waits to be sent to other nodes.
+    /// sent, and by what waits to be sent to other nodes; all that the node's ports hold is three quarters at most.
     pub bodies: ByteSize,
     /// Connections of HTTP that this node keeps to one peer, each with one request at a time.
     pub connections_per_peer: usize,

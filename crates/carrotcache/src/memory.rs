@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use carrot_engine::{Budget, Reserved};
@@ -22,7 +23,17 @@ use crate::units::ByteSize;
 /// and the bytes that are given to [`Group::set`](crate::Group::set). A value that no group keeps is charged until the
 /// last of those who got it lets go of it.
 #[derive(Clone, Default)]
-pub struct Memory(Option<Arc<Budget>>);
+pub struct Memory(Option<Room>);
+
+#[derive(Clone)]
+struct Room {
+    budget: Arc<Budget>,
+    ports: Arc<Held>,
+}
+
+/// Bytes that are held by several, and no more than each of them allows.
+#[derive(Debug, Default)]
+pub(crate) struct Held(AtomicU64);
 
 /// A memory at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,18 +57,18 @@ pub struct MemoryFull {
 impl Memory {
     /// Memory of this size.
     pub fn new(size: ByteSize) -> Self {
-        Self(Some(Arc::new(Budget::new(size.as_u64()))))
+        Self(Some(Room { budget: Arc::new(Budget::new(size.as_u64())), ports: Arc::default() }))
     }
 
     /// A charge of nothing yet, for one value.
     pub fn charge(&self) -> Charge {
-        let held = self.0.as_ref().and_then(|budget| {
+        let charged = self.0.as_ref().and_then(|Room { budget, .. }| {
             // Of nothing there is always room.
             let reserved = budget.reserve(0).ok()?;
             let full = MemoryFull { capacity: ByteSize::bytes(budget.capacity()) };
-            Some(Arc::new(Mutex::new(Held { reserved, full, is_refused: false })))
+            Some(Arc::new(Mutex::new(Account { reserved, full, is_refused: false })))
         });
-        Charge(held)
+        Charge(charged)
     }
 
     /// A charge of so many bytes.
@@ -69,13 +80,31 @@ impl Memory {
 
     /// What is held now; `None` where there is no budget.
     pub fn snapshot(&self) -> Option<MemorySnapshot> {
-        let budget = self.0.as_ref()?;
+        let budget = &self.0.as_ref()?.budget;
         Some(MemorySnapshot { used_bytes: budget.used(), capacity_bytes: budget.capacity() })
     }
 
     /// What the caches of a node share.
     pub(crate) fn budget(&self) -> Option<Arc<Budget>> {
-        self.0.clone()
+        self.0.as_ref().map(|room| room.budget.clone())
+    }
+
+    /// What the node's ports hold of it together.
+    pub(crate) fn ports(&self) -> Option<Arc<Held>> {
+        self.0.as_ref().map(|room| room.ports.clone())
+    }
+}
+
+impl Held {
+    /// Gives whether it holds these too now: not if it were more than `most` then.
+    pub(crate) fn take(&self, bytes: u64, most: u64) -> bool {
+        let more = |held: u64| held.checked_add(bytes).filter(|held| *held <= most);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Holds what was taken no more.
+    pub(crate) fn give(&self, bytes: u64) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -88,7 +117,7 @@ impl From<ByteSize> for Memory {
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Some(budget) => write!(f, "Memory({budget:?})"),
+            Some(Room { budget, .. }) => write!(f, "Memory({budget:?})"),
             None => f.write_str("Memory(none)"),
         }
     }
@@ -98,9 +127,9 @@ impl fmt::Debug for Memory {
 ///
 /// All clones are one charge, so that whoever reads the value on another thread can go on charging it there.
 #[derive(Clone, Default)]
-pub struct Charge(Option<Arc<Mutex<Held>>>);
+pub struct Charge(Option<Arc<Mutex<Account>>>);
 
-struct Held {
+struct Account {
     reserved: Reserved,
     full: MemoryFull,
     is_refused: bool,
@@ -112,28 +141,28 @@ impl Charge {
     /// # Errors
     /// When the memory has no room for them; what was charged before stays so.
     pub fn grow(&self, bytes: u64) -> Result<(), MemoryFull> {
-        self.with(|held| held.grow(bytes))
+        self.with(|account| account.grow(bytes))
     }
 
     /// Charges just so many bytes from now on.
     pub(crate) fn cover(&self, bytes: u64) -> Result<(), MemoryFull> {
-        self.with(|held| {
-            held.reserved.shrink_to(bytes);
-            held.grow(bytes - held.reserved.units())
+        self.with(|account| {
+            account.reserved.shrink_to(bytes);
+            account.grow(bytes - account.reserved.units())
         })
     }
 
     /// Charges nothing from now on.
     pub(crate) fn release(&self) {
-        if let Some(held) = &self.0 {
-            lock(held).reserved.shrink_to(0);
+        if let Some(account) = &self.0 {
+            lock(account).reserved.shrink_to(0);
         }
     }
 
     /// What it was refused with, if it ever was.
     pub(crate) fn refused(&self) -> Option<MemoryFull> {
-        let held = lock(self.0.as_ref()?);
-        held.is_refused.then_some(held.full)
+        let account = lock(self.0.as_ref()?);
+        account.is_refused.then_some(account.full)
     }
 
     /// The value, with its charge for as long as anyone holds a part of it.
@@ -142,12 +171,12 @@ impl Charge {
     }
 
     // The lock is this value's alone. An eviction runs under it, whose listener is a store's, which only counts.
-    fn with(&self, change: impl FnOnce(&mut Held) -> Result<(), MemoryFull>) -> Result<(), MemoryFull> {
-        self.0.as_ref().map_or(Ok(()), |held| change(&mut lock(held)))
+    fn with(&self, change: impl FnOnce(&mut Account) -> Result<(), MemoryFull>) -> Result<(), MemoryFull> {
+        self.0.as_ref().map_or(Ok(()), |account| change(&mut lock(account)))
     }
 }
 
-impl Held {
+impl Account {
     fn grow(&mut self, bytes: u64) -> Result<(), MemoryFull> {
         self.reserved.grow(bytes).map_err(|_| {
             self.is_refused = true;
@@ -158,7 +187,7 @@ impl Held {
 
 impl fmt::Debug for Charge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = self.0.as_ref().map_or(0, |held| lock(held).reserved.units());
+        let bytes = self.0.as_ref().map_or(0, |account| lock(account).reserved.units());
         write!(f, "Charge({bytes} bytes)")
     }
 }

@@ -238,7 +238,7 @@ pub struct LimitPart {
         value_name = "N"
     )]
     pub waiting_per_peer: Option<Count>,
-    /// What bodies of other nodes' requests may hold together, and what may wait to be sent on one connection of frames
+    /// What bodies of other nodes' requests may hold together, and as much again long answers that wait to be sent to them
     /// [default: 256MiB]
     #[arg(id = "limit_bodies", long = "limit-bodies", env = "CARROT_LIMIT_BODIES", value_name = "SIZE")]
     #[serde(deserialize_with = "word")]

@@ -3,34 +3,44 @@
 //! A value is held whole until it is where it belongs, and thousands of connections may bring one each, or not take
 //! theirs: their sum is bounded here, and who would exceed it is told to come again. Counted as bytes come and not as
 //! they are announced, so that whoever announces much and sends nothing keeps nobody out. Charged to the node's memory as
-//! well, if that has a size: they take room from entries then, but no more than a part, lest slow senders and readers keep
-//! loads from having any. Owned by the port; never waits, and holds no byte itself.
+//! well, if that has a size: they take room from entries then, but no more than a part, each and all together, lest slow
+//! senders and readers keep loads from having any. Owned by the port; never waits, and holds no byte itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits::Limits;
-use crate::memory::{Charge, Memory, MemoryFull};
+use crate::memory::{Charge, Held, Memory, MemoryFull};
 use crate::stats::Refusal;
 
-/// At most a quarter of the memory is taken: there are several such ports, and the rest is for what is kept and for loads.
-const SHARE: u64 = 4;
+/// Parts of a memory, of which one of them takes one at most.
+const PARTS: u64 = 4;
+/// And all that are charged to it: the last is for what is kept and for loads, whatever ports there are.
+const PARTS_OF_ALL: u64 = 3;
 
 /// The bytes that are held, and how many may be.
 ///
 /// For any port that takes or gives values beside the cache's own; each has its own. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Intake {
-    held: Arc<AtomicU64>,
+    held: Arc<Held>,
     most: u64,
+    all: Option<All>,
     memory: Memory,
+}
+
+/// What is held by all who are charged to one memory.
+#[derive(Clone, Debug)]
+struct All {
+    held: Arc<Held>,
+    most: u64,
 }
 
 /// What one request holds of it, until it is dropped.
 #[derive(Debug)]
 pub struct Share {
-    held: Arc<AtomicU64>,
+    held: Arc<Held>,
     most: u64,
+    all: Option<All>,
     bytes: u64,
     charge: Charge,
 }
@@ -64,15 +74,17 @@ impl NoRoom {
 impl Intake {
     /// Room for so many bytes.
     pub fn new(most: u64) -> Self {
-        Self { held: Arc::default(), most, memory: Memory::default() }
+        Self { held: Arc::default(), most, all: None, memory: Memory::default() }
     }
 
     /// The same room, with what is held charged to this memory, where that has a size. It is at most a quarter of it then,
-    /// save that the bound leaves room for one body of `largest` bytes.
+    /// and three with all others that are charged to it, save that either bound leaves room for one body of `largest` bytes.
     #[must_use]
     pub fn charged_to(mut self, memory: Memory, largest: u64) -> Self {
         if let Some(size) = memory.snapshot() {
-            self.most = self.most.min((size.capacity_bytes / SHARE).max(largest));
+            self.most = self.most.min((size.capacity_bytes / PARTS).max(largest));
+            let most = (size.capacity_bytes / PARTS * PARTS_OF_ALL).max(largest);
+            self.all = memory.ports().map(|held| All { held, most });
         }
         self.memory = memory;
         self
@@ -95,7 +107,13 @@ impl Intake {
 
     /// A share that holds nothing yet.
     pub fn share(&self) -> Share {
-        Share { held: self.held.clone(), most: self.most, bytes: 0, charge: self.memory.charge() }
+        Share {
+            held: self.held.clone(),
+            most: self.most,
+            all: self.all.clone(),
+            bytes: 0,
+            charge: self.memory.charge(),
+        }
     }
 }
 
@@ -105,22 +123,36 @@ impl Share {
     /// # Errors
     /// When all shares together would then hold too many, or memory has no room; this one holds what it held.
     pub fn grow(&mut self, bytes: u64) -> Result<(), NoRoom> {
-        let most = self.most;
-        let more = |held: u64| held.checked_add(bytes).filter(|held| *held <= most);
-        let grown = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        grown.map_err(|_| Full { most })?;
-        if let Err(full) = self.charge.grow(bytes) {
-            self.held.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(full.into());
+        if !self.held.take(bytes, self.most) {
+            return Err(Full { most: self.most });
+        }
+        if let Err(none) = self.grow_among_all(bytes) {
+            self.held.give(bytes);
+            return Err(none);
         }
         self.bytes += bytes;
         Ok(())
     }
 
+    fn grow_among_all(&self, bytes: u64) -> Result<(), NoRoom> {
+        let Some(All { held, most }) = &self.all else { return Ok(()) };
+        if !held.take(bytes, *most) {
+            return Err(Full { most: *most });
+        }
+        self.charge.grow(bytes).map_err(|full| {
+            held.give(bytes);
+            full.into()
+        })
+    }
+
     /// Holds nothing any more.
     pub fn release(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
         self.charge.release();
-        self.held.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        if let Some(all) = &self.all {
+            all.held.give(bytes);
+        }
+        self.held.give(bytes);
     }
 }
 
@@ -166,6 +198,41 @@ mod tests {
         assert_eq!(most(memory(400), 10), 100);
         assert_eq!(most(memory(400), 300), 300);
         assert_eq!(most(Memory::default(), 10), 1000);
+    }
+
+    #[test]
+    fn ports_together_leave_a_quarter_of_the_memory_to_others() {
+        let memory = Memory::new(ByteSize::bytes(400));
+        let port = |largest| Intake::new(1000).charged_to(memory.clone(), largest);
+        let ports = [port(1), port(1), port(1), port(1), port(350)];
+        let mut shares = ports.each_ref().map(Intake::share);
+        for (share, bytes) in shares.iter_mut().zip([100, 100, 60]) {
+            share.grow(bytes).unwrap();
+        }
+        assert_eq!(shares[3].grow(41), Err(Full { most: 300 }));
+        // What was refused is held nowhere.
+        shares[3].grow(40).unwrap();
+        assert_eq!(memory.snapshot().unwrap().used_bytes, 300);
+        // One body of the largest has room, if there is nothing beside it.
+        assert_eq!(shares[4].grow(350), Err(Full { most: 350 }));
+        shares[..4].iter_mut().for_each(Share::release);
+        shares[4].grow(350).unwrap();
+        assert_eq!(shares[0].grow(1), Err(Full { most: 300 }));
+        drop(shares);
+        ports[0].share().grow(100).unwrap();
+        assert_eq!(memory.snapshot().unwrap().used_bytes, 0);
+    }
+
+    #[test]
+    fn what_memory_refuses_is_held_by_no_port() {
+        let memory = Memory::new(ByteSize::bytes(400));
+        let (others, port) = (memory.charge(), Intake::new(1000).charged_to(memory.clone(), 1));
+        others.grow(350).unwrap();
+        let mut shares = [port.share(), port.share()];
+        assert_eq!(shares[0].grow(60).unwrap_err().cause(), Refusal::Memory);
+        others.release();
+        shares[0].grow(100).unwrap();
+        assert_eq!(shares[1].grow(1), Err(Full { most: 100 }));
     }
 
     #[test]
