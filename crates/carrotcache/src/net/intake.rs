@@ -22,15 +22,15 @@ const PARTS_OF_ALL: u64 = 3;
 /// For any port that takes or gives values beside the cache's own; each has its own. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Intake {
-    held: Arc<Held>,
-    most: u64,
-    all: Option<All>,
+    own: Bound,
+    /// Of all that are charged to the same memory.
+    all: Option<Bound>,
     memory: Memory,
 }
 
-/// What is held by all who are charged to one memory.
+/// What is held, and how much of it leaves no room for more.
 #[derive(Clone, Debug)]
-struct All {
+struct Bound {
     held: Arc<Held>,
     most: u64,
 }
@@ -38,9 +38,8 @@ struct All {
 /// What one request holds of it, until it is dropped.
 #[derive(Debug)]
 pub struct Share {
-    held: Arc<Held>,
-    most: u64,
-    all: Option<All>,
+    own: Bound,
+    all: Option<Bound>,
     bytes: u64,
     charge: Charge,
 }
@@ -74,7 +73,7 @@ impl NoRoom {
 impl Intake {
     /// Room for so many bytes.
     pub fn new(most: u64) -> Self {
-        Self { held: Arc::default(), most, all: None, memory: Memory::default() }
+        Self { own: Bound { held: Arc::default(), most }, all: None, memory: Memory::default() }
     }
 
     /// The same room, with what is held charged to this memory, where that has a size. It is at most a quarter of it then,
@@ -82,9 +81,9 @@ impl Intake {
     #[must_use]
     pub fn charged_to(mut self, memory: Memory, largest: u64) -> Self {
         if let Some(size) = memory.snapshot() {
-            self.most = self.most.min((size.capacity_bytes / PARTS).max(largest));
+            self.own.most = self.own.most.min((size.capacity_bytes / PARTS).max(largest));
             let most = (size.capacity_bytes / PARTS * PARTS_OF_ALL).max(largest);
-            self.all = memory.ports().map(|held| All { held, most });
+            self.all = memory.ports().map(|held| Bound { held, most });
         }
         self.memory = memory;
         self
@@ -102,18 +101,12 @@ impl Intake {
 
     /// How many bytes may be held together.
     pub(crate) fn most(&self) -> u64 {
-        self.most
+        self.own.most
     }
 
     /// A share that holds nothing yet.
     pub fn share(&self) -> Share {
-        Share {
-            held: self.held.clone(),
-            most: self.most,
-            all: self.all.clone(),
-            bytes: 0,
-            charge: self.memory.charge(),
-        }
+        Share { own: self.own.clone(), all: self.all.clone(), bytes: 0, charge: self.memory.charge() }
     }
 }
 
@@ -123,24 +116,20 @@ impl Share {
     /// # Errors
     /// When all shares together would then hold too many, or memory has no room; this one holds what it held.
     pub fn grow(&mut self, bytes: u64) -> Result<(), NoRoom> {
-        if !self.held.take(bytes, self.most) {
-            return Err(Full { most: self.most });
-        }
-        if let Err(none) = self.grow_among_all(bytes) {
-            self.held.give(bytes);
+        self.own.take(bytes)?;
+        if let Err(none) = self.take_of_all(bytes) {
+            self.own.held.give(bytes);
             return Err(none);
         }
         self.bytes += bytes;
         Ok(())
     }
 
-    fn grow_among_all(&self, bytes: u64) -> Result<(), NoRoom> {
-        let Some(All { held, most }) = &self.all else { return Ok(()) };
-        if !held.take(bytes, *most) {
-            return Err(Full { most: *most });
-        }
+    fn take_of_all(&self, bytes: u64) -> Result<(), NoRoom> {
+        let Some(all) = &self.all else { return Ok(()) };
+        all.take(bytes)?;
         self.charge.grow(bytes).map_err(|full| {
-            held.give(bytes);
+            all.held.give(bytes);
             full.into()
         })
     }
@@ -152,7 +141,14 @@ impl Share {
         if let Some(all) = &self.all {
             all.held.give(bytes);
         }
-        self.held.give(bytes);
+        self.own.held.give(bytes);
+    }
+}
+
+impl Bound {
+    fn take(&self, bytes: u64) -> Result<(), NoRoom> {
+        let most = self.most;
+        if self.held.take(bytes, most) { Ok(()) } else { Err(Full { most }) }
     }
 }
 
@@ -192,7 +188,7 @@ mod tests {
 
     #[test]
     fn bodies_leave_most_of_the_memory_to_others() {
-        let most = |memory: Memory, largest| Intake::new(1000).charged_to(memory, largest).most;
+        let most = |memory: Memory, largest| Intake::new(1000).charged_to(memory, largest).most();
         let memory = |bytes| Memory::new(ByteSize::bytes(bytes));
         assert_eq!(most(memory(8000), 10), 1000);
         assert_eq!(most(memory(400), 10), 100);
@@ -229,7 +225,10 @@ mod tests {
         let (others, port) = (memory.charge(), Intake::new(1000).charged_to(memory.clone(), 1));
         others.grow(350).unwrap();
         let mut shares = [port.share(), port.share()];
-        assert_eq!(shares[0].grow(60).unwrap_err().cause(), Refusal::Memory);
+        // As often as would fill what all ports may hold.
+        for _ in 0..5 {
+            assert_eq!(shares[0].grow(60).unwrap_err().cause(), Refusal::Memory);
+        }
         others.release();
         shares[0].grow(100).unwrap();
         assert_eq!(shares[1].grow(1), Err(Full { most: 100 }));
